@@ -1,0 +1,70 @@
+"""Devices and the border between NumPy and torch: the only place for ``.to``."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skuhop.exceptions import InvalidParameterError
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the device a name stands for on this machine, now.
+
+    ``"auto"`` is the current CUDA device where there is one, else the CPU. Apple's
+    "mps" has to be asked for: it has no float64.
+
+    Raises
+    ------
+    InvalidParameterError
+        If the device is not there. There is no silent fall-back to the CPU.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError):
+        resolved = None
+    if resolved is None or resolved.type not in _AVAILABLE:
+        raise InvalidParameterError(
+            "device must be 'auto', 'cpu', 'cuda', 'cuda:<index>' or 'mps', "
+            f"got {device!r}."
+        )
+    if not _AVAILABLE[resolved.type](resolved.index):
+        raise InvalidParameterError(
+            f"device={device!r} is not available on this machine: this build of torch "
+            f"{torch.__version__} sees {torch.cuda.device_count()} CUDA device(s). "
+            "Use device='auto' or device='cpu'."
+        )
+    return resolved
+
+
+_AVAILABLE = {
+    "cpu": lambda index: index in (None, 0),
+    "cuda": lambda index: (
+        torch.cuda.is_available() and (index or 0) < torch.cuda.device_count()
+    ),
+    "mps": lambda index: torch.backends.mps.is_available(),
+}
+
+
+def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    """Make a tensor on `device`; on the CPU it shares the array's memory where it can.
+
+    Copied are arrays that torch refuses (negative strides, foreign byte order) and
+    read-only ones, of which it would warn.
+    """
+    array = np.require(array, requirements=["C", "W"])
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if device.type == "mps" and array.dtype == np.float64:
+        raise InvalidParameterError(
+            "device='mps' has no float64; pass float32 data or use device='cpu'."
+        )
+    return torch.from_numpy(array).to(device)
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """Return the tensor as a NumPy array on the CPU."""
+    return tensor.detach().cpu().numpy()

@@ -1,0 +1,586 @@
+"""UHopMemory: an associative memory with a learned feature map."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from skuhop import _validation as rules
+from skuhop._cache import prepared
+from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop._persistence import VersionedStateMixin
+from skuhop._random import draw_seed
+from skuhop._validation import (
+    after_fit,
+    check_parameters,
+    check_weights,
+    distinct_rows,
+)
+from skuhop.learning import (
+    FEATURE_MAPS,
+    LOSSES,
+    Schedule,
+    feature_map_kind,
+    learn,
+)
+from skuhop.retrieval import (
+    SEPARATIONS,
+    SIMILARITIES,
+    Memory,
+    associations,
+    best_patterns,
+    build_observed_scorer,
+    build_scorer,
+    energies,
+    iterate,
+)
+
+_RULES = {
+    "feature_map": (rules.Choice(("identity", *FEATURE_MAPS)), rules.CALLABLE),
+    "n_components": (rules.COUNT, rules.NONE),
+    "loss": (rules.Choice(tuple(LOSSES)),),
+    "similarity": (rules.Choice(("auto", *SIMILARITIES)),),
+    "separation": (rules.Choice(tuple(SEPARATIONS)),),
+    "separation_params": (
+        rules.Kind(lambda value: isinstance(value, dict), "a dict"),
+        rules.NONE,
+    ),
+    "beta": (rules.Choice(("auto",)), rules.POSITIVE),
+    "update_steps": (rules.COUNT,),
+    "max_iter": (rules.COUNT,),
+    "learning_rate": (rules.POSITIVE,),
+    "tol": (rules.NON_NEGATIVE,),
+    "early_stopping": (rules.FLAG,),
+    "n_iter_no_change": (rules.COUNT,),
+    "warm_start": (rules.FLAG,),
+    "verbose": (rules.FLAG, rules.Number(Integral, 0)),
+    "device": (rules.DEVICE,),
+}
+_SEPARATION_RULES = {
+    "alpha": (rules.Number(low=1, open_low=True, high=2),),
+    "gamma": (rules.Number(low=1, open_low=True),),
+    "k": (rules.COUNT,),
+    "degree": (rules.POSITIVE,),
+}
+_DTYPES = [np.float64, np.float32]
+
+
+def _has_energy(memory):
+    """Whether the theory knows an energy for the separation."""
+    separation = SEPARATIONS.get(memory.separation)
+    if separation is not None and separation.conjugate is None:
+        raise AttributeError(
+            f"separation={memory.separation!r} has no energy; those that have one: "
+            f"{[k for k, v in SEPARATIONS.items() if v.conjugate is not None]}."
+        )
+    return True
+
+
+class UHopMemory(
+    OneToOneFeatureMixin, TransformerMixin, VersionedStateMixin, BaseEstimator
+):
+    """Associative memory: store patterns, get them back from damaged queries.
+
+    Stage I, in `fit`, learns a feature map Phi on the stored patterns by minimising
+    a separation loss. Stage II, in `transform` and `predict`, retrieves by
+    minimising the kernelised Hopfield energy: a query x moves to
+    ``Xi^T Sep(beta s(Phi(Xi), Phi(x)))``, the weighted mean of the patterns Xi.
+
+    Read more in the user guide.
+
+    Parameters
+    ----------
+    feature_map : {"linear", "identity"} or callable, default="linear"
+        Phi. "linear" is U-Hop's ``Phi(x) = W x``, learned from ``W = I`` in the
+        span of the patterns; "identity" learns nothing; a callable
+        ``n_features -> torch.nn.Module`` makes a module that is learned instead.
+
+    n_components : int, default=None
+        Number of rows of W. None keeps the whole span of the patterns, and more
+        than that adds nothing: it is the most that is used.
+
+    loss : {"average", "max", "logsumexp"}, default="average"
+        Separation loss of Stage I on features of unit length: the log-mean of
+        ``exp(-2 |phi_i - phi_j|^2)``, its largest pair, or the log-mean of
+        ``exp(<phi_i, phi_j> / 0.05)``.
+
+    similarity : {"auto", "euclidean", "dot", "cosine", "correlation", "manhattan"}, \
+            default="auto"
+        The score s of a query and a pattern, computed on features. "euclidean" is
+        ``-|u - v|^2 / 2`` and "manhattan" ``-|u - v|_1``. "auto" averages, by
+        likelihood and query by query, what a query looks like under noise, under
+        noise and gain, under noise, gain and offset, and under noise as seen
+        through the learned feature map.
+
+    separation : {"softmax", "sparsemax", "entmax", "normmax", "ksubsets", \
+            "softmax1", "polynomial", "max"}, default="softmax"
+        Weights from scores.
+
+    separation_params : dict, default=None
+        Parameters of the separation: `alpha` in (1, 2] for "entmax" (1.5), `gamma`
+        > 1 for "normmax" (2), `k` >= 1 for "ksubsets" (2), `degree` > 0 for
+        "polynomial" (4).
+
+    beta : "auto" or float, default="auto"
+        Inverse temperature, a factor on the scores inside the separation. "auto"
+        profiles the noise level out for every query and pattern, so there is
+        nothing to choose; for "dot", which has no noise model, it is
+        ``sqrt(r) / mean(|phi|^2)``, attention's scale, r the number of features.
+        A number with ``similarity="auto"`` multiplies the log-likelihoods.
+
+    update_steps : int, default=1
+        Largest number of Stage II updates. A row stops early once an update moves
+        it by less than `tol` times its length.
+
+    max_iter : int, default=30
+        Largest number of steps of Stage I.
+
+    learning_rate : float, default=1e-3
+        Step size of Adam in Stage I.
+
+    tol : float, default=1e-4
+        Tolerance of Stage I on the loss and of Stage II on a row's relative change.
+
+    early_stopping : bool, default=True
+        Whether Stage I stops when `n_iter_no_change` steps in a row have not
+        lowered its loss by `tol`.
+
+    n_iter_no_change : int, default=10
+        Patience of `early_stopping`, in steps.
+
+    warm_start : bool, default=False
+        Whether Stage I starts from the feature map of the previous `fit`, if its
+        shape still fits.
+
+    verbose : int, default=0
+        Whether Stage I prints its loss after every step.
+
+    device : str, default="auto"
+        "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps". Looked
+        up at `fit` and at every later call, so a memory fitted on one device works
+        on another.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of Stage I where it draws: batches of large memories and the start of
+        a callable's module.
+
+    Attributes
+    ----------
+    patterns_ : ndarray of shape (n_patterns, n_features)
+        The stored patterns: the rows of X with a positive weight.
+
+    sample_weight_ : ndarray of shape (n_patterns,) or None
+        Their weights, None if all are one.
+
+    components_ : ndarray of shape (n_components, n_features)
+        W, for the linear feature map.
+
+    feature_map_state_ : dict of str to ndarray
+        Learned state of a feature map that is not the identity.
+
+    mean_ : ndarray of shape (n_features,)
+        Weighted mean of the patterns.
+
+    loss_curve_ : list of float
+        Separation loss before every step of Stage I.
+
+    loss_ : float
+        The last entry of `loss_curve_`; NaN if there was nothing to learn.
+
+    n_iter_ : int
+        Number of steps of Stage I.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    sklearn.neighbors.NearestNeighbors : Exact nearest neighbours, without learning.
+    sklearn.impute.KNNImputer : Missing values from nearest neighbours.
+
+    Notes
+    -----
+    A query may hold NaN for entries that are unknown: it is compared on the others,
+    without the feature map, which are kept as they are, and the unknown ones are
+    filled from the retrieved pattern. Patterns may not hold NaN.
+
+    Weight k is the same as k copies of a pattern, and weight 0 the same as leaving
+    it out; zero-weight rows are not stored and are not counted by `predict`.
+
+    References
+    ----------
+    Wu, Hu, Hsiao, Liu, "Uniform memory retrieval with larger capacity for modern
+    Hopfield models", ICML 2024 (arXiv 2404.03827).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skuhop import UHopMemory
+    >>> X = np.array([[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 0.0]])
+    >>> memory = UHopMemory().fit(X)
+    >>> memory.predict([[0.9, 0.1, 0.0, 0.9]])
+    array([1])
+    >>> memory.transform([[1.0, 1.0, np.nan, np.nan]]).round(2)
+    array([[1., 1., 1., 0.]])
+    """
+
+    def __init__(
+        self,
+        feature_map="linear",
+        *,
+        n_components=None,
+        loss="average",
+        similarity="auto",
+        separation="softmax",
+        separation_params=None,
+        beta="auto",
+        update_steps=1,
+        max_iter=30,
+        learning_rate=1e-3,
+        tol=1e-4,
+        early_stopping=True,
+        n_iter_no_change=10,
+        warm_start=False,
+        verbose=0,
+        device="auto",
+        random_state=None,
+    ):
+        self.feature_map = feature_map
+        self.n_components = n_components
+        self.loss = loss
+        self.similarity = similarity
+        self.separation = separation
+        self.separation_params = separation_params
+        self.beta = beta
+        self.update_steps = update_steps
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.device = device
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        """Tags of scikit-learn."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        # scikit-learn has one NaN tag for fit and transform, and its checks want both
+        # to accept NaN or both to refuse it. A memory completes NaN in queries and
+        # refuses it in patterns, so the tag that says "no common NaN check" is set;
+        # tests/test_common.py runs every other check that it switches off.
+        tags.no_validation = True
+        return tags
+
+    def fit(self, X, y=None, *, sample_weight=None):
+        """Store the patterns and learn the feature map on them (Stage I).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_patterns, n_features)
+            Patterns to store, finite. They are copied.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_patterns,), default=None
+            Weights of the patterns; None is one each.
+
+        Returns
+        -------
+        self : UHopMemory
+            The fitted memory.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an input is not allowed; the estimator is then left
+            as it was.
+        """
+        self._check_parameters()
+        device = resolve_device(self.device)
+        X = validate_data(self, X, dtype=_DTYPES, order="C", copy=True)
+        weights = check_weights(sample_weight, X)
+        if weights is not None:
+            X, weights = X[weights > 0], weights[weights > 0]
+        state, curve = self._learn(X, weights, device)
+        self.patterns_ = X
+        self.sample_weight_ = weights
+        self.mean_ = np.average(X, axis=0, weights=weights).astype(X.dtype)
+        self.feature_map_state_ = state
+        self.loss_curve_ = curve
+        self.loss_ = curve[-1] if curve else float("nan")
+        self.n_iter_ = len(curve)
+        self.__dict__.pop("components_", None)
+        if "components" in state:
+            self.components_ = state["components"]
+        return self
+
+    def _learn(self, X, weights, device):
+        """Stage I: the state of the feature map and the loss curve."""
+        kind = feature_map_kind(self.feature_map)
+        if kind is None:
+            return {}, []
+        patterns, weights = distinct_rows(X, weights)
+        return learn(
+            kind,
+            to_tensor(patterns, device),
+            None if weights is None else to_tensor(weights, device),
+            loss=LOSSES[self.loss],
+            n_components=self.n_components,
+            start=self.__dict__.get("feature_map_state_") if self.warm_start else None,
+            schedule=Schedule(
+                self.max_iter,
+                self.learning_rate,
+                self.tol,
+                self.early_stopping,
+                self.n_iter_no_change,
+            ),
+            seed=draw_seed(self.random_state),
+            report=_print_loss if self.verbose else None,
+        )
+
+    def transform(self, X):
+        """Retrieve patterns (Stage II).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Damaged patterns; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        X_retrieved : ndarray of shape (n_queries, n_features)
+            The retrieved patterns; observed entries of rows with NaN are kept.
+        """
+        X = self._check_queries(X)
+
+        def retrieve(memory, rows, budget):
+            # The weights of a row with NaN come from its observed entries, which do
+            # not move: a second update would repeat the first.
+            steps = self.update_steps if memory.complete else 1
+            return iterate(memory, rows, budget, steps, self.tol)
+
+        retrieved = self._ask(X, retrieve)
+        incomplete = np.isnan(X).any(axis=1, keepdims=True)
+        return np.where(incomplete & ~np.isnan(X), X, retrieved)
+
+    @after_fit
+    def predict(self, X):
+        """Index of the most associated stored pattern.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        indices : ndarray of shape (n_queries,)
+            Position in `patterns_` of the pattern with the highest score, the
+            logarithm of its weight included.
+        """
+        return self._ask(self._check_queries(X), best_patterns)
+
+    @available_if(_has_energy)
+    def energy(self, X):
+        """Kernelised Hopfield energy ``s(x, x) / 2 - Psi*(beta s(Xi, x)) / beta``.
+
+        Stage II never raises it with the similarity "dot" and, "softmax1" apart,
+        with "euclidean". With ``beta="auto"`` it is minus the log-likelihood of the
+        query. The "polynomial" separation has no energy, nor then this method.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        energy : ndarray of shape (n_queries,)
+            Energy of every query.
+        """
+        return self._ask(self._check_queries(X), energies)
+
+    @available_if(_has_energy)
+    def score_samples(self, X):
+        """How well the memory knows each query: minus its energy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries,)
+            Log-density-like scores, higher for what is better known.
+        """
+        return -self.energy(X)
+
+    def association(self, X, top=None):
+        """Compute retrieval weights: how much each stored pattern has in the answer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        top : int, default=None
+            If given, only so many of the heaviest patterns.
+
+        Returns
+        -------
+        weights : ndarray of shape (n_queries, n_patterns)
+            Weights; rows sum to one (to less with "softmax1"). If `top` is given, a
+            tuple ``(indices, weights)`` of shape (n_queries, top) each instead, the
+            heaviest first.
+        """
+        X = self._check_queries(X)
+        if top is None:
+            return self._ask(X, associations)
+        allowed = {"top": (rules.Number(Integral, 1, high=len(self.patterns_)),)}
+        check_parameters("association", {"top": top}, allowed)
+        return self._ask(X, lambda *args: associations(*args, top=int(top)))
+
+    def score(self, X, y=None):
+        """Minus the mean over rows of the squared error of `transform`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries.
+
+        y : array-like of shape (n_queries, n_features), default=None
+            What should be retrieved; None is X itself.
+
+        Returns
+        -------
+        score : float
+            At most 0; higher is better. Entries where the target is NaN do not
+            count.
+        """
+        retrieved = self.transform(X)
+        target = check_array(
+            X if y is None else y,
+            dtype=_DTYPES,
+            ensure_all_finite="allow-nan",
+            input_name="X" if y is None else "y",
+        )
+        if target.shape != retrieved.shape:
+            raise ValueError(
+                f"y must have the shape of X, {retrieved.shape}; got {target.shape}."
+            )
+        return -float(np.nansum((retrieved - target) ** 2, axis=1).mean())
+
+    def _check_parameters(self):
+        """Check all parameters against their rules."""
+        values = self.get_params(deep=False)
+        check_parameters(
+            type(self).__name__, {name: values[name] for name in _RULES}, _RULES
+        )
+        defaults = SEPARATIONS[self.separation].defaults
+        check_parameters(
+            f"separation={self.separation!r}",
+            self.separation_params or {},
+            {name: _SEPARATION_RULES[name] for name in defaults},
+        )
+
+    def _check_queries(self, X):
+        """Validate queries as a float array; NaN is allowed, infinity is not."""
+        check_is_fitted(self)
+        return validate_data(
+            self,
+            X,
+            dtype=_DTYPES,
+            order="C",
+            reset=False,
+            ensure_all_finite="allow-nan",
+        )
+
+    def _ask(self, X, question):
+        """Put a question of Stage II to the memory; rows with NaN go apart.
+
+        `question` is called as ``question(memory, queries, budget)`` on tensors and
+        gives one tensor, or a tuple of them, with a row for every query.
+        """
+        self._check_parameters()
+        device = resolve_device(self.device)
+        budget = int(get_config()["working_memory"] * 2**20)
+        incomplete = np.isnan(X).any(axis=1)
+        parts = []
+        for complete in (True, False):
+            rows = np.flatnonzero(incomplete != complete)
+            if len(rows) or complete:
+                queries = X if len(rows) == len(X) else X[rows]
+                memory = self._memory(complete, X.dtype, device)
+                found = question(memory, to_tensor(queries, device), budget)
+                parts.append((rows, found))
+        return _merge(parts, len(X))
+
+    def _memory(self, complete, dtype, device):
+        """Return the memory for complete or incomplete queries, prepared once."""
+        params = (self.separation_params or {}).items()
+        asked = (self.similarity, self.beta, self.separation, tuple(sorted(params)))
+        key = (complete, np.dtype(dtype).str, str(device), *asked)
+        return prepared(
+            self, key, self.patterns_, lambda: self._prepare(complete, dtype, device)
+        )
+
+    def _prepare(self, complete, dtype, device):
+        """Tensors on the device, the feature map restored, the keys encoded."""
+        patterns, mean = (
+            to_tensor(array.astype(dtype, copy=False), device)
+            for array in (self.patterns_, self.mean_)
+        )
+        weights = self.sample_weight_
+        if weights is not None:
+            weights = to_tensor(weights.astype(dtype, copy=False), device)
+        kind = feature_map_kind(self.feature_map)
+        feature_map = kind and kind.restore(self.feature_map_state_, patterns)
+        separation = SEPARATIONS[self.separation]
+        return Memory(
+            scorer=build_scorer(
+                self.similarity, self.beta, patterns, mean, weights, feature_map
+            )
+            if complete
+            else build_observed_scorer(
+                self.similarity, self.beta, patterns, mean, weights
+            ),
+            separation=separation,
+            params={**separation.defaults, **(self.separation_params or {})},
+            patterns=patterns,
+            weights=weights,
+            complete=complete,
+        )
+
+
+def _print_loss(step, loss):
+    print(f"Iteration {step}, loss = {loss:.8f}")
+
+
+def _merge(parts, n_rows):
+    """Put the answers for parts of the rows together again, as NumPy arrays."""
+    if isinstance(parts[0][1], tuple):
+        split = zip(*(found for _, found in parts), strict=True)
+        rows = [rows for rows, _ in parts]
+        return tuple(
+            _merge(list(zip(rows, piece, strict=True)), n_rows) for piece in split
+        )
+    if len(parts) == 1:
+        return to_numpy(parts[0][1])
+    first = to_numpy(parts[0][1])
+    out = np.empty((n_rows, *first.shape[1:]), dtype=first.dtype)
+    for rows, found in parts:
+        out[rows] = to_numpy(found)
+    return out

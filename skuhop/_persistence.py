@@ -1,0 +1,33 @@
+"""Persistence: a version stamp on whatever is pickled.
+
+The fitted state itself is NumPy arrays on the CPU, which pickle, joblib, skops and
+deepcopy handle without help and which every device can load.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from skuhop._version import __version__
+from skuhop.exceptions import VersionMismatchWarning
+
+
+class VersionedStateMixin:
+    """Stamp the version into the state, and warn when another one loads it."""
+
+    def __getstate__(self):
+        """State to pickle, with the version of skuhop that wrote it."""
+        return {**super().__getstate__(), "_skuhop_version": __version__}
+
+    def __setstate__(self, state):
+        """Restore the state and compare the versions."""
+        state = dict(state)
+        written = state.pop("_skuhop_version", None)
+        if written != __version__:
+            warnings.warn(
+                f"{type(self).__name__} was saved by skuhop {written} and is loaded "
+                f"by skuhop {__version__}; results may differ.",
+                VersionMismatchWarning,
+                stacklevel=2,
+            )
+        super().__setstate__(state)

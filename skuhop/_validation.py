@@ -1,0 +1,149 @@
+"""Validation: parameters against a table of rules, and methods that need a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import update_wrapper
+from numbers import Integral, Real
+from types import MethodType
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from skuhop.exceptions import InvalidParameterError
+
+
+class Choice(NamedTuple):
+    """One of some names."""
+
+    names: tuple[str, ...]
+
+    def accepts(self, value) -> bool:
+        """Whether `value` is one of the names."""
+        return isinstance(value, str) and value in self.names
+
+    def __str__(self):
+        """List the names, as they are typed."""
+        return ", ".join(map(repr, self.names))
+
+
+class Number(NamedTuple):
+    """A finite number from `low` on (`open_low`: above it) up to `high`."""
+
+    kind: type = Real
+    low: float = -np.inf
+    open_low: bool = False
+    high: float = np.inf
+
+    def accepts(self, value) -> bool:
+        """Whether `value` is such a number; NaN and booleans are not."""
+        if not isinstance(value, self.kind) or isinstance(value, (bool, np.bool_)):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        return bool(above and value <= self.high and np.isfinite(value))
+
+    def __str__(self):
+        """Describe the kind and the bounds."""
+        name = "an integer" if self.kind is Integral else "a finite number"
+        text = f"{name} {'>' if self.open_low else '>='} {self.low:g}"
+        return text if self.high == np.inf else f"{text} and <= {self.high:g}"
+
+
+class Kind(NamedTuple):
+    """Anything that a predicate accepts."""
+
+    predicate: object
+    text: str
+
+    def accepts(self, value) -> bool:
+        """Whether the predicate holds."""
+        return bool(self.predicate(value))
+
+    def __str__(self):
+        """Say what is allowed, in words."""
+        return self.text
+
+
+NONE = Kind(lambda value: value is None, "None")
+FLAG = Kind(lambda value: isinstance(value, (bool, np.bool_)), "a bool")
+CALLABLE = Kind(callable, "a callable")
+POSITIVE = Number(Real, 0, open_low=True)
+NON_NEGATIVE = Number(Real, 0)
+COUNT = Number(Integral, 1)
+DEVICE = Kind(lambda value: isinstance(value, str), "a string, such as 'auto' or 'cpu'")
+
+Rules = Mapping[str, tuple]
+
+
+def check_parameters(owner: str, values: Mapping, rules: Rules) -> None:
+    """Check every value against its rules, of which one has to accept it.
+
+    Raises
+    ------
+    InvalidParameterError
+        Names the parameter, what is allowed and what was received.
+    """
+    unknown = set(values) - set(rules)
+    if unknown:
+        raise InvalidParameterError(
+            f"{owner} does not take {sorted(unknown)}; allowed: {sorted(rules)}."
+        )
+    for name, value in values.items():
+        if not any(rule.accepts(value) for rule in rules[name]):
+            allowed = " or ".join(str(rule) for rule in rules[name])
+            raise InvalidParameterError(
+                f"The {name!r} parameter of {owner} must be {allowed}. Got {value!r}."
+            )
+
+
+def check_weights(sample_weight, X: np.ndarray) -> np.ndarray | None:
+    """Weights of the rows of X as finite non-negative numbers, None if all are one.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, or if all are zero.
+    """
+    if sample_weight is None:
+        return None
+    weights = _check_sample_weight(
+        sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+    )
+    if not weights.any():
+        raise ValueError("All sample_weight entries are zero: nothing would be stored.")
+    return None if (weights == 1).all() else weights
+
+
+def distinct_rows(X: np.ndarray, weights: np.ndarray | None):
+    """Distinct rows in an order of their own, and how much weight each has.
+
+    Stage I works on these, so that neither the order of the patterns nor the way a
+    weight is spelt (a number, or copies) can change what is learned, not by a bit.
+    """
+    X = np.ascontiguousarray(X + 0.0)  # -0.0 becomes 0.0: equal bits for equal rows
+    rows = X.view(np.dtype((np.void, X.itemsize * X.shape[1]))).ravel()
+    _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
+    total = np.bincount(inverse.ravel(), weights=weights).astype(X.dtype)
+    return X[first], None if (total == 1).all() else total
+
+
+class after_fit:  # noqa: N801 - a decorator
+    """Decorator for a method that a fit brings into being.
+
+    On an unfitted estimator the attribute does not exist: NotFittedError is an
+    AttributeError too, so ``hasattr`` is False and a call says "not fitted". It is
+    meant for answers that are positions in the data given to `fit`, which no
+    unfitted estimator can be asked about, not even in principle.
+    """
+
+    def __init__(self, method):
+        self.method = method
+        update_wrapper(self, method)
+
+    def __get__(self, instance, owner=None):
+        """Give the plain function on the class, a bound method on a fitted instance."""
+        if instance is None:
+            return self.method
+        check_is_fitted(instance)
+        return MethodType(self.method, instance)

@@ -1,0 +1,3 @@
+"""The version, where both the build and the persistence stamp read it."""
+
+__version__ = "0.1.0.dev0"

@@ -1,0 +1,24 @@
+"""Stage II: how a query becomes an answer."""
+
+from skuhop.retrieval.engine import (
+    Memory,
+    associations,
+    best_patterns,
+    energies,
+    iterate,
+)
+from skuhop.retrieval.scorers import build_observed_scorer, build_scorer
+from skuhop.retrieval.separations import SEPARATIONS
+from skuhop.retrieval.similarities import SIMILARITIES
+
+__all__ = [
+    "SEPARATIONS",
+    "SIMILARITIES",
+    "Memory",
+    "associations",
+    "best_patterns",
+    "build_observed_scorer",
+    "build_scorer",
+    "energies",
+    "iterate",
+]

@@ -1,0 +1,289 @@
+"""Scorers: a stored memory made ready to be asked.
+
+A scorer holds what can be computed once from the patterns and gives the scores of
+a batch of queries against a block of patterns. The engine knows nothing else of
+similarities, feature maps or noise models.
+
+- :class:`KernelScorer`: one similarity on one feature map, at a fixed beta or
+  with the noise level profiled out.
+- :class:`ObservedScorer`: the same for queries with missing entries, compared on
+  the others.
+- :class:`MixtureScorer`: several likelihoods averaged, for ``similarity="auto"``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from skuhop.retrieval.similarities import SIMILARITIES, Similarity
+
+
+class Query(NamedTuple):
+    """A batch of encoded queries.
+
+    Attributes
+    ----------
+    encoded : object
+        What the scorer's `block` reads.
+    self_score : Tensor of shape (n,)
+        ``beta * s(x, x)``, twice the first term of the energy; zero for
+        likelihoods.
+    offset : Tensor of shape (n,) or None
+        A part of the scores that is the same for all patterns. `block` leaves it
+        out, because most separations do not see it.
+    """
+
+    encoded: object
+    self_score: Tensor
+    offset: Tensor | None = None
+
+
+class Scorer(Protocol):
+    """What the engine asks of a scorer."""
+
+    n_patterns: int
+    beta: float
+    width: int
+    """How many numbers per query and pattern `block` holds at its peak."""
+
+    def prepare(self, X: Tensor) -> Query:
+        """Encode queries of shape (n, d)."""
+
+    def block(self, query: Query, start: int, stop: int) -> Tensor:
+        """Scores (n, stop - start), times beta, in memory that may be overwritten."""
+
+    def null(self, query: Query) -> Tensor:
+        """Score (n,) of "nothing stored": 0, or the mean pattern's likelihood."""
+
+
+def largest_beta(beta: float, dtype: torch.dtype) -> float:
+    """Beta small enough that ``beta * score`` stays finite.
+
+    At the square root of the largest number every separation is long since the
+    maximum, so nothing is lost.
+    """
+    return min(beta, torch.finfo(dtype).max ** 0.5)
+
+
+class KernelScorer:
+    """``beta * s(Phi(x), Phi(xi))`` for one similarity s and one feature map Phi.
+
+    Parameters
+    ----------
+    similarity : Similarity
+        A row of ``SIMILARITIES``.
+    patterns : Tensor of shape (M, d)
+        The stored patterns.
+    mean : Tensor of shape (d,)
+        Mean pattern. Its features are taken off all others where the similarity
+        does not mind, and it stands for "nothing stored" among likelihoods.
+    feature_map : callable or None
+        Phi; None is the identity.
+    beta : float or None
+        Inverse temperature; None profiles the noise level out, for every query
+        and pattern.
+    """
+
+    width = 2
+
+    def __init__(self, similarity: Similarity, patterns, mean, feature_map, beta):
+        self.similarity = similarity
+        self.feature_map = feature_map
+        self.n_patterns = len(patterns)
+        self.profiled = beta is None
+        self.beta = 1.0 if self.profiled else largest_beta(beta, patterns.dtype)
+        self.origin = None
+        if self.profiled:
+            patterns = torch.cat([patterns, mean[None]])
+        self.keys = self._features(patterns)
+        if similarity.centred:
+            self.origin = self._features(mean[None])
+            self.keys = self.keys - self.origin
+        self.keys, bias = similarity.encode(self.keys)
+        self.bias = None if bias is None else bias * self.beta
+
+    def _features(self, X):
+        features = X if self.feature_map is None else self.feature_map(X)
+        return features if self.origin is None else features - self.origin
+
+    def prepare(self, X):
+        """Encode queries of shape (n, d)."""
+        features = self._features(X)
+        vectors, bias = self.similarity.encode(features)
+        own = self.similarity.self_score(features) * (not self.profiled) * self.beta
+        offset = None if bias is None else bias * self.beta
+        if self.similarity.compare is None and self.beta != 1:
+            vectors = vectors * self.beta
+        if self.profiled:
+            return Query((vectors, offset), own)
+        return Query((vectors, None), own, offset)
+
+    def block(self, query, start, stop):
+        """Scores of the patterns from `start` to `stop`."""
+        vectors, offset = query.encoded
+        keys = self.keys[start:stop]
+        if self.similarity.compare is not None:
+            scores = self.similarity.compare(vectors, keys).mul_(self.beta)
+        elif self.bias is None:
+            scores = vectors @ keys.T
+        else:
+            scores = torch.addmm(self.bias[None, start:stop], vectors, keys.T)
+        if offset is not None:
+            scores += offset[:, None]
+        if self.profiled:
+            scores = self.similarity.profile(scores, keys.shape[1])
+        return scores
+
+    def null(self, query):
+        """Score of "nothing stored"."""
+        if not self.profiled:
+            return torch.zeros_like(query.self_score)
+        return self.block(query, self.n_patterns, self.n_patterns + 1)[:, 0]
+
+
+class ObservedScorer:
+    """Scores of incomplete queries on their observed (not NaN) entries.
+
+    Phi of an incomplete vector is not defined, so the patterns themselves are
+    compared, whatever the feature map.
+    """
+
+    width = 5
+
+    def __init__(self, similarity: Similarity, patterns, mean, beta):
+        self.similarity = similarity
+        self.n_patterns = len(patterns)
+        self.profiled = beta is None
+        self.beta = 1.0 if self.profiled else largest_beta(beta, patterns.dtype)
+        self.patterns = torch.cat([patterns, mean[None]])
+        self.origin = mean if similarity.centred else torch.zeros_like(mean)
+        self.patterns -= self.origin
+
+    def prepare(self, X):
+        """Split the queries into observed values and the mask of them."""
+        observed = ~X.isnan()
+        values = torch.where(observed, X - self.origin, 0)
+        own = self.similarity.self_score(values) * (not self.profiled) * self.beta
+        return Query((values, observed.to(X.dtype)), own)
+
+    def block(self, query, start, stop):
+        """Scores of the patterns from `start` to `stop`."""
+        values, mask = query.encoded
+        patterns = self.patterns[start:stop]
+        scores = self.similarity.compare_observed(values, mask, patterns)
+        if self.profiled:
+            return self.similarity.profile(scores, mask.sum(1, keepdim=True))
+        return scores.mul_(self.beta)
+
+    null = KernelScorer.null
+
+
+class MixtureScorer:
+    """Log of the prior-weighted mean of several likelihoods.
+
+    Parameters
+    ----------
+    models : list of (Scorer, float)
+        Likelihood models, each with the logarithm of its prior weight.
+    """
+
+    beta = 1.0
+
+    def __init__(self, models):
+        self.scorers, self.log_priors = zip(*models, strict=True)
+        self.n_patterns = self.scorers[0].n_patterns
+        self.width = 2 + max(scorer.width for scorer in self.scorers)
+
+    def prepare(self, X):
+        """Encode the queries for every model."""
+        queries = [scorer.prepare(X) for scorer in self.scorers]
+        return Query(queries, queries[0].self_score)
+
+    def _mix(self, scores):
+        total = None
+        for score, log_prior in zip(scores, self.log_priors, strict=True):
+            score += log_prior
+            total = score if total is None else torch.logaddexp(total, score)
+        return total
+
+    def block(self, query, start, stop):
+        """Scores of the patterns from `start` to `stop`."""
+        pairs = zip(self.scorers, query.encoded, strict=True)
+        return self._mix(scorer.block(q, start, stop) for scorer, q in pairs)
+
+    def null(self, query):
+        """Score of "nothing stored"."""
+        pairs = zip(self.scorers, query.encoded, strict=True)
+        return self._mix(scorer.null(q) for scorer, q in pairs)
+
+
+class ScaledScorer:
+    """Another scorer's log-likelihoods times beta."""
+
+    def __init__(self, scorer: Scorer, beta: float):
+        self.scorer = scorer
+        self.n_patterns, self.width = scorer.n_patterns, scorer.width
+        self.beta = beta
+        self.prepare = scorer.prepare
+
+    def block(self, query, start, stop):
+        """Scores of the patterns from `start` to `stop`."""
+        return self.scorer.block(query, start, stop).mul_(self.beta)
+
+    def null(self, query):
+        """Score of "nothing stored"."""
+        return self.scorer.null(query).mul_(self.beta)
+
+
+def attention_beta(features: Tensor, weights: Tensor | None) -> float:
+    """``sqrt(r) / mean(|phi|^2)``: 1 / sqrt(r) for features of unit variance."""
+    squared = features.square().sum(1)
+    mean = squared.mean() if weights is None else squared @ weights / weights.sum()
+    return features.shape[1] ** 0.5 / max(mean.item(), torch.finfo(mean.dtype).tiny)
+
+
+def _resolve_beta(similarity, beta, features, weights):
+    """Return a number, or None where the noise level is to be profiled out."""
+    if beta != "auto":
+        return float(beta)
+    if similarity.profile is not None:
+        return None
+    return attention_beta(features, weights)
+
+
+# Likelihood models behind similarity="auto": each nuisance parameter that a model
+# profiles out beside the noise level costs it half the logarithm of d.
+_AVERAGED = {"euclidean": 0, "cosine": 1, "correlation": 2}
+
+
+def build_scorer(similarity, beta, patterns, mean, weights, feature_map) -> Scorer:
+    """Scorer for complete queries, from the names that the estimators take."""
+    if similarity != "auto":
+        rule = SIMILARITIES[similarity]
+        features = patterns if feature_map is None else feature_map(patterns)
+        beta = _resolve_beta(rule, beta, features, weights)
+        return KernelScorer(rule, patterns, mean, feature_map, beta)
+    models = [
+        (
+            KernelScorer(SIMILARITIES[name], patterns, mean, None, None),
+            -0.5 * extra * math.log(patterns.shape[1]),
+        )
+        for name, extra in _AVERAGED.items()
+    ]
+    mixture = MixtureScorer(models)
+    return mixture if beta == "auto" else ScaledScorer(mixture, float(beta))
+
+
+def build_observed_scorer(similarity, beta, patterns, mean, weights) -> Scorer:
+    """Scorer for queries with missing entries."""
+    name = "euclidean" if similarity == "auto" else similarity
+    rule = SIMILARITIES[name]
+    if similarity == "auto" and beta != "auto":
+        scorer = ObservedScorer(rule, patterns, mean, None)
+        return ScaledScorer(scorer, float(beta))
+    beta = _resolve_beta(rule, beta, patterns, weights)
+    return ObservedScorer(rule, patterns, mean, beta)

@@ -1,0 +1,178 @@
+"""Scores: how alike a query and a stored pattern are in feature space.
+
+A similarity is a row of the table at the end. Nearly all of them are a matrix
+product of encoded features plus a bias, so one block of scores costs one
+``addmm``; only the Manhattan distance needs a kernel of its own.
+
+All scores grow with likeness: distances enter with a minus sign. (The code
+published with U-Hop puts ``+distance`` into its softmax and so retrieves the
+farthest pattern.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Similarity(NamedTuple):
+    """One way to compare encoded queries with encoded patterns.
+
+    Attributes
+    ----------
+    encode : callable
+        ``(features) -> (vectors, bias)``, the same for queries and patterns; the
+        bias, shape (n,), is None where the score has none.
+    compare : callable or None
+        ``(vectors_x, vectors_p) -> scores``; None is the matrix product.
+    compare_observed : callable
+        ``(queries, observed, patterns) -> scores`` on the observed entries only;
+        unobserved entries of `queries` hold zeros.
+    profile : callable or None
+        ``(scores, n_features) -> log-likelihood`` with the noise level profiled
+        out per query and pattern; None where the similarity has no noise model.
+    self_score : callable
+        ``(features) -> s(x, x)``, shape (n,): the first term of the energy.
+    centred : bool
+        Whether a shift common to queries and patterns leaves the score alone, so
+        that it may be taken off first for the sake of precision.
+    """
+
+    encode: Callable
+    compare: Callable | None
+    compare_observed: Callable
+    profile: Callable | None
+    self_score: Callable
+    centred: bool = False
+
+
+def floor_(residual: Tensor, scale: float | Tensor) -> Tensor:
+    """Replace residuals within rounding of zero by the smallest positive number.
+
+    A residual below the rounding error of its own computation is an exact match;
+    the smallest normal number makes it win by the largest margin there is and
+    keeps the logarithm finite.
+    """
+    info = torch.finfo(residual.dtype)
+    return residual.masked_fill_(residual <= 16 * info.eps * scale, info.tiny)
+
+
+def normalise(vectors: Tensor) -> Tensor:
+    """Rows divided by their Euclidean norm; zero rows stay zero."""
+    norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return vectors / torch.where(norms > 0, norms, 1)
+
+
+def _safe_ratio(numerator: Tensor, squared: Tensor) -> Tensor:
+    positive = squared > 0
+    return torch.where(positive, numerator / squared.where(positive, 1).sqrt(), 0)
+
+
+def _encode_dot(features):
+    return features, None
+
+
+def _encode_euclidean(features):
+    return features, _squared_norm(features).mul_(-0.5)
+
+
+def _encode_cosine(features):
+    return normalise(features), None
+
+
+def _encode_correlation(features):
+    return normalise(features - features.mean(1, keepdim=True)), None
+
+
+def _compare_manhattan(queries, patterns):
+    return torch.cdist(queries, patterns, p=1).neg_()
+
+
+def _observed_dot(queries, observed, patterns):
+    return queries @ patterns.T
+
+
+def _observed_euclidean(queries, observed, patterns):
+    scores = queries @ patterns.T
+    scores -= observed @ patterns.square().T / 2
+    scores -= queries.square().sum(1, keepdim=True) / 2
+    return scores.clamp_max_(0)
+
+
+def _observed_cosine(queries, observed, patterns):
+    squared = queries.square().sum(1, keepdim=True) * (observed @ patterns.square().T)
+    return _safe_ratio(queries @ patterns.T, squared)
+
+
+def _observed_correlation(queries, observed, patterns):
+    count = observed.sum(1, keepdim=True).clamp_min(1)
+    sum_q = queries.sum(1, keepdim=True)
+    sum_p = observed @ patterns.T
+    squared_q = queries.square().sum(1, keepdim=True) - sum_q.square() / count
+    squared_p = (observed @ patterns.square().T).addcdiv_(
+        sum_p.square(), count, value=-1
+    )
+    covariance = (queries @ patterns.T).addcdiv_(sum_q * sum_p, count, value=-1)
+    # What is left of a constant row after the subtraction is rounding, not variance.
+    eps = 16 * torch.finfo(queries.dtype).eps
+    flat = (squared_q <= eps * queries.square().sum(1, keepdim=True)) | (
+        squared_p <= eps * (observed @ patterns.square().T)
+    )
+    return _safe_ratio(covariance, (squared_q * squared_p).masked_fill_(flat, 0))
+
+
+def _observed_manhattan(queries, observed, patterns):
+    # cdist sees zeros where the query is unobserved: take those terms off again.
+    scores = torch.cdist(queries, patterns, p=1)
+    return scores.sub_((1 - observed) @ patterns.abs().T).neg_().clamp_max_(0)
+
+
+def _squared_norm(features):
+    return features.square().sum(1)
+
+
+def _one(features):
+    return features.new_ones(len(features))
+
+
+def _zero(features):
+    return features.new_zeros(len(features))
+
+
+def _profile_euclidean(scores, n_features):
+    """Log-likelihood of an isotropic Gaussian query at its best noise level."""
+    return floor_(scores.mul_(-2), 0).log_().mul_(-n_features / 2)
+
+
+def _profile_angle(scores, n_features):
+    """As for the Euclidean model, a positive gain profiled out as well."""
+    residual = scores.clamp_(0, 1).square_().neg_().add_(1)
+    return floor_(residual, 1).log_().mul_(-n_features / 2)
+
+
+def _profile_manhattan(scores, n_features):
+    """Log-likelihood of a Laplace query at its best noise level."""
+    return floor_(scores.neg_(), 0).log_().mul_(-n_features)
+
+
+SIMILARITIES = {
+    "euclidean": Similarity(
+        _encode_euclidean, None, _observed_euclidean, _profile_euclidean, _zero, True
+    ),
+    "dot": Similarity(_encode_dot, None, _observed_dot, None, _squared_norm),
+    "cosine": Similarity(_encode_cosine, None, _observed_cosine, _profile_angle, _one),
+    "correlation": Similarity(
+        _encode_correlation, None, _observed_correlation, _profile_angle, _one
+    ),
+    "manhattan": Similarity(
+        _encode_dot,
+        _compare_manhattan,
+        _observed_manhattan,
+        _profile_manhattan,
+        _zero,
+        True,
+    ),
+}
