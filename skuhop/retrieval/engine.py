@@ -21,8 +21,12 @@ from skuhop.retrieval.separations import Separation
 
 # Scores per block: small enough to stay in a CPU's cache between the matrix
 # product that writes them and the one that reads them, large enough for a GPU.
-_BLOCK = {"cpu": 2**20, "cuda": 2**26, "mps": 2**24}
+_BLOCK = {"cpu": 2**21, "cuda": 2**26, "mps": 2**24}
 _BLOCK_ROWS = 512
+# Fewer rows than this starve the matrix product.
+_FEWEST_ROWS = 64
+# Numbers per query and pattern that a separation holds at its peak.
+_SEPARATION_WIDTH = 5
 
 
 class Memory(NamedTuple):
@@ -118,8 +122,11 @@ def _stream_rows(memory: Memory, X: Tensor, budget: int) -> Iterator[slice]:
 
 
 def _dense_rows(memory: Memory, X: Tensor, budget: int) -> Iterator[slice]:
-    row = X.element_size() * memory.scorer.n_patterns * (memory.scorer.width + 5)
-    return row_chunks(len(X), row, budget)
+    """Rows whose scores of all patterns fit in memory, and in cache if few suffice."""
+    cell = X.element_size() * (memory.scorer.width + _SEPARATION_WIDTH)
+    cells = max(_BLOCK[X.device.type], _FEWEST_ROWS * memory.scorer.n_patterns)
+    row = cell * memory.scorer.n_patterns
+    return row_chunks(len(X), row, min(budget, cell * cells))
 
 
 def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:

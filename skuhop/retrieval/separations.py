@@ -114,7 +114,7 @@ def _softmax1_conjugate(z, p, w):
 
 def entmax(z, w, alpha):
     """Tsallis alpha-entmax: ``[(alpha - 1) z - tau]_+ ** (1 / (alpha - 1))``."""
-    z = z * (alpha - 1)
+    z = (z - z.amax(1, keepdim=True)) * (alpha - 1)
     exponent = 1 / (alpha - 1)
     p = (z - threshold(z, w, exponent)).clamp_min_(0) ** exponent
     return _normalise(p, w)
@@ -138,6 +138,7 @@ def _sparsemax_conjugate(z, p, w):
 def normmax(z, w, gamma):
     """``argmax_p <z, p> - ||p||_gamma``."""
     exponent = gamma / (gamma - 1)
+    z = z - z.amax(1, keepdim=True)
     gap = (z - threshold(z, w, exponent)).clamp_min_(0)
     return _normalise(gap ** (exponent - 1), w)
 
@@ -158,7 +159,10 @@ def ksubsets(z, w, k):
     if mass <= k:
         ones = torch.ones_like(z)
         return _normalise(ones, w)
-    low, high = z.amin(1, keepdim=True) - 1, z.amax(1, keepdim=True)
+    # The threshold is at most 1 below the k-th best score: measured from there,
+    # scores beyond 2 on either side have the same weight as at 2.
+    z = (z - _kth_best(z, w, k)).clamp(-2, 2)
+    low, high = torch.full_like(z[:, :1], -1), torch.zeros_like(z[:, :1])
     for _ in range(_BISECTION_STEPS):
         middle = (low + high) / 2
         heavy = _total((z - middle).clamp_(0, 1), w) > k
@@ -170,6 +174,15 @@ def ksubsets(z, w, k):
     tau = (_total(free * z, w) + _total(full, w) - k) / count.clamp_min(1e-30)
     tau = torch.where(count > 0, tau, (low + high) / 2)
     return _normalise((z - tau).clamp_(0, 1), w)
+
+
+def _kth_best(z: Tensor, w: Tensor | None, k: int) -> Tensor:
+    """Score of rank k, from the best, every pattern counted `w` times."""
+    if w is None:
+        return z.topk(k, dim=1).values[:, -1:]
+    z, order = z.sort(1, descending=True)
+    rank = (w[order].cumsum(1) < k).sum(1, keepdim=True)
+    return z.gather(1, rank.clamp_max(z.shape[1] - 1))
 
 
 def _ksubsets_conjugate(z, p, w, k):

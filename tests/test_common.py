@@ -1,0 +1,103 @@
+"""scikit-learn's estimator checks over a grid of parameters; none may fail."""
+
+from functools import partial
+
+import pytest
+import torch
+from sklearn.utils.estimator_checks import (
+    estimator_checks_generator,
+    parametrize_with_checks,
+)
+
+from skuhop import UHopMemory
+from skuhop.learning import FEATURE_MAPS, LOSSES
+from skuhop.retrieval import SEPARATIONS, SIMILARITIES
+
+
+def small_module(n_features):
+    return torch.nn.Sequential(torch.nn.Linear(n_features, 3), torch.nn.Tanh())
+
+
+class StrictMemory(UHopMemory):
+    """UHopMemory with the tag off that hides scikit-learn's NaN check, and more."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.no_validation = False
+        return tags
+
+
+def grid():
+    """One axis at a time around the defaults, each axis read from its table."""
+    yield {}
+    for separation in SEPARATIONS:
+        yield {"separation": separation}
+        yield {"separation": separation, "similarity": "dot"}
+        yield {"separation": separation, "similarity": "manhattan"}
+    for similarity in ("auto", *SIMILARITIES):
+        yield {"similarity": similarity, "beta": "auto"}
+        yield {"similarity": similarity, "beta": 2.0}
+    for loss in LOSSES:
+        yield {"loss": loss}
+    for feature_map in (*FEATURE_MAPS, "identity", small_module):
+        yield {"feature_map": feature_map}
+    yield {"update_steps": 3}
+    yield {"n_components": 2}
+
+
+def instances(cls):
+    """Every distinct estimator of the grid."""
+    distinct = {tuple(sorted(params.items(), key=str)): params for params in grid()}
+    return [cls(max_iter=3).set_params(**params) for params in distinct.values()]
+
+
+def check_name(check):
+    return check.func.__name__ if isinstance(check, partial) else check.__name__
+
+
+def checks_of(estimator):
+    return list(estimator_checks_generator(estimator))
+
+
+ORDINARY = {check_name(check) for _, check in checks_of(UHopMemory())}
+REFUSED = "check_estimators_nan_inf"
+
+
+def hidden_checks():
+    """The checks that the tag switches off, for every estimator of the grid."""
+    for instance in instances(StrictMemory):
+        for estimator, check in checks_of(instance):
+            if check_name(check) not in ORDINARY and check_name(check) != REFUSED:
+                yield pytest.param(
+                    estimator, check, id=f"{instance!r}-{check_name(check)}"
+                )
+
+
+@parametrize_with_checks(instances(UHopMemory))
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator, check", list(hidden_checks()))
+def test_hidden_estimator_checks(estimator, check):
+    check(estimator)
+
+
+def test_only_the_nan_check_is_left_out():
+    strict = {check_name(check) for _, check in checks_of(StrictMemory())}
+    run = ORDINARY | {
+        check_name(parameter.values[1]) for parameter in hidden_checks()
+    }
+    assert strict - run == {REFUSED}
+    assert strict > ORDINARY
+
+
+def test_grid_covers_the_tables():
+    grids = list(grid())
+    for name, table in (
+        ("separation", SEPARATIONS),
+        ("similarity", SIMILARITIES),
+        ("loss", LOSSES),
+        ("feature_map", FEATURE_MAPS),
+    ):
+        assert {params[name] for params in grids if name in params} >= set(table)
