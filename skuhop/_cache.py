@@ -15,6 +15,8 @@ from collections.abc import Callable, Hashable
 from weakref import WeakKeyDictionary
 
 _PREPARED: WeakKeyDictionary = WeakKeyDictionary()
+_LIMIT = 4
+"""Memories kept per estimator: float32 and float64, with and without NaN."""
 
 
 def prepared(estimator, key: Hashable, fitted, build: Callable):
@@ -23,19 +25,24 @@ def prepared(estimator, key: Hashable, fitted, build: Callable):
     Parameters
     ----------
     estimator : object
-        Owner; the entry dies with it.
+        Owner; its entries die with it.
     key : hashable
-        Whatever else the result depends on. An entry under another key goes.
+        Whatever else the result depends on.
     fitted : object
-        Compared by identity: a refit makes a new one.
+        Compared by identity: a refit makes a new one, and the old entries go.
     build : callable
         Called without arguments when there is nothing to reuse.
     """
-    entry = _PREPARED.get(estimator)
-    if entry is None or entry[0] != key or entry[1] is not fitted:
-        entry = (key, fitted, build())
-        _PREPARED[estimator] = entry
-    return entry[2]
+    last, entries = _PREPARED.get(estimator, (None, {}))
+    if last is not fitted:
+        entries = {}
+        _PREPARED[estimator] = (fitted, entries)
+    if key not in entries:
+        value = build()
+        while len(entries) >= _LIMIT:
+            entries.pop(next(iter(entries)))
+        entries[key] = value
+    return entries[key]
 
 
 def release(estimator) -> None:

@@ -5,28 +5,23 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
-from sklearn import get_config
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skuhop import _validation as rules
-from skuhop._cache import prepared
-from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop._device import resolve_device, to_tensor
 from skuhop._persistence import VersionedStateMixin
-from skuhop._random import draw_seed
-from skuhop._validation import (
-    after_fit,
-    check_parameters,
-    check_weights,
-    distinct_rows,
-)
+from skuhop._stage_one import StageOne, distinct_rows, run_stage_one
+from skuhop._stage_two import ask
+from skuhop._validation import after_fit, check_parameters, check_weights
 from skuhop.learning import (
+    CORRUPTIONS,
     FEATURE_MAPS,
     LOSSES,
     Schedule,
     feature_map_kind,
-    learn,
+    restore,
 )
 from skuhop.retrieval import (
     SEPARATIONS,
@@ -43,7 +38,8 @@ from skuhop.retrieval import (
 _RULES = {
     "feature_map": (rules.Choice(("identity", *FEATURE_MAPS)), rules.CALLABLE),
     "n_components": (rules.COUNT, rules.NONE),
-    "loss": (rules.Choice(tuple(LOSSES)),),
+    "loss": (rules.Choice((*LOSSES, "posterior")),),
+    "corruption": (rules.NONE, rules.Choice(tuple(CORRUPTIONS)), rules.CALLABLE),
     "similarity": (rules.Choice(("auto", *SIMILARITIES)),),
     "separation": (rules.Choice(tuple(SEPARATIONS)),),
     "separation_params": (
@@ -137,7 +133,7 @@ class UHopMemory(
         Largest number of Stage II updates. A row stops early once an update moves
         it by less than `tol` times its length.
 
-    max_iter : int, default=30
+    max_iter : int, default=100
         Largest number of steps of Stage I.
 
     learning_rate : float, default=1e-3
@@ -150,7 +146,7 @@ class UHopMemory(
         Whether Stage I stops when `n_iter_no_change` steps in a row have not
         lowered its loss by `tol`.
 
-    n_iter_no_change : int, default=10
+    n_iter_no_change : int, default=20
         Patience of `early_stopping`, in steps.
 
     warm_start : bool, default=False
@@ -193,7 +189,7 @@ class UHopMemory(
         The last entry of `loss_curve_`; NaN if there was nothing to learn.
 
     n_iter_ : int
-        Number of steps of Stage I.
+        Number of steps of Stage I; 1 where there was nothing to learn.
 
     n_features_in_ : int
         Number of features seen during `fit`.
@@ -238,16 +234,17 @@ class UHopMemory(
         *,
         n_components=None,
         loss="average",
+        corruption=None,
         similarity="auto",
         separation="softmax",
         separation_params=None,
         beta="auto",
         update_steps=1,
-        max_iter=30,
+        max_iter=100,
         learning_rate=1e-3,
         tol=1e-4,
         early_stopping=True,
-        n_iter_no_change=10,
+        n_iter_no_change=20,
         warm_start=False,
         verbose=0,
         device="auto",
@@ -256,6 +253,7 @@ class UHopMemory(
         self.feature_map = feature_map
         self.n_components = n_components
         self.loss = loss
+        self.corruption = corruption
         self.similarity = similarity
         self.separation = separation
         self.separation_params = separation_params
@@ -313,32 +311,33 @@ class UHopMemory(
         weights = check_weights(sample_weight, X)
         if weights is not None:
             X, weights = X[weights > 0], weights[weights > 0]
-        state, curve = self._learn(X, weights, device)
+        distinct, totals = distinct_rows(X, weights)
+        learned = run_stage_one(self._stage_one(), distinct, totals, device)
         self.patterns_ = X
         self.sample_weight_ = weights
         self.mean_ = np.average(X, axis=0, weights=weights).astype(X.dtype)
-        self.feature_map_state_ = state
-        self.loss_curve_ = curve
-        self.loss_ = curve[-1] if curve else float("nan")
-        self.n_iter_ = len(curve)
+        self.feature_map_state_ = learned.state
+        self.alignment_ = learned.alignment
+        self.loss_curve_ = learned.loss_curve
+        self.loss_ = learned.loss_curve[-1] if learned.loss_curve else float("nan")
+        # scikit-learn wants at least one iteration of whatever has a max_iter.
+        self.n_iter_ = max(1, len(learned.loss_curve))
+        self.validation_scores_ = learned.validation_scores
+        self.selection_ = learned.selection
         self.__dict__.pop("components_", None)
-        if "components" in state:
-            self.components_ = state["components"]
+        if "components" in learned.state:
+            self.components_ = learned.state["components"]
         return self
 
-    def _learn(self, X, weights, device):
-        """Stage I: the state of the feature map and the loss curve."""
-        kind = feature_map_kind(self.feature_map)
-        if kind is None:
-            return {}, []
-        patterns, weights = distinct_rows(X, weights)
-        return learn(
-            kind,
-            to_tensor(patterns, device),
-            None if weights is None else to_tensor(weights, device),
-            loss=LOSSES[self.loss],
+    def _stage_one(self):
+        """Collect what Stage I needs to know."""
+        return StageOne(
+            feature_map=self.feature_map,
             n_components=self.n_components,
-            start=self.__dict__.get("feature_map_state_") if self.warm_start else None,
+            loss=self.loss,
+            similarity=self.similarity,
+            beta=self.beta,
+            corruption=self.corruption,
             schedule=Schedule(
                 self.max_iter,
                 self.learning_rate,
@@ -346,8 +345,9 @@ class UHopMemory(
                 self.early_stopping,
                 self.n_iter_no_change,
             ),
-            seed=draw_seed(self.random_state),
-            report=_print_loss if self.verbose else None,
+            start=self.__dict__.get("feature_map_state_") if self.warm_start else None,
+            random_state=self.random_state,
+            verbose=self.verbose,
         )
 
     def transform(self, X):
@@ -462,7 +462,8 @@ class UHopMemory(
             Queries.
 
         y : array-like of shape (n_queries, n_features), default=None
-            What should be retrieved; None is X itself.
+            What should be retrieved; None is X itself. A one-dimensional y, such as
+            the labels that a search hands on, is no target and counts as None.
 
         Returns
         -------
@@ -471,11 +472,9 @@ class UHopMemory(
             count.
         """
         retrieved = self.transform(X)
+        target = X if y is None or np.ndim(y) == 1 != retrieved.shape[1] else y
         target = check_array(
-            X if y is None else y,
-            dtype=_DTYPES,
-            ensure_all_finite="allow-nan",
-            input_name="X" if y is None else "y",
+            target, dtype=_DTYPES, ensure_all_finite="allow-nan", input_name="y"
         )
         if target.shape != retrieved.shape:
             raise ValueError(
@@ -509,78 +508,33 @@ class UHopMemory(
         )
 
     def _ask(self, X, question):
-        """Put a question of Stage II to the memory; rows with NaN go apart.
-
-        `question` is called as ``question(memory, queries, budget)`` on tensors and
-        gives one tensor, or a tuple of them, with a row for every query.
-        """
+        """Put a question of Stage II to the memory."""
         self._check_parameters()
         device = resolve_device(self.device)
-        budget = int(get_config()["working_memory"] * 2**20)
-        incomplete = np.isnan(X).any(axis=1)
-        parts = []
-        for complete in (True, False):
-            rows = np.flatnonzero(incomplete != complete)
-            if len(rows) or complete:
-                queries = X if len(rows) == len(X) else X[rows]
-                memory = self._memory(complete, X.dtype, device)
-                found = question(memory, to_tensor(queries, device), budget)
-                parts.append((rows, found))
-        return _merge(parts, len(X))
+        params = tuple(sorted((self.separation_params or {}).items()))
+        key = (self.similarity, self.beta, self.separation, params)
 
-    def _memory(self, complete, dtype, device):
-        """Return the memory for complete or incomplete queries, prepared once."""
-        params = (self.separation_params or {}).items()
-        asked = (self.similarity, self.beta, self.separation, tuple(sorted(params)))
-        key = (complete, np.dtype(dtype).str, str(device), *asked)
-        return prepared(
-            self, key, self.patterns_, lambda: self._prepare(complete, dtype, device)
-        )
+        def prepare(complete, dtype):
+            return self._prepare(complete, dtype, device)
+
+        return ask(self, X, question, prepare, key, device)
 
     def _prepare(self, complete, dtype, device):
         """Tensors on the device, the feature map restored, the keys encoded."""
-        patterns, mean = (
-            to_tensor(array.astype(dtype, copy=False), device)
-            for array in (self.patterns_, self.mean_)
-        )
-        weights = self.sample_weight_
-        if weights is not None:
-            weights = to_tensor(weights.astype(dtype, copy=False), device)
-        kind = feature_map_kind(self.feature_map)
-        feature_map = kind and kind.restore(self.feature_map_state_, patterns)
+
+        def tensor(array):
+            return to_tensor(array.astype(dtype, copy=False), device)
+
+        patterns, mean = tensor(self.patterns_), tensor(self.mean_)
+        weights = None if self.sample_weight_ is None else tensor(self.sample_weight_)
+        asked = (self.similarity, self.beta, patterns, mean, weights)
+        if complete:
+            kind = feature_map_kind(self.feature_map)
+            state, alignment = self.feature_map_state_, self.alignment_
+            feature_map = restore(kind, state, alignment, patterns)
+            scorer = build_scorer(*asked, feature_map)
+        else:
+            scorer = build_observed_scorer(*asked)
         separation = SEPARATIONS[self.separation]
-        return Memory(
-            scorer=build_scorer(
-                self.similarity, self.beta, patterns, mean, weights, feature_map
-            )
-            if complete
-            else build_observed_scorer(
-                self.similarity, self.beta, patterns, mean, weights
-            ),
-            separation=separation,
-            params={**separation.defaults, **(self.separation_params or {})},
-            patterns=patterns,
-            weights=weights,
-            complete=complete,
-        )
-
-
-def _print_loss(step, loss):
-    print(f"Iteration {step}, loss = {loss:.8f}")
-
-
-def _merge(parts, n_rows):
-    """Put the answers for parts of the rows together again, as NumPy arrays."""
-    if isinstance(parts[0][1], tuple):
-        split = zip(*(found for _, found in parts), strict=True)
-        rows = [rows for rows, _ in parts]
-        return tuple(
-            _merge(list(zip(rows, piece, strict=True)), n_rows) for piece in split
-        )
-    if len(parts) == 1:
-        return to_numpy(parts[0][1])
-    first = to_numpy(parts[0][1])
-    out = np.empty((n_rows, *first.shape[1:]), dtype=first.dtype)
-    for rows, found in parts:
-        out[rows] = to_numpy(found)
-    return out
+        params = {**separation.defaults, **(self.separation_params or {})}
+        return Memory(scorer, separation, params, patterns, weights, complete)

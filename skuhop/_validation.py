@@ -115,19 +115,6 @@ def check_weights(sample_weight, X: np.ndarray) -> np.ndarray | None:
     return None if (weights == 1).all() else weights
 
 
-def distinct_rows(X: np.ndarray, weights: np.ndarray | None):
-    """Distinct rows in an order of their own, and how much weight each has.
-
-    Stage I works on these, so that neither the order of the patterns nor the way a
-    weight is spelt (a number, or copies) can change what is learned, not by a bit.
-    """
-    X = np.ascontiguousarray(X + 0.0)  # -0.0 becomes 0.0: equal bits for equal rows
-    rows = X.view(np.dtype((np.void, X.itemsize * X.shape[1]))).ravel()
-    _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
-    total = np.bincount(inverse.ravel(), weights=weights).astype(X.dtype)
-    return X[first], None if (total == 1).all() else total
-
-
 class after_fit:  # noqa: N801 - a decorator
     """Decorator for a method that a fit brings into being.
 

@@ -1,7 +1,19 @@
 """Stage I: what the feature map is and how it is learned."""
 
-from skuhop.learning.feature_maps import FEATURE_MAPS, feature_map_kind
+from skuhop.learning.corruptions import CORRUPTIONS, any_of_both, corrupted_copies
+from skuhop.learning.feature_maps import FEATURE_MAPS, feature_map_kind, restore
 from skuhop.learning.losses import LOSSES
-from skuhop.learning.trainer import Schedule, learn
+from skuhop.learning.trainer import Learned, Schedule, learn
 
-__all__ = ["FEATURE_MAPS", "LOSSES", "Schedule", "feature_map_kind", "learn"]
+__all__ = [
+    "CORRUPTIONS",
+    "FEATURE_MAPS",
+    "LOSSES",
+    "Learned",
+    "Schedule",
+    "any_of_both",
+    "corrupted_copies",
+    "feature_map_kind",
+    "learn",
+    "restore",
+]

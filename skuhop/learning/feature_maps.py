@@ -14,6 +14,24 @@ import torch
 from torch import Tensor, nn
 
 State = Mapping[str, np.ndarray]
+HIDDEN = 128
+"""Width of the hidden layer of "mlp"."""
+
+
+class FeatureMap(NamedTuple):
+    """A learned feature map, ready for Stage II.
+
+    Attributes
+    ----------
+    patterns : callable
+        ``(M, d) -> (M, r)`` for stored patterns.
+    queries : callable
+        The same for queries. It differs where the posterior loss has learned how
+        damage scales and shifts them.
+    """
+
+    patterns: Callable[[Tensor], Tensor]
+    queries: Callable[[Tensor], Tensor]
 
 
 class Trainable(NamedTuple):
@@ -23,21 +41,21 @@ class Trainable(NamedTuple):
     ----------
     module : Module
         Its parameters are what Stage I learns.
-    inputs : Tensor of shape (M, p)
-        The patterns as the module wants them.
+    project : callable
+        ``(n, d) -> (n, p)``: rows as the module wants them.
     export : callable
         ``() -> state``: the learned state as NumPy arrays.
     """
 
     module: nn.Module
-    inputs: Tensor
+    project: Callable[[Tensor], Tensor]
     export: Callable[[], dict[str, np.ndarray]]
 
 
 def span_basis(patterns: Tensor, n_components: int | None) -> Tensor | None:
     """Orthonormal basis (d, r) of the span of the patterns; None is all of R^d.
 
-    With W0 = I every gradient of a linear Stage I lies in that span, so an r x r
+    With W0 = I every gradient of a separation loss lies in that span, so an r x r
     matrix is all there is to learn. Fewer components keep the directions with the
     largest singular values.
     """
@@ -50,34 +68,101 @@ def span_basis(patterns: Tensor, n_components: int | None) -> Tensor | None:
     return None
 
 
+class SpanLinear(nn.Module):
+    """``W z`` on coordinates z in the span, W0 = I."""
+
+    def __init__(self, rank: int, like: Tensor):
+        super().__init__()
+        eye = torch.eye(rank, dtype=like.dtype, device=like.device)
+        self.weight = nn.Parameter(eye)
+
+    def forward(self, Z):
+        """Apply W to rows."""
+        return Z @ self.weight.T
+
+
+class SpanMLP(nn.Module):
+    """``W z + U tanh(V z + b)``, W0 = I and U0 = 0: it starts as the identity."""
+
+    def __init__(self, rank: int, like: Tensor):
+        super().__init__()
+        self.linear = SpanLinear(rank, like)
+        self.hidden = nn.Linear(rank, HIDDEN).to(like)
+        self.out = nn.Parameter(like.new_zeros((rank, HIDDEN)))
+
+    def forward(self, Z):
+        """Apply the map to rows."""
+        return self.linear(Z) + torch.tanh(self.hidden(Z)) @ self.out.T
+
+
+def _begin_in_span(build: Callable[[int, Tensor], nn.Module], export_names: Mapping):
+    """Start of a module on the span; weights named there move back to R^d."""
+
+    def begin(patterns: Tensor, n_components: int | None, start: State | None):
+        basis = span_basis(patterns, n_components)
+        rank = patterns.shape[1] if basis is None else basis.shape[1]
+        module = build(rank, patterns)
+
+        def project(X):
+            return X if basis is None else X @ basis
+
+        def export():
+            state = {}
+            for name, value in module.state_dict().items():
+                lifted = basis is not None and name in export_names["rows"]
+                value = value @ basis.T if lifted else value
+                state[export_names["names"].get(name, name)] = _to_numpy(value)
+            return state
+
+        if start is not None:
+            _warm_start(module, export_names["names"], start, project)
+        return Trainable(module, project, export)
+
+    return begin
+
+
+def _warm_start(module, names, start, project):
+    """Load an earlier state where every shape still fits; else start afresh."""
+    state = {}
+    for name, value in module.state_dict().items():
+        old = start.get(names.get(name, name))
+        if old is None:
+            return
+        old = torch.as_tensor(old).to(value)
+        if old.shape != value.shape:
+            if old.ndim != 2 or len(old) != len(value):
+                return
+            old = project(old)
+        if old.shape != value.shape:
+            return
+        state[name] = old
+    module.load_state_dict(state)
+
+
+_LINEAR = {"names": {"weight": "components"}, "rows": {"weight"}}
+_MLP = {
+    "names": {"linear.weight": "components"},
+    "rows": {"linear.weight", "hidden.weight"},
+}
+
+
 def _to_numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().copy()
 
 
-def linear(patterns: Tensor, n_components: int | None, start: State | None):
-    """``Phi(x) = W x`` with W0 = I, learned in the span of the patterns."""
-    basis = span_basis(patterns, n_components)
-    inputs = patterns if basis is None else patterns @ basis
-    rank = inputs.shape[1]
-    module = nn.Linear(rank, rank, bias=False, device="meta", dtype=patterns.dtype)
-    mixing = torch.eye(rank, dtype=patterns.dtype, device=patterns.device)
-    if start is not None and start["components"].shape == (rank, patterns.shape[1]):
-        components = torch.as_tensor(start["components"]).to(patterns)
-        mixing = components if basis is None else components @ basis
-    module.weight = nn.Parameter(mixing)
-
-    def export():
-        weight = module.weight.detach()
-        components = weight if basis is None else weight @ basis.T
-        return {"components": _to_numpy(components)}
-
-    return Trainable(module, inputs, export)
-
-
-def restore_linear(state: State, like: Tensor) -> Callable[[Tensor], Tensor]:
-    """``X -> X W^T`` in the dtype and on the device of `like`."""
+def _restore_linear(state: State, like: Tensor):
     components = torch.as_tensor(np.asarray(state["components"])).to(like)
     return lambda X: X @ components.T
+
+
+def _restore_mlp(state: State, like: Tensor):
+    tensors = {k: torch.as_tensor(np.asarray(v)).to(like) for k, v in state.items()}
+
+    def features(X):
+        hidden = torch.addmm(tensors["hidden.bias"], X, tensors["hidden.weight"].T)
+        return X @ tensors["components"].T + torch.tanh(hidden) @ tensors["out"].T
+
+    return features
 
 
 def custom(factory: Callable[[int], nn.Module]):
@@ -89,7 +174,7 @@ def custom(factory: Callable[[int], nn.Module]):
             _load(module, start)
         return Trainable(
             module,
-            patterns,
+            lambda X: X,
             lambda: {k: _to_numpy(v) for k, v in module.state_dict().items()},
         )
 
@@ -102,8 +187,7 @@ def restore_custom(factory: Callable[[int], nn.Module]):
     def restore(state: State, like: Tensor):
         module = factory(like.shape[1]).to(like)
         _load(module, state)
-        module.eval().requires_grad_(False)
-        return module
+        return module.eval().requires_grad_(False)
 
     return restore
 
@@ -119,7 +203,10 @@ class FeatureMapKind(NamedTuple):
     restore: Callable[[State, Tensor], Callable[[Tensor], Tensor]]
 
 
-FEATURE_MAPS = {"linear": FeatureMapKind(linear, restore_linear)}
+FEATURE_MAPS = {
+    "linear": FeatureMapKind(_begin_in_span(SpanLinear, _LINEAR), _restore_linear),
+    "mlp": FeatureMapKind(_begin_in_span(SpanMLP, _MLP), _restore_mlp),
+}
 
 
 def feature_map_kind(feature_map) -> FeatureMapKind | None:
@@ -127,3 +214,31 @@ def feature_map_kind(feature_map) -> FeatureMapKind | None:
     if callable(feature_map):
         return FeatureMapKind(custom(feature_map), restore_custom(feature_map))
     return FEATURE_MAPS.get(feature_map)
+
+
+def restore(
+    kind: FeatureMapKind | None, state: State, alignment: State, like: Tensor
+) -> FeatureMap | None:
+    """Rebuild a feature map in the dtype and on the device of `like`.
+
+    Parameters
+    ----------
+    kind : FeatureMapKind or None
+        None is the identity.
+    state : mapping
+        What `export` gave.
+    alignment : mapping
+        Empty, or the `scale` and `shift` that queries are to get before Phi.
+    like : Tensor
+        Patterns.
+    """
+    if kind is None:
+        return None
+    features = kind.restore(state, like)
+    if not alignment:
+        return FeatureMap(features, features)
+    scale, shift = (
+        torch.as_tensor(np.asarray(alignment[key])).to(like)
+        for key in ("scale", "shift")
+    )
+    return FeatureMap(features, lambda X: features(X * scale + shift))

@@ -64,3 +64,27 @@ LOSSES = {
     "max": max_separation,
     "logsumexp": logsumexp_separation,
 }
+
+
+def posterior(features: Tensor, queries: Tensor, w: Tensor | None = None) -> Tensor:
+    """``-log p(right pattern | its corrupted copy)``, in the mean.
+
+    Row i of `queries` holds the features of a corrupted copy of pattern i. The
+    posterior is that of isotropic Gaussian noise with its level profiled out,
+    ``p_j ~ |q - phi_j|^-r``, so there is no temperature to learn beside Phi. Without
+    corruption the right pattern wins by as much as the others are far: what is left
+    is a separation loss (A-Hop, ICLR 2026, arXiv 2511.20609, trains a similarity by
+    the same cross-entropy).
+    """
+    squared = (
+        queries.square().sum(1, keepdim=True)
+        + features.square().sum(1)
+        - 2 * queries @ features.T
+    )
+    eps = torch.finfo(squared.dtype).eps
+    floor = eps * features.detach().square().sum(1).mean().clamp_min(eps)
+    scores = -features.shape[1] / 2 * squared.clamp_min(floor).log()
+    if w is not None:
+        scores = scores + w.log()
+    own = torch.log_softmax(scores, 1).diagonal()
+    return -own.mean() if w is None else -(w @ own) / w.sum()

@@ -1,26 +1,29 @@
-"""The Stage I loop: full batches where they fit, Adam, a stopping rule."""
+"""The Stage I loop: full batches where they fit, Adam, a rule that watches retrieval.
+
+Separation is not robustness: minimised hard enough, every separation loss amplifies
+directions that hold nothing but noise. So with early stopping the loop does not watch
+its own loss but retrieval of held-out corrupted copies, keeps the best feature map it
+has seen, and that may be the one it started from.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skuhop.learning.feature_maps import FeatureMapKind, State
+from skuhop.learning.feature_maps import FeatureMap, FeatureMapKind, State
+from skuhop.learning.losses import LOSSES, posterior
 
-FULL_BATCH = 2048
+FULL_BATCH = 1024
 """Most patterns whose pairs are all compared in every step."""
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Let a user's module draw from torch's global state, put back after."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
+WATCH_EVERY = 5
+"""Steps of Stage I between two looks at held-out retrieval."""
 
 
 class Schedule(NamedTuple):
@@ -33,50 +36,109 @@ class Schedule(NamedTuple):
     n_iter_no_change: int
 
 
-def _batches(n: int, generator: torch.Generator) -> Iterator[Tensor | slice]:
+class Learned(NamedTuple):
+    """What Stage I leaves behind.
+
+    Attributes
+    ----------
+    state : dict of str to ndarray
+        State of the feature map.
+    alignment : dict of str to ndarray
+        `scale` and `shift` of queries where the posterior loss learned them.
+    loss_curve : list of float
+        Loss before every step.
+    validation_scores : list of float
+        Held-out retrieval scores, the first one of the start.
+    selection : dict
+        Which feature map was kept, and why, in plain values.
+    """
+
+    state: dict
+    alignment: dict
+    loss_curve: list
+    validation_scores: list
+    selection: dict
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let modules draw their start from torch's global state, put back after."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+class Alignment(nn.Module):
+    """``scale * x + shift``: what damage does to every query alike."""
+
+    def __init__(self, like: Tensor):
+        super().__init__()
+        self.scale = nn.Parameter(like.new_ones(()))
+        self.shift = nn.Parameter(like.new_zeros(like.shape[1]))
+
+    def forward(self, X):
+        """Align queries with patterns."""
+        return X * self.scale + self.shift
+
+
+def _batches(n: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Endless batches: everything, or shuffled parts of at most FULL_BATCH."""
     while n <= FULL_BATCH:
-        yield slice(None)
+        yield torch.arange(n)
     while True:
         order = torch.randperm(n, generator=generator)
         yield from order[: n - n % FULL_BATCH].split(FULL_BATCH)
 
 
 def train(
-    module: nn.Module,
-    inputs: Tensor,
-    weights: Tensor | None,
-    loss: Callable[[Tensor, Tensor | None], Tensor],
+    model: nn.Module,
+    objective: Callable[[Tensor], Tensor],
+    n_patterns: int,
     schedule: Schedule,
     generator: torch.Generator,
+    watch: Callable[[], float] | None,
     report: Callable[[int, float], None] | None,
-) -> list[float]:
-    """Minimise ``loss(module(inputs), weights)`` in place; return the loss curve.
+) -> tuple[list[float], list[float], int]:
+    """Minimise ``objective(batch)`` over the parameters of `model`, in place.
 
-    The curve holds the loss before every step. With `early_stopping` the loop ends
-    once `n_iter_no_change` steps in a row have not lowered the best loss by `tol`.
+    What is watched, the loss or with `watch` the held-out score, has to improve by
+    `tol` within `n_iter_no_change` steps or the loop ends. With `watch` the model is
+    left as it was at its best look, the start included.
+
+    Returns
+    -------
+    loss_curve, validation_scores, best_step
     """
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    if len(inputs) < 2 or not parameters:
-        return []
-    optimiser = torch.optim.Adam(parameters, lr=schedule.learning_rate)
-    batches = _batches(len(inputs), generator)
+    parameters = [p for p in model.parameters() if p.requires_grad]
     curve: list[float] = []
-    best, idle = float("inf"), 0
-    for step in range(schedule.max_iter):
-        batch = next(batches)
-        value = loss(module(inputs[batch]), None if weights is None else weights[batch])
+    if n_patterns < 2 or not parameters:
+        return curve, [], 0
+    optimiser = torch.optim.Adam(parameters, lr=schedule.learning_rate)
+    scores = [watch()] if watch else []
+    best, best_step, last = (scores[0] if watch else -np.inf), 0, 0
+    kept = copy.deepcopy(model.state_dict())
+    for step, batch in enumerate(_batches(n_patterns, generator), start=1):
+        loss = objective(batch)
         optimiser.zero_grad()
-        value.backward()
+        loss.backward()
         optimiser.step()
-        curve.append(value.item())
+        curve.append(loss.item())
         if report is not None:
-            report(step + 1, curve[-1])
-        idle = 0 if curve[-1] < best - schedule.tol else idle + 1
-        best = min(best, curve[-1])
-        if schedule.early_stopping and idle >= schedule.n_iter_no_change:
+            report(step, curve[-1])
+        looks = watch is None or step % WATCH_EVERY == 0 or step == schedule.max_iter
+        if looks:
+            score = watch() if watch else -curve[-1]
+            scores += [score] if watch else []
+            if score > best:
+                last = step if score > best + schedule.tol else last
+                best, best_step = score, step
+                kept = copy.deepcopy(model.state_dict()) if watch else kept
+        if step == schedule.max_iter or step - last >= schedule.n_iter_no_change:
             break
-    return curve
+    if watch:
+        model.load_state_dict(kept)
+        return curve, scores, best_step
+    return curve, scores, len(curve)
 
 
 def learn(
@@ -84,23 +146,94 @@ def learn(
     patterns: Tensor,
     weights: Tensor | None,
     *,
-    loss: Callable[[Tensor, Tensor | None], Tensor],
+    loss: str,
+    damage: Callable[[Tensor], Tensor],
+    watch: Callable[[FeatureMap], float] | None,
     n_components: int | None,
     start: State | None,
     schedule: Schedule,
     seed: int,
     report: Callable[[int, float], None] | None,
-) -> tuple[dict, list[float]]:
-    """Stage I from patterns to the learned state and the loss curve."""
+) -> Learned:
+    """Stage I, from patterns to the learned state.
+
+    Parameters
+    ----------
+    kind : FeatureMapKind
+        Row of the table of feature maps.
+    patterns, weights : Tensor of shape (M, d) and (M,), or None for weights
+        Distinct patterns.
+    loss : str
+        Name of a separation loss, or "posterior".
+    damage : callable
+        ``(indices) -> corrupted copies`` of these patterns; for the posterior loss.
+    watch : callable or None
+        ``(feature map) -> score``: retrieval of held-out corrupted copies.
+    n_components, start, schedule, seed, report
+        As in the estimators.
+    """
     with seeded(seed):
-        trainable = kind.begin(patterns, n_components, start)
-        curve = train(
-            trainable.module,
-            trainable.inputs,
-            weights,
-            loss,
+        module, project, export = kind.begin(patterns, n_components, start)
+        aligner = Alignment(patterns) if loss == "posterior" else nn.Identity()
+        inputs = project(patterns)
+
+        def separation(batch):
+            batch_weights = None if weights is None else weights[batch]
+            return LOSSES[loss](module(inputs[batch]), batch_weights)
+
+        def cross_entropy(batch):
+            batch_weights = None if weights is None else weights[batch]
+            queries = module(project(aligner(damage(batch))))
+            return posterior(module(inputs[batch]), queries, batch_weights)
+
+        def look():
+            training = module.training
+            module.eval()
+            with torch.no_grad():
+                score = watch(
+                    FeatureMap(
+                        lambda X: module(project(X)),
+                        lambda X: module(project(aligner(X))),
+                    )
+                )
+            module.train(training)
+            return score
+
+        curve, scores, best_step = train(
+            nn.ModuleList([module, aligner]),
+            cross_entropy if loss == "posterior" else separation,
+            len(patterns),
             schedule,
             torch.Generator().manual_seed(seed),
+            look if watch and schedule.early_stopping else None,
             report,
         )
-    return trainable.export(), curve
+    alignment = {
+        name: value.detach().cpu().numpy().copy()
+        for name, value in aligner.state_dict().items()
+    }
+    return Learned(
+        export(), alignment, curve, scores, _select(curve, scores, best_step)
+    )
+
+
+def _select(curve: list, scores: list, best_step: int) -> dict:
+    """Say in plain values which feature map was kept, and why."""
+    if not curve:
+        return {"kept": "start", "step": 0, "reason": "there is nothing to learn"}
+    if not scores:
+        reason = "early_stopping=False: the last step is kept unseen"
+        return {"kept": "learned", "step": best_step, "reason": reason}
+    kept = "learned" if best_step else "start"
+    reason = (
+        "best retrieval of held-out corrupted copies"
+        if best_step
+        else "learning did not raise retrieval of held-out corrupted copies"
+    )
+    return {
+        "kept": kept,
+        "step": best_step,
+        "start_score": scores[0],
+        "kept_score": max(scores),
+        "reason": reason,
+    }

@@ -81,8 +81,9 @@ class KernelScorer:
     mean : Tensor of shape (d,)
         Mean pattern. Its features are taken off all others where the similarity
         does not mind, and it stands for "nothing stored" among likelihoods.
-    feature_map : callable or None
-        Phi; None is the identity.
+    feature_map : pair of callables or None
+        Phi for patterns (``.patterns``) and for queries (``.queries``); None is the
+        identity.
     beta : float or None
         Inverse temperature; None profiles the noise level out, for every query
         and pattern.
@@ -96,35 +97,35 @@ class KernelScorer:
         self.n_patterns = len(patterns)
         self.profiled = beta is None
         self.beta = 1.0 if self.profiled else largest_beta(beta, patterns.dtype)
-        self.origin = None
         if self.profiled:
             patterns = torch.cat([patterns, mean[None]])
-        self.keys = self._features(patterns)
+        self.keys = patterns if feature_map is None else feature_map.patterns(patterns)
+        self.origin = None
         if similarity.centred:
-            self.origin = self._features(mean[None])
+            mean = mean[None]
+            self.origin = mean if feature_map is None else feature_map.patterns(mean)
             self.keys = self.keys - self.origin
         self.keys, bias = similarity.encode(self.keys)
         self.bias = None if bias is None else bias * self.beta
 
-    def _features(self, X):
-        features = X if self.feature_map is None else self.feature_map(X)
-        return features if self.origin is None else features - self.origin
-
     def prepare(self, X):
         """Encode queries of shape (n, d)."""
-        features = self._features(X)
+        features = X if self.feature_map is None else self.feature_map.queries(X)
+        if self.origin is not None:
+            features = features - self.origin
         vectors, bias = self.similarity.encode(features)
         own = self.similarity.self_score(features) * (not self.profiled) * self.beta
         offset = None if bias is None else bias * self.beta
         if self.similarity.compare is None and self.beta != 1:
             vectors = vectors * self.beta
         if self.profiled:
-            return Query((vectors, offset), own)
-        return Query((vectors, None), own, offset)
+            scale = vectors.square().sum(1, keepdim=True)
+            return Query((vectors, offset, scale), own)
+        return Query((vectors, None, None), own, offset)
 
     def block(self, query, start, stop):
         """Scores of the patterns from `start` to `stop`."""
-        vectors, offset = query.encoded
+        vectors, offset, scale = query.encoded
         keys = self.keys[start:stop]
         if self.similarity.compare is not None:
             scores = self.similarity.compare(vectors, keys).mul_(self.beta)
@@ -135,7 +136,7 @@ class KernelScorer:
         if offset is not None:
             scores += offset[:, None]
         if self.profiled:
-            scores = self.similarity.profile(scores, keys.shape[1])
+            scores = self.similarity.profile(scores, keys.shape[1], scale)
         return scores
 
     def null(self, query):
@@ -176,7 +177,8 @@ class ObservedScorer:
         patterns = self.patterns[start:stop]
         scores = self.similarity.compare_observed(values, mask, patterns)
         if self.profiled:
-            return self.similarity.profile(scores, mask.sum(1, keepdim=True))
+            scale = values.square().sum(1, keepdim=True)
+            return self.similarity.profile(scores, mask.sum(1, keepdim=True), scale)
         return scores.mul_(self.beta)
 
     null = KernelScorer.null
@@ -264,7 +266,7 @@ def build_scorer(similarity, beta, patterns, mean, weights, feature_map) -> Scor
     """Scorer for complete queries, from the names that the estimators take."""
     if similarity != "auto":
         rule = SIMILARITIES[similarity]
-        features = patterns if feature_map is None else feature_map(patterns)
+        features = patterns if feature_map is None else feature_map.patterns(patterns)
         beta = _resolve_beta(rule, beta, features, weights)
         return KernelScorer(rule, patterns, mean, feature_map, beta)
     models = [

@@ -32,8 +32,10 @@ class Similarity(NamedTuple):
         ``(queries, observed, patterns) -> scores`` on the observed entries only;
         unobserved entries of `queries` hold zeros.
     profile : callable or None
-        ``(scores, n_features) -> log-likelihood`` with the noise level profiled
-        out per query and pattern; None where the similarity has no noise model.
+        ``(scores, n_features, scale) -> log-likelihood`` with the noise level
+        profiled out per query and pattern; `scale`, shape (n, 1), is the size of
+        the terms that cancel in an exact match. None where the similarity has no
+        noise model.
     self_score : callable
         ``(features) -> s(x, x)``, shape (n,): the first term of the energy.
     centred : bool
@@ -49,15 +51,14 @@ class Similarity(NamedTuple):
     centred: bool = False
 
 
-def floor_(residual: Tensor, scale: float | Tensor) -> Tensor:
-    """Replace residuals within rounding of zero by the smallest positive number.
+def _log_residual(residual: Tensor, scale: Tensor) -> Tensor:
+    """Logarithm of residuals, in place; within rounding of zero they are a match.
 
-    A residual below the rounding error of its own computation is an exact match;
-    the smallest normal number makes it win by the largest margin there is and
-    keeps the logarithm finite.
+    An exact match gets the smallest number there is: it then wins by the largest
+    margin there is, and the logarithm is finite and does not depend on rounding.
     """
     info = torch.finfo(residual.dtype)
-    return residual.masked_fill_(residual <= 16 * info.eps * scale, info.tiny)
+    return residual.masked_fill_(residual <= 16 * info.eps * scale, info.tiny).log_()
 
 
 def normalise(vectors: Tensor) -> Tensor:
@@ -142,20 +143,20 @@ def _zero(features):
     return features.new_zeros(len(features))
 
 
-def _profile_euclidean(scores, n_features):
+def _profile_euclidean(scores, n_features, scale):
     """Log-likelihood of an isotropic Gaussian query at its best noise level."""
-    return floor_(scores.mul_(-2), 0).log_().mul_(-n_features / 2)
+    return _log_residual(scores.mul_(-2), scale).mul_(-n_features / 2)
 
 
-def _profile_angle(scores, n_features):
-    """As for the Euclidean model, a positive gain profiled out as well."""
+def _profile_angle(scores, n_features, scale):
+    """As for the Euclidean model, with a positive gain profiled out as well."""
     residual = scores.clamp_(0, 1).square_().neg_().add_(1)
-    return floor_(residual, 1).log_().mul_(-n_features / 2)
+    return _log_residual(residual, torch.ones_like(scale)).mul_(-n_features / 2)
 
 
-def _profile_manhattan(scores, n_features):
+def _profile_manhattan(scores, n_features, scale):
     """Log-likelihood of a Laplace query at its best noise level."""
-    return floor_(scores.neg_(), 0).log_().mul_(-n_features)
+    return _log_residual(scores.neg_(), scale.sqrt()).mul_(-n_features)
 
 
 SIMILARITIES = {

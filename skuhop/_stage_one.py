@@ -1,0 +1,127 @@
+"""Stage I as the estimators call it: from NumPy patterns to a learned feature map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from skuhop._device import to_tensor
+from skuhop.learning import (
+    CORRUPTIONS,
+    Learned,
+    Schedule,
+    any_of_both,
+    corrupted_copies,
+    feature_map_kind,
+    learn,
+)
+from skuhop.retrieval import build_scorer
+
+N_WATCHED = 256
+"""Held-out corrupted copies on which early stopping looks at retrieval."""
+_DOUBT = 0.01
+"""Share of a uniform in the watched posterior, which bounds what one miss costs."""
+
+
+class StageOne(NamedTuple):
+    """What Stage I needs to know beside the patterns; names as in the estimators."""
+
+    feature_map: object
+    n_components: int | None
+    loss: str
+    similarity: str
+    beta: object
+    corruption: object
+    schedule: Schedule
+    start: dict | None
+    random_state: object
+    verbose: int
+
+
+def resolve_corruption(corruption) -> Callable:
+    """Turn the parameter into a function; the unknown gets masks and noise."""
+    if corruption is None:
+        return any_of_both
+    return (
+        CORRUPTIONS.get(corruption, corruption)
+        if isinstance(corruption, str)
+        else (corruption)
+    )
+
+
+def distinct_rows(X: np.ndarray, weights: np.ndarray | None):
+    """Distinct rows in an order of their own, and how much weight each has.
+
+    Stage I works on these, so that neither the order of the patterns nor the way a
+    weight is spelt (a number, or copies) can change what is learned, not by a bit.
+    """
+    X = np.ascontiguousarray(X + 0.0)  # -0.0 becomes 0.0: equal bits for equal rows
+    rows = X.view(np.dtype((np.void, X.itemsize * X.shape[1]))).ravel()
+    _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
+    total = np.bincount(inverse.ravel(), weights=weights).astype(X.dtype)
+    return X[first], None if (total == 1).all() else total
+
+
+def run_stage_one(settings: StageOne, patterns, weights, device) -> Learned:
+    """Learn the feature map on distinct patterns, as `distinct_rows` gives them."""
+    kind = feature_map_kind(settings.feature_map)
+    if kind is None:
+        return Learned({}, {}, [], [], {"kept": "identity", "reason": "as asked"})
+    rng = check_random_state(settings.random_state)
+    seed = int(rng.randint(2**31 - 1))
+    rng = np.random.RandomState(seed)
+    corrupt = resolve_corruption(settings.corruption)
+    X = to_tensor(patterns, device)
+    w = None if weights is None else to_tensor(weights, device)
+
+    def damage(batch):
+        rows = patterns[batch.cpu().numpy()]
+        return to_tensor(corrupted_copies(corrupt, rows, rng, 1)[0], device)
+
+    return learn(
+        kind,
+        X,
+        w,
+        loss=settings.loss,
+        damage=damage,
+        watch=_watch(settings, patterns, X, w, corrupt, seed, device),
+        n_components=settings.n_components,
+        start=settings.start,
+        schedule=settings.schedule,
+        seed=seed,
+        report=_print_loss if settings.verbose else None,
+    )
+
+
+def _watch(settings, patterns, X, w, corrupt, seed, device):
+    """Make the score of a feature map: how surely it retrieves held-out copies."""
+    rng = np.random.RandomState(seed)
+    rows = np.sort(rng.permutation(len(patterns))[:N_WATCHED])
+    n_copies = -(-N_WATCHED // len(patterns))
+    copies = corrupted_copies(corrupt, patterns[rows], rng, n_copies)
+    queries = to_tensor(copies.reshape(-1, patterns.shape[1]), device)
+    right = torch.as_tensor(np.tile(rows, n_copies)).to(queries.device)
+    mean = X.mean(0) if w is None else w @ X / w.sum()
+    # "auto" and "channel" use Phi as one Gaussian model among others.
+    averaged = settings.similarity in ("auto", "channel")
+    similarity, beta = (
+        ("euclidean", "auto") if averaged else (settings.similarity, settings.beta)
+    )
+
+    def score(feature_map):
+        scorer = build_scorer(similarity, beta, X, mean, w, feature_map)
+        scores = scorer.block(scorer.prepare(queries), 0, len(X))
+        if w is not None:
+            scores = scores + w.log()
+        p = torch.softmax(scores, 1)[torch.arange(len(right)), right]
+        return torch.log((1 - _DOUBT) * p + _DOUBT / len(X)).mean().item()
+
+    return score
+
+
+def _print_loss(step, loss):
+    print(f"Iteration {step}, loss = {loss:.8f}")
