@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from skuhop import _validation as rules
 from skuhop._device import resolve_device, to_tensor
 from skuhop._persistence import VersionedStateMixin
-from skuhop._stage_one import StageOne, distinct_rows, run_stage_one
+from skuhop._stage_one import StageOne, distinct_rows, learn_pool, run_stage_one
 from skuhop._stage_two import ask
 from skuhop._validation import after_fit, check_parameters, check_weights
 from skuhop.learning import (
@@ -33,6 +33,7 @@ from skuhop.retrieval import (
     build_scorer,
     energies,
     iterate,
+    told_pool,
 )
 
 _RULES = {
@@ -40,7 +41,7 @@ _RULES = {
     "n_components": (rules.COUNT, rules.NONE),
     "loss": (rules.Choice((*LOSSES, "posterior")),),
     "corruption": (rules.NONE, rules.Choice(tuple(CORRUPTIONS)), rules.CALLABLE),
-    "similarity": (rules.Choice(("auto", *SIMILARITIES)),),
+    "similarity": (rules.Choice(("auto", *SIMILARITIES, "channel")),),
     "separation": (rules.Choice(tuple(SEPARATIONS)),),
     "separation_params": (
         rules.Kind(lambda value: isinstance(value, dict), "a dict"),
@@ -312,7 +313,13 @@ class UHopMemory(
         if weights is not None:
             X, weights = X[weights > 0], weights[weights > 0]
         distinct, totals = distinct_rows(X, weights)
-        learned = run_stage_one(self._stage_one(), distinct, totals, device)
+        settings = self._stage_one()
+        learned = run_stage_one(settings, distinct, totals, device)
+        channel, trust = {}, {}
+        if self.similarity == "channel" or (
+            self.similarity == "auto" and self.corruption is not None
+        ):
+            channel, trust = learn_pool(settings, learned, distinct, totals, device)
         self.patterns_ = X
         self.sample_weight_ = weights
         self.mean_ = np.average(X, axis=0, weights=weights).astype(X.dtype)
@@ -324,6 +331,8 @@ class UHopMemory(
         self.n_iter_ = max(1, len(learned.loss_curve))
         self.validation_scores_ = learned.validation_scores
         self.selection_ = learned.selection
+        self.channel_ = channel
+        self.trust_ = trust
         self.__dict__.pop("components_", None)
         if "components" in learned.state:
             self.components_ = learned.state["components"]
@@ -532,7 +541,12 @@ class UHopMemory(
             kind = feature_map_kind(self.feature_map)
             state, alignment = self.feature_map_state_, self.alignment_
             feature_map = restore(kind, state, alignment, patterns)
-            scorer = build_scorer(*asked, feature_map)
+            if self.channel_:
+                scorer = told_pool(
+                    self.channel_, self.trust_, patterns, mean, feature_map
+                )
+            else:
+                scorer = build_scorer(*asked, feature_map)
         else:
             scorer = build_observed_scorer(*asked)
         separation = SEPARATIONS[self.separation]

@@ -18,8 +18,11 @@ from skuhop.learning import (
     corrupted_copies,
     feature_map_kind,
     learn,
+    learn_channels,
+    learn_exponents,
+    restore,
 )
-from skuhop.retrieval import build_scorer
+from skuhop.retrieval import build_scorer, told_experts
 
 N_WATCHED = 256
 """Held-out corrupted copies on which early stopping looks at retrieval."""
@@ -121,6 +124,33 @@ def _watch(settings, patterns, X, w, corrupt, seed, device):
         return torch.log((1 - _DOUBT) * p + _DOUBT / len(X)).mean().item()
 
     return score
+
+
+def learn_pool(settings: StageOne, learned: Learned, patterns, weights, device):
+    """Learn channel tables and the exponents of the experts that include them.
+
+    Returns
+    -------
+    channel : dict of str to ndarray
+    exponents : dict of str to float
+    """
+    seed = int(check_random_state(settings.random_state).randint(2**31 - 1))
+    rng = np.random.RandomState(seed)
+    corrupt = resolve_corruption(settings.corruption)
+    X = to_tensor(patterns, device)
+    w = None if weights is None else to_tensor(weights, device)
+
+    def damage(rows):
+        copies = corrupted_copies(corrupt, patterns[rows.cpu().numpy()], rng, 1)
+        return to_tensor(copies[0], device)
+
+    channel = learn_channels(X, w, damage)
+    kind = feature_map_kind(settings.feature_map)
+    feature_map = restore(kind, learned.state, learned.alignment, X)
+    experts = told_experts(channel, X, X.mean(0), feature_map)
+    order = rng.permutation(len(patterns))
+    exponents = learn_exponents(experts, X, w, damage, order)
+    return channel, dict(zip(experts, exponents.tolist(), strict=True))
 
 
 def _print_loss(step, loss):

@@ -3,6 +3,7 @@
 from skuhop.learning.corruptions import CORRUPTIONS, any_of_both, corrupted_copies
 from skuhop.learning.feature_maps import FEATURE_MAPS, feature_map_kind, restore
 from skuhop.learning.losses import LOSSES
+from skuhop.learning.told import learn_channels, learn_exponents
 from skuhop.learning.trainer import Learned, Schedule, learn
 
 __all__ = [
@@ -15,5 +16,7 @@ __all__ = [
     "corrupted_copies",
     "feature_map_kind",
     "learn",
+    "learn_channels",
+    "learn_exponents",
     "restore",
 ]

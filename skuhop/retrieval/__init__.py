@@ -7,6 +7,7 @@ from skuhop.retrieval.engine import (
     energies,
     iterate,
 )
+from skuhop.retrieval.experts import told_experts, told_pool
 from skuhop.retrieval.scorers import build_observed_scorer, build_scorer
 from skuhop.retrieval.separations import SEPARATIONS
 from skuhop.retrieval.similarities import SIMILARITIES
@@ -21,4 +22,6 @@ __all__ = [
     "build_scorer",
     "energies",
     "iterate",
+    "told_experts",
+    "told_pool",
 ]

@@ -115,7 +115,7 @@ def _stream(memory: Memory, X: Tensor, budget: int, read: bool):
 
 def _stream_rows(memory: Memory, X: Tensor, budget: int) -> Iterator[slice]:
     """Rows per pass: enough to feed the matrix product, few enough for memory."""
-    row = X.element_size() * (3 * X.shape[1] + memory.scorer.width)
+    row = X.element_size() * (memory.scorer.row_width + memory.scorer.width)
     wide = -(-_BLOCK[X.device.type] // memory.scorer.n_patterns)
     rows = min(max(_BLOCK_ROWS, wide), max(1, budget // (2 * row)))
     return row_chunks(len(X), 1, rows)
@@ -126,7 +126,9 @@ def _dense_rows(memory: Memory, X: Tensor, budget: int) -> Iterator[slice]:
     cell = X.element_size() * (memory.scorer.width + _SEPARATION_WIDTH)
     cells = max(_BLOCK[X.device.type], _FEWEST_ROWS * memory.scorer.n_patterns)
     row = cell * memory.scorer.n_patterns
-    return row_chunks(len(X), row, min(budget, cell * cells))
+    step = min(budget, cell * cells) // row
+    encoded = X.element_size() * memory.scorer.row_width
+    return row_chunks(len(X), 1, max(1, min(step, budget // (row + encoded))))
 
 
 def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:

@@ -49,6 +49,8 @@ class Scorer(Protocol):
     beta: float
     width: int
     """How many numbers per query and pattern `block` holds at its peak."""
+    row_width: int
+    """How many numbers per query `prepare` holds."""
 
     def prepare(self, X: Tensor) -> Query:
         """Encode queries of shape (n, d)."""
@@ -106,6 +108,7 @@ class KernelScorer:
             self.origin = mean if feature_map is None else feature_map.patterns(mean)
             self.keys = self.keys - self.origin
         self.keys, bias = similarity.encode(self.keys)
+        self.row_width = 3 * self.keys.shape[1]
         self.bias = None if bias is None else bias * self.beta
 
     def prepare(self, X):
@@ -163,6 +166,7 @@ class ObservedScorer:
         self.patterns = torch.cat([patterns, mean[None]])
         self.origin = mean if similarity.centred else torch.zeros_like(mean)
         self.patterns -= self.origin
+        self.row_width = 3 * len(mean)
 
     def prepare(self, X):
         """Split the queries into observed values and the mask of them."""
@@ -199,6 +203,7 @@ class MixtureScorer:
         self.scorers, self.log_priors = zip(*models, strict=True)
         self.n_patterns = self.scorers[0].n_patterns
         self.width = 2 + max(scorer.width for scorer in self.scorers)
+        self.row_width = sum(scorer.row_width for scorer in self.scorers)
 
     def prepare(self, X):
         """Encode the queries for every model."""
@@ -229,6 +234,7 @@ class ScaledScorer:
     def __init__(self, scorer: Scorer, beta: float):
         self.scorer = scorer
         self.n_patterns, self.width = scorer.n_patterns, scorer.width
+        self.row_width = scorer.row_width
         self.beta = beta
         self.prepare = scorer.prepare
 
@@ -282,9 +288,9 @@ def build_scorer(similarity, beta, patterns, mean, weights, feature_map) -> Scor
 
 def build_observed_scorer(similarity, beta, patterns, mean, weights) -> Scorer:
     """Scorer for queries with missing entries."""
-    name = "euclidean" if similarity == "auto" else similarity
+    name = similarity if similarity in SIMILARITIES else "euclidean"
     rule = SIMILARITIES[name]
-    if similarity == "auto" and beta != "auto":
+    if similarity not in SIMILARITIES and beta != "auto":
         scorer = ObservedScorer(rule, patterns, mean, None)
         return ScaledScorer(scorer, float(beta))
     beta = _resolve_beta(rule, beta, patterns, weights)
