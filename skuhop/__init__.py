@@ -1,6 +1,7 @@
 """skuhop: a scikit-learn compatible associative memory (U-Hop) on torch."""
 
+from skuhop._classifier import UHopClassifier
 from skuhop._memory import UHopMemory
 from skuhop._version import __version__
 
-__all__ = ["UHopMemory", "__version__"]
+__all__ = ["UHopClassifier", "UHopMemory", "__version__"]

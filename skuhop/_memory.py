@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from skuhop import _validation as rules
 from skuhop._device import resolve_device, to_tensor
 from skuhop._persistence import VersionedStateMixin
-from skuhop._stage_one import StageOne, distinct_rows, learn_pool, run_stage_one
+from skuhop._stage_one import StageOne, distinct_rows, learn_damage_model, run_stage_one
 from skuhop._stage_two import ask
 from skuhop._validation import after_fit, check_parameters, check_weights
 from skuhop.learning import (
@@ -27,7 +27,9 @@ from skuhop.retrieval import (
     SEPARATIONS,
     SIMILARITIES,
     Memory,
+    ScaledScorer,
     associations,
+    auto_scorer,
     best_patterns,
     build_observed_scorer,
     build_scorer,
@@ -308,18 +310,21 @@ class UHopMemory(
         """
         self._check_parameters()
         device = resolve_device(self.device)
-        X = validate_data(self, X, dtype=_DTYPES, order="C", copy=True)
+        given, X = (
+            X,
+            check_array(
+                X, dtype=_DTYPES, order="C", copy=True, estimator=self, input_name="X"
+            ),
+        )
         weights = check_weights(sample_weight, X)
         if weights is not None:
             X, weights = X[weights > 0], weights[weights > 0]
-        distinct, totals = distinct_rows(X, weights)
+        distinct, totals, _ = distinct_rows(X, weights)
         settings = self._stage_one()
         learned = run_stage_one(settings, distinct, totals, device)
-        channel, trust = {}, {}
-        if self.similarity == "channel" or (
-            self.similarity == "auto" and self.corruption is not None
-        ):
-            channel, trust = learn_pool(settings, learned, distinct, totals, device)
+        damage_model = learn_damage_model(settings, learned, distinct, totals, device)
+        # Nothing is set before here: a failed fit leaves the estimator as it was.
+        validate_data(self, given, skip_check_array=True)
         self.patterns_ = X
         self.sample_weight_ = weights
         self.mean_ = np.average(X, axis=0, weights=weights).astype(X.dtype)
@@ -331,8 +336,7 @@ class UHopMemory(
         self.n_iter_ = max(1, len(learned.loss_curve))
         self.validation_scores_ = learned.validation_scores
         self.selection_ = learned.selection
-        self.channel_ = channel
-        self.trust_ = trust
+        self.damage_model_ = damage_model
         self.__dict__.pop("components_", None)
         if "components" in learned.state:
             self.components_ = learned.state["components"]
@@ -536,19 +540,46 @@ class UHopMemory(
 
         patterns, mean = tensor(self.patterns_), tensor(self.mean_)
         weights = None if self.sample_weight_ is None else tensor(self.sample_weight_)
-        asked = (self.similarity, self.beta, patterns, mean, weights)
-        if complete:
+        rule, beta = self.similarity, self.beta
+        if not complete:
+            scorer = build_observed_scorer(rule, beta, patterns, mean, weights)
+        else:
             kind = feature_map_kind(self.feature_map)
             state, alignment = self.feature_map_state_, self.alignment_
             feature_map = restore(kind, state, alignment, patterns)
-            if self.channel_:
-                scorer = told_pool(
-                    self.channel_, self.trust_, patterns, mean, feature_map
-                )
+            if rule in SIMILARITIES:
+                scorer = build_scorer(rule, beta, patterns, mean, weights, feature_map)
             else:
-                scorer = build_scorer(*asked, feature_map)
-        else:
-            scorer = build_observed_scorer(*asked)
+                scorer = self._damage_scorer(patterns, mean, feature_map)
         separation = SEPARATIONS[self.separation]
         params = {**separation.defaults, **(self.separation_params or {})}
         return Memory(scorer, separation, params, patterns, weights, complete)
+
+    def _damage_scorer(self, patterns, mean, feature_map):
+        """Scorer for the similarities that know what damage looks like."""
+        model = self.damage_model_
+        if not model:
+            raise ValueError(
+                f"similarity={self.similarity!r} needs what only fit can learn; call "
+                "fit again after setting it."
+            )
+        if "trust" in model:
+            scorer = told_pool(
+                model["channel"], model["trust"], patterns, mean, feature_map
+            )
+        else:
+            rows, totals, columns = distinct_rows(self.patterns_, self.sample_weight_)
+            rows, totals, columns = (
+                None if array is None else to_tensor(array, patterns.device)
+                for array in (rows, totals, columns)
+            )
+            scorer = auto_scorer(
+                model["bank"],
+                model["learned"],
+                rows.to(patterns),
+                totals,
+                columns,
+                mean,
+                feature_map,
+            )
+        return scorer if self.beta == "auto" else ScaledScorer(scorer, self.beta)

@@ -18,6 +18,7 @@ from skuhop.learning import (
     corrupted_copies,
     feature_map_kind,
     learn,
+    learn_bank,
     learn_channels,
     learn_exponents,
     restore,
@@ -57,7 +58,7 @@ def resolve_corruption(corruption) -> Callable:
 
 
 def distinct_rows(X: np.ndarray, weights: np.ndarray | None):
-    """Distinct rows in an order of their own, and how much weight each has.
+    """Distinct rows in an order of their own, their weights, and which row is which.
 
     Stage I works on these, so that neither the order of the patterns nor the way a
     weight is spelt (a number, or copies) can change what is learned, not by a bit.
@@ -65,8 +66,9 @@ def distinct_rows(X: np.ndarray, weights: np.ndarray | None):
     X = np.ascontiguousarray(X + 0.0)  # -0.0 becomes 0.0: equal bits for equal rows
     rows = X.view(np.dtype((np.void, X.itemsize * X.shape[1]))).ravel()
     _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
-    total = np.bincount(inverse.ravel(), weights=weights).astype(X.dtype)
-    return X[first], None if (total == 1).all() else total
+    inverse = inverse.ravel()
+    total = np.bincount(inverse, weights=weights).astype(X.dtype)
+    return X[first], None if (total == 1).all() else total, inverse
 
 
 def run_stage_one(settings: StageOne, patterns, weights, device) -> Learned:
@@ -126,14 +128,25 @@ def _watch(settings, patterns, X, w, corrupt, seed, device):
     return score
 
 
-def learn_pool(settings: StageOne, learned: Learned, patterns, weights, device):
-    """Learn channel tables and the exponents of the experts that include them.
+def learn_damage_model(settings: StageOne, learned, patterns, weights, device) -> dict:
+    """Learn what damage looks like, for the similarities that want to know.
 
     Returns
     -------
-    channel : dict of str to ndarray
-    exponents : dict of str to float
+    model : dict
+        Empty for a plain similarity; `channel` and `trust` where damage is told;
+        `bank` and `learned` where it is not. All values are NumPy or plain.
     """
+    if settings.similarity not in ("auto", "channel"):
+        return {}
+    if settings.similarity == "channel" or settings.corruption is not None:
+        return _learn_pool(settings, learned, patterns, weights, device)
+    w = None if weights is None else to_tensor(weights, device)
+    return {"bank": learn_bank(to_tensor(patterns, device), w), "learned": {}}
+
+
+def _learn_pool(settings, learned, patterns, weights, device):
+    """Learn channel tables, and how far to trust every expert, on corrupted copies."""
     seed = int(check_random_state(settings.random_state).randint(2**31 - 1))
     rng = np.random.RandomState(seed)
     corrupt = resolve_corruption(settings.corruption)
@@ -150,7 +163,8 @@ def learn_pool(settings: StageOne, learned: Learned, patterns, weights, device):
     experts = told_experts(channel, X, X.mean(0), feature_map)
     order = rng.permutation(len(patterns))
     exponents = learn_exponents(experts, X, w, damage, order)
-    return channel, dict(zip(experts, exponents.tolist(), strict=True))
+    trust = dict(zip(experts, exponents.tolist(), strict=True))
+    return {"channel": channel, "trust": trust}
 
 
 def _print_loss(step, loss):

@@ -1,5 +1,6 @@
 """Stage I: what the feature map is and how it is learned."""
 
+from skuhop.learning.bank import learn_bank
 from skuhop.learning.corruptions import CORRUPTIONS, any_of_both, corrupted_copies
 from skuhop.learning.feature_maps import FEATURE_MAPS, feature_map_kind, restore
 from skuhop.learning.losses import LOSSES
@@ -16,6 +17,7 @@ __all__ = [
     "corrupted_copies",
     "feature_map_kind",
     "learn",
+    "learn_bank",
     "learn_channels",
     "learn_exponents",
     "restore",

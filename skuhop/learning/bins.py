@@ -8,6 +8,8 @@ a few wide bins, because queries may go where no pattern has been.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -28,8 +30,20 @@ def sorted_sample(values: Tensor, weights: Tensor | None) -> tuple[Tensor, Tenso
     return flat, mass[::step][order]
 
 
-def bin_edges(values: Tensor, mass: Tensor, n_quantiles: int) -> Tensor:
-    """Edges of the bins for a sorted sample; K - 1 edges make K bins.
+class Bins(NamedTuple):
+    """Edges of the bins, K - 1 for K of them, and the range they were made for.
+
+    `span` is the range without its tails: the size of "one" for the data.
+    """
+
+    edges: Tensor
+    low: float
+    high: float
+    span: float
+
+
+def make_bins(values: Tensor, mass: Tensor, n_quantiles: int) -> Bins:
+    """Make bins for a sorted sample.
 
     Parameters
     ----------
@@ -42,7 +56,7 @@ def bin_edges(values: Tensor, mass: Tensor, n_quantiles: int) -> Tensor:
     low, high = values[0].item(), values[-1].item()
     inner_low = values[torch.searchsorted(share, 0.001).clamp_max(len(values) - 1)]
     inner_high = values[torch.searchsorted(share, 0.999).clamp_max(len(values) - 1)]
-    # The range without its tails; for a constant the size of the value itself.
+    # A constant has no range: the size of the value itself stands in.
     span = (inner_high - inner_low).item() or high - low or abs(high) or 1.0
 
     distinct, inverse = values.unique_consecutive(return_inverse=True)
@@ -64,15 +78,19 @@ def bin_edges(values: Tensor, mass: Tensor, n_quantiles: int) -> Tensor:
     candidates += [high + span * step for step in _OUTSIDE]
     candidates += [low - span * step for step in _OUTSIDE]
 
-    edges: list[float] = []
+    kept: list[float] = []
     for edge in sorted(candidates):
-        apart = not edges or edge - edges[-1] > span / 200
+        apart = not kept or edge - kept[-1] > span / 200
         if apart and all(abs(edge - atom) > span / 400 for atom in atoms):
-            edges.append(edge)
-    edges += [atom + side for atom in atoms for side in (-tolerance, tolerance)]
-    return torch.tensor(sorted(edges), dtype=torch.float64, device=values.device)
+            kept.append(edge)
+    kept += [atom + side for atom in atoms for side in (-tolerance, tolerance)]
+    edges = torch.tensor(sorted(kept), dtype=torch.float64, device=values.device)
+    return Bins(edges, low, high, span)
 
 
 def quantise(values: Tensor, edges: Tensor) -> Tensor:
-    """Bin number of every value, 0 to len(edges)."""
-    return torch.bucketize(values.contiguous(), edges.to(values))
+    """Bin number of every value, 0 to len(edges).
+
+    In float64, because the edges around an atom lie a millionth of the range apart.
+    """
+    return torch.bucketize(values.double().contiguous(), edges)

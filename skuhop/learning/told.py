@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skuhop.learning.bins import bin_edges, quantise, sorted_sample
+from skuhop.learning.bins import make_bins, quantise, sorted_sample
 from skuhop.learning.channels import factorise, fit_mixture, joint_counts
 from skuhop.learning.pooling import fit_exponents
 
@@ -57,9 +57,9 @@ def learn_channels(
     mass = mass.to(torch.float64)[rows.to(patterns.device)]
 
     values = sorted_sample(patterns.double(), weights)
-    pattern_edges = bin_edges(*values, PATTERN_QUANTILES)
+    pattern_edges = make_bins(*values, PATTERN_QUANTILES).edges
     values = sorted_sample(copies.double(), mass)
-    query_edges = bin_edges(*values, QUERY_QUANTILES)
+    query_edges = make_bins(*values, QUERY_QUANTILES).edges
     codes = torch.unique(quantise(patterns, pattern_edges))
     shape = (len(codes), len(query_edges) + 1)
     bins = pattern_bins(patterns, pattern_edges, codes).repeat(n_copies, 1)

@@ -1,5 +1,6 @@
 """Stage II: how a query becomes an answer."""
 
+from skuhop.retrieval.auto_scorer import auto_scorer
 from skuhop.retrieval.engine import (
     Memory,
     associations,
@@ -8,7 +9,7 @@ from skuhop.retrieval.engine import (
     iterate,
 )
 from skuhop.retrieval.experts import told_experts, told_pool
-from skuhop.retrieval.scorers import build_observed_scorer, build_scorer
+from skuhop.retrieval.scorers import ScaledScorer, build_observed_scorer, build_scorer
 from skuhop.retrieval.separations import SEPARATIONS
 from skuhop.retrieval.similarities import SIMILARITIES
 
@@ -16,7 +17,9 @@ __all__ = [
     "SEPARATIONS",
     "SIMILARITIES",
     "Memory",
+    "ScaledScorer",
     "associations",
+    "auto_scorer",
     "best_patterns",
     "build_observed_scorer",
     "build_scorer",

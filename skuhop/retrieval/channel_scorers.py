@@ -30,6 +30,7 @@ class ChannelScorer:
     """
 
     beta = 1.0
+    streams = True
 
     def __init__(self, pattern_bins, query_edges, base, left, right, log_prior):
         self.n_patterns, n_features = pattern_bins.shape
@@ -80,6 +81,7 @@ class PooledScorer:
     """
 
     beta = 1.0
+    streams = True
 
     def __init__(self, experts):
         self.experts = experts

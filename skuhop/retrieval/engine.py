@@ -55,6 +55,11 @@ class Memory(NamedTuple):
     weights: Tensor | None
     complete: bool = True
 
+    @property
+    def streams(self) -> bool:
+        """Whether one pass over blocks of patterns will do."""
+        return self.separation.streams and self.scorer.streams
+
 
 def row_chunks(n_rows: int, bytes_per_row: int, budget: int) -> Iterator[slice]:
     """Slices of rows that together need at most `budget` bytes, one row at least."""
@@ -134,7 +139,7 @@ def _dense_rows(memory: Memory, X: Tensor, budget: int) -> Iterator[slice]:
 def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """Compute ``Xi^T Sep(beta s(Xi, x))``, the answer to every row x."""
     out = torch.empty_like(X)
-    if memory.separation.streams:
+    if memory.streams:
         for rows in _stream_rows(memory, X, budget):
             out[rows] = _stream(memory, X[rows], budget // 2, read=True)[0]
         return out
@@ -147,7 +152,7 @@ def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
 def conjugates(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """``Psi*(beta K(Xi, x))``, shape (n,), for every row x."""
     out = X.new_empty(len(X))
-    if memory.separation.streams:
+    if memory.streams:
         for rows in _stream_rows(memory, X, budget):
             out[rows] = _stream(memory, X[rows], budget // 2, read=False)[1]
         return out

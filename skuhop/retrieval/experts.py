@@ -25,6 +25,7 @@ class MatchScorer:
     """A bonus for patterns that equal the query up to rounding."""
 
     beta = 1.0
+    streams = True
     width = 3
 
     def __init__(self, patterns: Tensor, mean: Tensor):

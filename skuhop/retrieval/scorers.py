@@ -8,12 +8,14 @@ similarities, feature maps or noise models.
   with the noise level profiled out.
 - :class:`ObservedScorer`: the same for queries with missing entries, compared on
   the others.
-- :class:`MixtureScorer`: several likelihoods averaged, for ``similarity="auto"``.
+- :class:`ScaledScorer`: log-likelihoods times a beta of the user's.
+
+The scorers that know what damage looks like stand in files of their own:
+`auto_scorer`, `channel_scorers` and `experts`.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple, Protocol
 
 import torch
@@ -51,6 +53,8 @@ class Scorer(Protocol):
     """How many numbers per query and pattern `block` holds at its peak."""
     row_width: int
     """How many numbers per query `prepare` holds."""
+    streams: bool
+    """Whether `block` may be asked for a part of the patterns."""
 
     def prepare(self, X: Tensor) -> Query:
         """Encode queries of shape (n, d)."""
@@ -92,6 +96,7 @@ class KernelScorer:
     """
 
     width = 2
+    streams = True
 
     def __init__(self, similarity: Similarity, patterns, mean, feature_map, beta):
         self.similarity = similarity
@@ -157,6 +162,7 @@ class ObservedScorer:
     """
 
     width = 5
+    streams = True
 
     def __init__(self, similarity: Similarity, patterns, mean, beta):
         self.similarity = similarity
@@ -188,53 +194,13 @@ class ObservedScorer:
     null = KernelScorer.null
 
 
-class MixtureScorer:
-    """Log of the prior-weighted mean of several likelihoods.
-
-    Parameters
-    ----------
-    models : list of (Scorer, float)
-        Likelihood models, each with the logarithm of its prior weight.
-    """
-
-    beta = 1.0
-
-    def __init__(self, models):
-        self.scorers, self.log_priors = zip(*models, strict=True)
-        self.n_patterns = self.scorers[0].n_patterns
-        self.width = 2 + max(scorer.width for scorer in self.scorers)
-        self.row_width = sum(scorer.row_width for scorer in self.scorers)
-
-    def prepare(self, X):
-        """Encode the queries for every model."""
-        queries = [scorer.prepare(X) for scorer in self.scorers]
-        return Query(queries, queries[0].self_score)
-
-    def _mix(self, scores):
-        total = None
-        for score, log_prior in zip(scores, self.log_priors, strict=True):
-            score += log_prior
-            total = score if total is None else torch.logaddexp(total, score)
-        return total
-
-    def block(self, query, start, stop):
-        """Scores of the patterns from `start` to `stop`."""
-        pairs = zip(self.scorers, query.encoded, strict=True)
-        return self._mix(scorer.block(q, start, stop) for scorer, q in pairs)
-
-    def null(self, query):
-        """Score of "nothing stored"."""
-        pairs = zip(self.scorers, query.encoded, strict=True)
-        return self._mix(scorer.null(q) for scorer, q in pairs)
-
-
 class ScaledScorer:
     """Another scorer's log-likelihoods times beta."""
 
     def __init__(self, scorer: Scorer, beta: float):
         self.scorer = scorer
         self.n_patterns, self.width = scorer.n_patterns, scorer.width
-        self.row_width = scorer.row_width
+        self.row_width, self.streams = scorer.row_width, scorer.streams
         self.beta = beta
         self.prepare = scorer.prepare
 
@@ -263,27 +229,12 @@ def _resolve_beta(similarity, beta, features, weights):
     return attention_beta(features, weights)
 
 
-# Likelihood models behind similarity="auto": each nuisance parameter that a model
-# profiles out beside the noise level costs it half the logarithm of d.
-_AVERAGED = {"euclidean": 0, "cosine": 1, "correlation": 2}
-
-
 def build_scorer(similarity, beta, patterns, mean, weights, feature_map) -> Scorer:
     """Scorer for complete queries, from the names that the estimators take."""
-    if similarity != "auto":
-        rule = SIMILARITIES[similarity]
-        features = patterns if feature_map is None else feature_map.patterns(patterns)
-        beta = _resolve_beta(rule, beta, features, weights)
-        return KernelScorer(rule, patterns, mean, feature_map, beta)
-    models = [
-        (
-            KernelScorer(SIMILARITIES[name], patterns, mean, None, None),
-            -0.5 * extra * math.log(patterns.shape[1]),
-        )
-        for name, extra in _AVERAGED.items()
-    ]
-    mixture = MixtureScorer(models)
-    return mixture if beta == "auto" else ScaledScorer(mixture, float(beta))
+    rule = SIMILARITIES[similarity]
+    features = patterns if feature_map is None else feature_map.patterns(patterns)
+    beta = _resolve_beta(rule, beta, features, weights)
+    return KernelScorer(rule, patterns, mean, feature_map, beta)
 
 
 def build_observed_scorer(similarity, beta, patterns, mean, weights) -> Scorer:

@@ -127,8 +127,11 @@ def _observed_correlation(queries, observed, patterns):
 
 def _observed_manhattan(queries, observed, patterns):
     # cdist sees zeros where the query is unobserved: take those terms off again.
-    scores = torch.cdist(queries, patterns, p=1)
-    return scores.sub_((1 - observed) @ patterns.abs().T).neg_().clamp_max_(0)
+    hidden = (1 - observed) @ patterns.abs().T
+    scores = torch.cdist(queries, patterns, p=1).sub_(hidden)
+    # What a match leaves is the rounding of the terms that cancel.
+    rounding = 16 * torch.finfo(scores.dtype).eps * hidden
+    return scores.masked_fill_(scores <= rounding, 0).neg_()
 
 
 def _squared_norm(features):

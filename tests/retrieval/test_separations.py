@@ -61,7 +61,10 @@ def ref_ksubsets(z, k):
     if len(z) <= k:
         return np.full(len(z), 1 / len(z))
     tau = brentq(
-        lambda tau: np.clip(z - tau, 0, 1).sum() - k, z.min() - 2, z.max() + 1, xtol=1e-15
+        lambda tau: np.clip(z - tau, 0, 1).sum() - k,
+        z.min() - 2,
+        z.max() + 1,
+        xtol=1e-15,
     )
     return np.clip(z - tau, 0, 1) / k
 
@@ -226,7 +229,9 @@ def test_shift_invariance_is_as_declared(name, params):
 @settings(max_examples=25, deadline=None)
 @given(z=rows_of_scores, data=st.data())
 def test_multiplicity_is_the_same_as_copies(name, params, z, data):
-    w = np.array(data.draw(st.lists(st.integers(1, 4), min_size=len(z), max_size=len(z))))
+    w = np.array(
+        data.draw(st.lists(st.integers(1, 4), min_size=len(z), max_size=len(z)))
+    )
     copies = weights(name, np.repeat(z, w), params)[0]
     expected = np.add.reduceat(copies, np.cumsum(w) - w)
     np.testing.assert_allclose(

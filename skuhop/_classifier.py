@@ -1,0 +1,663 @@
+"""UHopClassifier: retrieval with labels as the values, in a learned kernel."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skuhop import _validation as rules
+from skuhop._device import resolve_device, to_tensor
+from skuhop._memory import _SEPARATION_RULES
+from skuhop._persistence import VersionedStateMixin
+from skuhop._stage_one import _print_loss, distinct_rows
+from skuhop._stage_two import ask
+from skuhop._validation import check_parameters, check_weights
+from skuhop.learning import LOSSES
+from skuhop.learning.embeddings import (
+    MEMBER_MAPS,
+    Inputs,
+    joint_features,
+    member_map,
+    standardisation,
+)
+from skuhop.learning.feature_maps import FeatureMap
+from skuhop.learning.supervised import Problem, Settings, cross_fit
+from skuhop.retrieval import (
+    SEPARATIONS,
+    SIMILARITIES,
+    Memory,
+    associations,
+    build_observed_scorer,
+    build_scorer,
+)
+from skuhop.retrieval.labels import CompletingScorer, Completion, votes
+
+_RULES = {
+    "feature_map": (rules.Choice((*MEMBER_MAPS, "identity")), rules.CALLABLE),
+    "n_components": (rules.COUNT,),
+    "loss": (rules.Choice(("log_loss", *LOSSES)),),
+    "similarity": (rules.Choice(tuple(SIMILARITIES)),),
+    "separation": (rules.Choice(tuple(SEPARATIONS)),),
+    "separation_params": (
+        rules.Kind(lambda value: isinstance(value, dict), "a dict"),
+        rules.NONE,
+    ),
+    "beta": (rules.Choice(("auto",)), rules.POSITIVE),
+    "class_weight": (
+        rules.Choice(("balanced",)),
+        rules.Kind(lambda value: isinstance(value, dict), "a dict"),
+        rules.NONE,
+    ),
+    "n_folds": (rules.Choice(("auto",)), rules.Number(Integral, 2)),
+    "max_iter": (rules.Choice(("auto",)), rules.COUNT),
+    "learning_rate": (rules.POSITIVE,),
+    "weight_decay": (rules.NON_NEGATIVE,),
+    "batch_size": (rules.Number(Integral, 2),),
+    "label_smoothing": (rules.Number(low=0, high=1),),
+    "early_stopping": (rules.FLAG,),
+    "warm_start": (rules.FLAG,),
+    "verbose": (rules.FLAG, rules.Number(Integral, 0)),
+    "device": (rules.DEVICE,),
+}
+_DTYPES = [np.float64, np.float32]
+_SMALL = 2000
+"""Fewer patterns than this are learned with 8 folds, others with 4."""
+_STEPS = 100
+"""Steps of Stage I for up to 5,000 patterns."""
+
+
+class UHopClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
+    """Classifier that retrieves labelled patterns in a learned kernel.
+
+    Stage I, in `fit`, learns a feature map Phi by leave-one-out retrieval: every
+    pattern is to retrieve its own class from the others. Stage II, in
+    `predict_proba`, retrieves with the labels as values,
+    ``p(c | x) = sum_i Sep(beta s(Phi(Xi), Phi(x)))_i [y_i = c]``, so every prediction
+    comes with the stored rows that decided it (`association`).
+
+    Phi is cross-fitted: one member for each fold, which stops on the rows it has not
+    seen. Those rows also calibrate beta and the weight of the class frequencies, and
+    Phi is dropped where it does not help.
+
+    Read more in the user guide.
+
+    Parameters
+    ----------
+    feature_map : {"periodic", "mlp", "linear", "identity"} or callable, \
+            default="periodic"
+        Phi. "linear" is ``W z``; "mlp" adds a hidden layer of 128; "periodic" also
+        embeds every numeric feature in learned waves, up to 64 features. z are the
+        inputs, standardised and softly clipped. "identity" learns nothing and takes
+        the inputs as they are. A callable ``n_features -> torch.nn.Module`` makes a
+        module of z that is learned instead.
+
+    n_components : int, default=64
+        Number of features of each member.
+
+    loss : {"log_loss", "average", "max", "logsumexp"}, default="log_loss"
+        Loss of Stage I: that of leave-one-out retrieval, or one of U-Hop's separation
+        losses, which know no labels (see `UHopMemory`).
+
+    similarity : {"cosine", "euclidean", "dot", "correlation", "manhattan"}, \
+            default="cosine"
+        The score s of a query and a pattern, computed on features.
+
+    separation : {"softmax", "sparsemax", "entmax", "normmax", "ksubsets", \
+            "softmax1", "polynomial", "max"}, default="softmax"
+        Weights from scores. Stage I always learns with softmax. What "softmax1"
+        leaves to "nothing stored" goes to the class frequencies.
+
+    separation_params : dict, default=None
+        Parameters of the separation, as in `UHopMemory`.
+
+    beta : "auto" or float, default="auto"
+        Inverse temperature, a factor on the scores inside the separation. "auto"
+        learns it with Phi and calibrates it on the rows left out.
+
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, which multiply `sample_weight`.
+
+    n_folds : int or "auto", default="auto"
+        Number of members. "auto" is 8, and 4 from 2,000 distinct patterns on.
+
+    max_iter : int or "auto", default="auto"
+        Number of steps of Stage I. "auto" is 100, and from 5,000 distinct patterns
+        on one for every 50 of them, at most 600.
+
+    learning_rate : float, default=1e-2
+        Step size of AdamW at the start; it falls to zero along a cosine.
+
+    weight_decay : float, default=1e-2
+        Weight decay of AdamW.
+
+    batch_size : int, default=256
+        Patterns in a batch of a large set; up to 512 are taken whole.
+
+    label_smoothing : float, default=0.05
+        Share of the target of Stage I that is spread evenly over the classes.
+
+    early_stopping : bool, default=True
+        Whether each member is kept as it was when it did best on the rows it has not
+        seen, and dropped with the others for the untrained kernel if that does
+        better. If False, the last step is kept unseen.
+
+    warm_start : bool, default=False
+        Whether Stage I starts from the feature map of the previous `fit`, if its
+        shape still fits.
+
+    verbose : int, default=0
+        Whether Stage I prints its loss after every step.
+
+    device : str, default="auto"
+        As in `UHopMemory`.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the folds, the start and the batches of Stage I.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels.
+
+    patterns_ : ndarray of shape (n_patterns, n_features)
+        The stored rows: those of X with a positive weight, missing entries filled.
+
+    pattern_classes_ : ndarray of shape (n_patterns,)
+        Positions in `classes_` of their labels.
+
+    sample_weight_ : ndarray of shape (n_patterns,) or None
+        Their weights, class weights included; None if all are one.
+
+    class_weight_ : ndarray of shape (n_classes,)
+        Weights of the classes.
+
+    class_prior_ : ndarray of shape (n_classes,)
+        Weighted class frequencies.
+
+    feature_map_state_ : dict of str to ndarray
+        Learned parameters of the members; empty where nothing was learned or kept.
+
+    betas_ : ndarray of shape (n_members,)
+        Calibrated inverse temperatures of the members.
+
+    prior_weight_ : float
+        Share of `class_prior_` in the probabilities.
+
+    mean_, scale_ : ndarray of shape (n_features,)
+        Weighted mean and standard deviation of the features at `fit`; the latter is
+        infinite for a constant feature.
+
+    loss_curve_ : list of float
+        Mean loss of the members before every step of Stage I.
+
+    loss_ : float
+        The last entry of `loss_curve_`; NaN if there was nothing to learn.
+
+    n_iter_ : int
+        Number of steps of Stage I; 1 where there was nothing to learn.
+
+    selection_ : dict
+        Which kernel was kept, and why.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    UHopMemory : The memory itself, without labels.
+    sklearn.neighbors.NeighborhoodComponentsAnalysis : Learns a linear map likewise.
+    sklearn.neighbors.KNeighborsClassifier : Votes of neighbours, nothing learned.
+
+    Notes
+    -----
+    NaN marks what is unknown. In `fit` it is replaced by the mean of the feature (by 0
+    where nothing is known). In a query it is filled from the stored rows that the
+    observed entries retrieve, before Phi sees the query.
+
+    Weight k is the same as k copies of a row, and weight 0 the same as leaving it out.
+    Stage I works on distinct rows, so a row is never learned from its own copy.
+
+    References
+    ----------
+    Wu, Hu, Hsiao, Liu, "Uniform memory retrieval with larger capacity for modern
+    Hopfield models", ICML 2024 (arXiv 2404.03827). Ye, Yin, Zhan, Chao, "Revisiting
+    nearest neighbor for tabular data", ICLR 2025 (arXiv 2407.03257). Goldberger et
+    al., "Neighbourhood components analysis", NIPS 2004.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skuhop import UHopClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = UHopClassifier(random_state=0).fit(X[::2], y[::2])
+    >>> classifier.score(X[1::2], y[1::2]) > 0.9
+    True
+    >>> rows, weights = classifier.association(X[1:2], top=3)
+    >>> classifier.classes_[classifier.pattern_classes_[rows]]
+    array([[0, 0, 0]])
+    """
+
+    def __init__(
+        self,
+        feature_map="periodic",
+        *,
+        n_components=64,
+        loss="log_loss",
+        similarity="cosine",
+        separation="softmax",
+        separation_params=None,
+        beta="auto",
+        class_weight=None,
+        n_folds="auto",
+        max_iter="auto",
+        learning_rate=1e-2,
+        weight_decay=1e-2,
+        batch_size=256,
+        label_smoothing=0.05,
+        early_stopping=True,
+        warm_start=False,
+        verbose=0,
+        device="auto",
+        random_state=None,
+    ):
+        self.feature_map = feature_map
+        self.n_components = n_components
+        self.loss = loss
+        self.similarity = similarity
+        self.separation = separation
+        self.separation_params = separation_params
+        self.beta = beta
+        self.class_weight = class_weight
+        self.n_folds = n_folds
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.label_smoothing = label_smoothing
+        self.early_stopping = early_stopping
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.device = device
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        """Tags of scikit-learn."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def fit(self, X, y, sample_weight=None):
+        """Store the rows and learn the feature map on them (Stage I).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to store; NaN is replaced by the mean of its feature.
+
+        y : array-like of shape (n_samples,)
+            Labels of any type.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; None is one each.
+
+        Returns
+        -------
+        self : UHopClassifier
+            The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an input is not allowed.
+        """
+        return self._fit(X, y, sample_weight, None)
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Store more rows, of classes old or new, under the feature map as it is.
+
+        The first call is `fit`. Later ones do not learn: Phi, beta and the weight of
+        the prior stay, and the new rows take part in every answer from then on.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to store.
+
+        y : array-like of shape (n_samples,)
+            Labels; new ones become new classes.
+
+        classes : array-like of shape (n_classes,), default=None
+            Further labels that `classes_` is to have, rows or not.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; None is one each.
+
+        Returns
+        -------
+        self : UHopClassifier
+            The classifier with the rows added.
+        """
+        if not hasattr(self, "patterns_"):
+            return self._fit(X, y, sample_weight, classes)
+        self._check_parameters()
+        X, y, weights = self._check_rows(X, y, sample_weight, reset=False)
+        known = unique_labels(
+            self.classes_, y, *(() if classes is None else (classes,))
+        )
+        moved = np.searchsorted(known, self.classes_)
+        class_weight = _class_weights(self.class_weight, known, None, None)
+        class_weight[moved] = self.class_weight_
+        codes = np.searchsorted(known, y)
+        X, codes, weights = _positive(X, codes, _product(weights, class_weight[codes]))
+        X = _filled(X, self.mean_).astype(self.patterns_.dtype, copy=False)
+        old = _ones_unless(self.sample_weight_, self.patterns_)
+        self.classes_, self.class_weight_ = known, class_weight
+        self._store(
+            np.concatenate([self.patterns_, X]),
+            np.concatenate([moved[self.pattern_classes_], codes]),
+            np.concatenate([old, _ones_unless(weights, X)]),
+        )
+        return self
+
+    def _fit(self, X, y, sample_weight, classes):
+        """Validate, learn, store."""
+        self._check_parameters()
+        device = resolve_device(self.device)
+        X, y, weights = self._check_rows(X, y, sample_weight, reset=True)
+        # A class whose rows all weigh nothing is a class nevertheless.
+        known = unique_labels(y, *(() if classes is None else (classes,)))
+        codes = np.searchsorted(known, y)
+        X, codes, weights = _positive(X, codes, weights)
+        class_weight = _class_weights(self.class_weight, known, codes, weights)
+        mean = _column_means(X, weights)
+        X = _filled(X, mean)
+        kept, kept_codes, totals = _positive(
+            X, codes, _product(weights, class_weight[codes])
+        )
+        if len(kept) == 0:
+            raise ValueError("All class_weight entries are zero: nothing is stored.")
+        inputs = standardisation(
+            *(to_tensor(A, device) for A in _with_ones(X, weights))
+        )
+        fitted = self._learn(kept, kept_codes, totals, len(known), inputs, device)
+        self.classes_, self.class_weight_ = known, class_weight
+        self.mean_ = mean
+        with np.errstate(divide="ignore"):
+            self.scale_ = 1 / inputs.scale.cpu().numpy()
+        self.feature_map_state_ = fitted.state
+        self.betas_ = fitted.betas
+        self.prior_weight_ = fitted.prior_weight
+        self.loss_curve_ = fitted.loss_curve
+        self.loss_ = fitted.loss_curve[-1] if fitted.loss_curve else float("nan")
+        # scikit-learn wants at least one iteration of whatever has a max_iter.
+        self.n_iter_ = max(1, len(fitted.loss_curve))
+        self.selection_ = fitted.selection
+        self._store(kept, kept_codes, totals)
+        return self
+
+    def _store(self, patterns, codes, weights):
+        """Keep the rows and what follows from them alone."""
+        self.patterns_ = patterns
+        self.pattern_classes_ = codes
+        plain = weights is None or (weights == 1).all()
+        self.sample_weight_ = None if plain else weights
+        counts = np.bincount(codes, weights=weights, minlength=len(self.classes_))
+        self.class_prior_ = counts / counts.sum()
+
+    def _check_rows(self, X, y, sample_weight, reset):
+        """Validate rows, labels and weights."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            dtype=_DTYPES,
+            order="C",
+            copy=True,
+            reset=reset,
+            ensure_all_finite="allow-nan",
+        )
+        check_classification_targets(y)
+        return X, column_or_1d(y, warn=True), check_weights(sample_weight, X)
+
+    def _learn(self, X, codes, weights, n_classes, inputs, device):
+        """Stage I on distinct labelled rows, in single precision."""
+        rows, totals = distinct_rows(np.column_stack([X, codes]), weights)
+        X, codes = rows[:, :-1], rows[:, -1].astype(np.int64)
+        totals = _ones_unless(totals, X)
+        Z = to_tensor(np.ascontiguousarray(X), device)
+        Z = Z if self.feature_map == "identity" else inputs(Z)
+        problem = Problem(
+            Z.to(torch.float32),
+            to_tensor(codes, device),
+            to_tensor(totals.astype(np.float32), device),
+            n_classes,
+        )
+        return cross_fit(member_map(self.feature_map), problem, self._settings(len(X)))
+
+    def _settings(self, n):
+        """Collect what Stage I needs to know beside the rows."""
+        automatic = int(np.clip(n / 50, _STEPS, 6 * _STEPS))
+        return Settings(
+            loss=self.loss,
+            similarity=SIMILARITIES[self.similarity],
+            separation=SEPARATIONS[self.separation],
+            separation_params=self._separation_params(),
+            beta=None if self.beta == "auto" else float(self.beta),
+            n_components=self.n_components,
+            n_folds=(8 if n < _SMALL else 4)
+            if self.n_folds == "auto"
+            else self.n_folds,
+            max_iter=automatic if self.max_iter == "auto" else self.max_iter,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            batch_size=self.batch_size,
+            label_smoothing=self.label_smoothing,
+            early_stopping=self.early_stopping,
+            start=self.__dict__.get("feature_map_state_") if self.warm_start else None,
+            seed=int(check_random_state(self.random_state).randint(2**31 - 4)),
+            report=_print_loss if self.verbose else None,
+        )
+
+    def predict_proba(self, X):
+        """Probabilities of the classes: the votes of the stored rows (Stage II).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_queries, n_classes)
+            Probabilities in the order of `classes_`; rows sum to one.
+        """
+        found = self._ask(self._check_queries(X), votes)
+        proba = found.astype(np.float64, copy=False)
+        nothing = np.clip(1 - proba.sum(axis=1, keepdims=True), 0, None)
+        proba = proba + nothing * self.class_prior_
+        share = self.prior_weight_
+        proba = (1 - share) * proba + share * self.class_prior_
+        proba /= proba.sum(axis=1, keepdims=True)
+        return proba.astype(found.dtype, copy=False)
+
+    def predict(self, X):
+        """Most probable classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_queries,)
+            Class labels.
+        """
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def association(self, X, top=None):
+        """Compute retrieval weights: which stored rows decide, and how much each.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        top : int, default=None
+            If given, only so many of the heaviest rows.
+
+        Returns
+        -------
+        weights : ndarray of shape (n_queries, n_patterns)
+            Weights; rows sum to one (to less with "softmax1"). If `top` is given, a
+            tuple ``(indices, weights)`` of shape (n_queries, top) each instead, the
+            heaviest first; indices are positions in `patterns_`.
+        """
+        X = self._check_queries(X)
+        if top is None:
+            return self._ask(X, associations)
+        allowed = {"top": (rules.Number(Integral, 1, high=len(self.patterns_)),)}
+        check_parameters("association", {"top": top}, allowed)
+        return self._ask(X, lambda *args: associations(*args, top=int(top)))
+
+    def _check_parameters(self):
+        """Check all parameters against their rules."""
+        values = self.get_params(deep=False)
+        check_parameters(
+            type(self).__name__, {name: values[name] for name in _RULES}, _RULES
+        )
+        defaults = SEPARATIONS[self.separation].defaults
+        check_parameters(
+            f"separation={self.separation!r}",
+            self.separation_params or {},
+            {name: _SEPARATION_RULES[name] for name in defaults},
+        )
+
+    def _separation_params(self):
+        """Parameters of the separation, the defaults included."""
+        defaults = SEPARATIONS[self.separation].defaults
+        return {**defaults, **(self.separation_params or {})}
+
+    def _check_queries(self, X):
+        """Validate queries as a float array; NaN is allowed, infinity is not."""
+        check_is_fitted(self)
+        return validate_data(
+            self,
+            X,
+            dtype=_DTYPES,
+            order="C",
+            reset=False,
+            ensure_all_finite="allow-nan",
+        )
+
+    def _ask(self, X, question):
+        """Put a question of Stage II to the memory."""
+        self._check_parameters()
+        device = resolve_device(self.device)
+        key = (
+            self.similarity,
+            self.separation,
+            *sorted(self._separation_params().items()),
+        )
+
+        def prepare(complete, dtype):
+            return self._prepare(complete, dtype, device)
+
+        return ask(self, X, question, prepare, key, device)
+
+    def _prepare(self, complete, dtype, device):
+        """Tensors on the device, the members restored, the keys encoded."""
+
+        def tensor(array):
+            array = np.asarray(array)
+            floating = array.dtype.kind == "f"
+            return to_tensor(array.astype(dtype) if floating else array, device)
+
+        patterns, mean = tensor(self.patterns_), tensor(self.mean_)
+        weights = None if self.sample_weight_ is None else tensor(self.sample_weight_)
+        scale = 1 / tensor(self.scale_)
+        features, similarity = joint_features(
+            member_map(self.feature_map) if self.feature_map_state_ else None,
+            {name: tensor(array) for name, array in self.feature_map_state_.items()},
+            tensor(self.betas_),
+            self.similarity,
+        )
+        if self.feature_map != "identity":
+            inputs, raw = Inputs(mean, scale), features
+
+            def features(X):
+                return raw(inputs(X))
+
+        feature_map = FeatureMap(features, features)
+        scorer = build_scorer(similarity, 1.0, patterns, mean, weights, feature_map)
+        if not complete:
+            scaled = (patterns * scale, mean * scale)
+            observed = build_observed_scorer("euclidean", "auto", *scaled, weights)
+            softmax = Memory(observed, SEPARATIONS["softmax"], {}, scaled[0], weights)
+            scorer = CompletingScorer(scorer, Completion(softmax, scale, mean))
+        separation = SEPARATIONS[self.separation]
+        values = np.eye(len(self.classes_))[self.pattern_classes_]
+        params = self._separation_params()
+        return Memory(scorer, separation, params, tensor(values), weights, complete)
+
+
+# ---- rows and weights
+
+
+def _ones_unless(weights, X):
+    return np.ones(len(X), X.dtype) if weights is None else weights
+
+
+def _with_ones(X, weights):
+    return X, _ones_unless(weights, X)
+
+
+def _product(weights, factors):
+    """Weights times factors, None if all are one."""
+    total = factors if weights is None else weights * factors
+    return None if (total == 1).all() else total
+
+
+def _positive(X, codes, weights):
+    """Rows of positive weight."""
+    if weights is None or (weights > 0).all():
+        return X, codes, weights
+    kept = weights > 0
+    return X[kept], codes[kept], weights[kept]
+
+
+def _column_means(X, weights):
+    """Weighted means of what is known; 0 where nothing is."""
+    known = ~np.isnan(X)
+    share = known * _ones_unless(weights, X)[:, None]
+    total = share.sum(axis=0)
+    sums = (share * np.where(known, X, 0)).sum(axis=0)
+    return (sums / np.where(total > 0, total, 1)).astype(X.dtype)
+
+
+def _filled(X, mean):
+    return np.where(np.isnan(X), mean, X)
+
+
+def _class_weights(class_weight, classes, codes, weights):
+    """Weight of every class; "balanced" makes the classes weigh the same."""
+    if isinstance(class_weight, dict):
+        y = classes if codes is None else classes[codes]
+        return compute_class_weight(class_weight, classes=classes, y=y)
+    if class_weight is None or codes is None:
+        return np.ones(len(classes))
+    counts = np.bincount(codes, weights=weights, minlength=len(classes))
+    present = counts > 0
+    share = counts.sum() / present.sum() / np.where(present, counts, 1)
+    return np.where(present, share, 1.0)

@@ -1,0 +1,305 @@
+"""Retrieval told nothing: many models of damage, weighed query by query.
+
+Three parameter-free models (noise; noise, gain and offset; noise as the learned
+feature map sees it) and a bank of channels each give a posterior over the patterns
+and an evidence, see `evidence`. The answer's posterior is the evidence-weighted mean.
+
+Where the residual of the parameter-free models is white, one of them is right and
+they are mixed by evidence. Where it has structure none of them is, and then they are
+pooled geometrically: a pattern has to be good under all. A family of the bank has to
+beat a channel learned from the single pair of query and pattern, which protects
+against damage that no family describes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skuhop.retrieval import evidence
+from skuhop.retrieval.scorers import KernelScorer, Query
+from skuhop.retrieval.similarities import SIMILARITIES
+
+SELECTED = 8
+"""Families scored per query at most, by their predicted histograms."""
+MARGIN = 60.0
+"""A family whose histogram is so many nats worse than the best is not scored."""
+SHORTLIST = 16
+"""Best patterns of a family that are scored again without factorisation."""
+FAMILY_COST = 2.0
+"""Evidence that a family pays beside its share of the prior."""
+DISTRUST = 4.0
+"""How fast trust falls with structure in the residual beyond half a nat."""
+POOL_TEMPER = 0.005
+POOL_PRIOR = (1.0, 0.0, -1.0)
+"""Log-weights in the geometric pool of noise, gain and offset, feature map."""
+PROTOTYPES = 256
+"""Patterns whose damaged histograms are predicted at most."""
+_GATHERED = 2**22
+"""Table entries looked up at once."""
+
+
+class _Model(NamedTuple):
+    """What a parameter-free model says about a batch of queries."""
+
+    log_posterior: Tensor
+    evidence: Tensor
+    adaptive: Tensor
+    structure: Tensor
+
+
+class AutoScorer:
+    """Log-likelihoods of queries, told nothing about their damage.
+
+    Parameters
+    ----------
+    bank : mapping of str to Tensor
+        What `learn_bank` gave.
+    patterns : Tensor of shape (M, d)
+        Distinct patterns.
+    weights : Tensor of shape (M,) or None
+        Their weights.
+    columns : Tensor of shape (N,) or None
+        Which distinct pattern each stored one is; None if they are the same.
+    mean : Tensor of shape (d,)
+        Mean pattern.
+    feature_map : FeatureMap or None
+        The learned feature map.
+    learned : mapping of str to Tensor
+        Empty, or what unlabelled queries taught: `log_families`, log-weights of the
+        parameter-free models and the families, and maybe a `table` (A, K).
+    """
+
+    beta = 1.0
+    width = 12
+    streams = False
+
+    def __init__(self, bank, patterns, weights, columns, mean, feature_map, learned):
+        self.bank, self.columns, self.learned = bank, columns, learned
+        self.patterns = patterns
+        self.n_patterns = len(patterns) if columns is None else len(columns)
+        n, d = patterns.shape
+        self.log_weights = patterns.new_full((n,), -math.log(n))
+        if weights is not None:
+            self.log_weights = (weights / weights.sum()).log()
+        kernels = [("euclidean", None), ("correlation", None)]
+        kernels += [("euclidean", feature_map)] * (feature_map is not None)
+        self.kernels = [
+            KernelScorer(SIMILARITIES[name], patterns, mean, phi, None)
+            for name, phi in kernels
+        ]
+        self.directions = bank["directions"].to(patterns)
+        self.bins = torch.searchsorted(
+            bank["codes"], torch.bucketize(patterns.double(), bank["edges"])
+        )
+        self.left = bank["left"].to(patterns)
+        self.right, self.base = bank["right"].to(patterns), bank["base"].to(patterns)
+        self.keys = self.left[self.bins].reshape(n, -1)
+        self.n_bins = len(bank["edges"]) + 1
+        mixed = torch.lerp(
+            bank["tables"], bank["tables"].new_tensor(1 / self.n_bins), bank["uniform"]
+        )
+        self.log_tables = mixed.log().to(patterns)
+        self.tables = bank["tables"].to(patterns)
+        self.predicted = self._predict_histograms(mixed)
+        sextiles = bank["sextiles"].to(patterns)
+        self.coarse = evidence.half_bins(patterns, sextiles.expand(n, -1))
+        self.n_coarse = 2 * len(sextiles) + 1
+        self.row_width = 20 * d
+
+    def _predict_histograms(self, tables: Tensor) -> Tensor:
+        """Log of the histograms (F, m, K) that families would make of patterns."""
+        order = self.patterns.mean(1).argsort(stable=True)
+        bins = self.bins[order[:: -(-len(order) // PROTOTYPES)]]
+        histograms = torch.zeros(
+            (len(bins), tables.shape[1]), dtype=tables.dtype, device=tables.device
+        )
+        histograms.scatter_add_(1, bins, torch.ones_like(bins, dtype=tables.dtype))
+        histograms /= bins.shape[1]
+        return torch.einsum("ma,fab->fmb", histograms, tables).log().to(self.patterns)
+
+    def prepare(self, X):
+        """Keep the queries; nearly all depends on the patterns."""
+        return Query(X, X.new_zeros(len(X)))
+
+    def null(self, query):
+        """Log-likelihood of the query's features under its own histogram."""
+        X = query.encoded
+        bins = torch.bucketize(X.double().contiguous(), self.bank["edges"])
+        return _histogram_log_likelihood(_histogram(bins, self.n_bins)).to(X)
+
+    def block(self, query, start, stop):
+        """Scores of the patterns from `start` to `stop`."""
+        X = query.encoded
+        bins = torch.bucketize(X.double().contiguous(), self.bank["edges"])
+        histogram = _histogram(bins, self.n_bins)
+        null = (histogram / X.shape[1]).gather(1, bins).to(X)
+        log_mixture, weight = self._parameter_free(X, bins, null)
+        log_mixture = log_mixture + weight[:, None]
+        for rows, log_posterior, found in self._families(bins, histogram, null):
+            log_mixture[rows] = torch.logaddexp(
+                log_mixture[rows], log_posterior + found[:, None]
+            )
+        log_mixture += _histogram_log_likelihood(histogram).to(X)[:, None]
+        log_mixture = self._settle_matches(X, log_mixture - self.log_weights)
+        columns = slice(None) if self.columns is None else self.columns
+        return log_mixture[:, columns][:, start:stop]
+
+    def _settle_matches(self, X, scores):
+        """Leave a query that equals a stored pattern to that pattern."""
+        kernel = self.kernels[0]
+        nearest = kernel.block(kernel.prepare(X), 0, len(self.patterns)).argmax(1)
+        same = (self.patterns[nearest] == X).all(1)
+        match = torch.nn.functional.one_hot(nearest, len(self.patterns)).bool()
+        lost = same[:, None] & ~match
+        return scores.masked_fill_(lost, -torch.inf)
+
+    def _posterior(self, scores):
+        return torch.log_softmax(scores + self.log_weights, 1)
+
+    def _parameter_free(self, X, bins, null):
+        """Log-posterior (n, M) of the parameter-free models and its evidence (n,)."""
+        models = self._models(X, bins, null)
+        log_posteriors = [model.log_posterior for model in models]
+        evidences = torch.stack([model.evidence for model in models], 1)
+        adaptives = torch.stack([model.adaptive for model in models], 1)
+        structures = torch.stack([model.structure for model in models], 1)
+        costs = evidence.structure_cost(structures, len(self.directions))
+
+        prior = X.new_tensor(POOL_PRIOR[: len(models)])
+        leaning = POOL_TEMPER * (evidences + adaptives) - structures.log() + prior
+        shares = torch.softmax(leaning, 1)
+        pooled = sum(
+            share[:, None] * log_posterior
+            for share, log_posterior in zip(shares.T, log_posteriors, strict=True)
+        )
+        pooled = torch.log_softmax(pooled, 1)
+
+        mixing = torch.softmax(evidences - costs, 1)
+        trust = (-DISTRUST * ((costs * mixing).sum(1) - 0.5).clamp_min(0)).exp()
+        answer = pooled + torch.log1p(-trust.clamp_max(1 - 1e-6))[:, None]
+        for share, log_posterior in zip(
+            (mixing.T * trust), log_posteriors, strict=True
+        ):
+            answer = torch.logaddexp(answer, log_posterior + share.log()[:, None])
+        winner = self._adaptive(X, answer.argmax(1))
+        found = torch.cat([evidences, winner[:, None]], 1).amax(1)
+        if self.learned:
+            found = found + self.learned["log_families"][0].to(X)
+        return answer, found
+
+    def _models(self, X, bins, null):
+        """Yield the parameter-free models' posteriors and evidences."""
+        d = X.shape[1]
+        edges = self.bank["edges"].to(X)
+        far = edges.new_tensor([math.inf])
+        edges = torch.cat([-far, edges, far])
+        lower, upper = edges[bins], edges[bins + 1]
+        least = 1e-3 * float(self.bank["span"])
+        models, totals = [], []
+        for number, kernel in enumerate(self.kernels):
+            query = kernel.prepare(X)
+            scores = kernel.block(query, 0, len(self.patterns))
+            total = torch.logsumexp(scores + self.log_weights, 1)
+            totals.append(total - kernel.null(query))
+            log_posterior = self._posterior(scores)
+            top, winner = log_posterior.max(1)
+            adaptive = self._adaptive(X, winner)
+            if kernel.feature_map is not None:
+                # The same model of noise, seen through Phi: what it adds to the
+                # likelihood, relative to the mean pattern, it adds to the evidence.
+                base = models[0]
+                gain = totals[-1] - totals[0] - 0.5 * math.log(d)
+                found, shape = base.evidence + gain, base.structure
+            else:
+                centre = self.patterns[winner]
+                n_parameters = 1
+                if number == 1:
+                    centre, n_parameters = _regress(X, centre), 3
+                ratio = evidence.gaussian_ratio(X, centre, lower, upper, null, least)
+                found = evidence.contaminated(ratio) + self.log_weights[winner] - top
+                found = found - 0.5 * n_parameters * math.log(d)
+                shape = evidence.structure(X - centre, self.directions)
+            models.append(_Model(log_posterior, found, adaptive, shape))
+        return models
+
+    def _adaptive(self, X, winner):
+        """Evidence (n,) of the adaptive channel for the winners."""
+        bins = evidence.half_bins(X, evidence.query_sextiles(X))
+        found = evidence.adaptive(bins, self.coarse[winner], self.n_coarse)
+        return found.to(X) + self.log_weights[winner]
+
+    def _families(self, bins, histogram, null):
+        """Yield rows, log-posterior and evidence of each family that is in question."""
+        n_families = len(self.tables)
+        fit = histogram.to(self.predicted) @ self.predicted.flatten(0, 1).T
+        fit = fit.view(len(bins), n_families, -1).amax(2)
+        selected = torch.zeros_like(fit, dtype=torch.bool)
+        best = fit.topk(min(SELECTED, n_families), 1).indices
+        selected.scatter_(1, best, True)
+        selected &= fit > fit.amax(1, keepdim=True) - MARGIN
+        for family in range(n_families):
+            rows = selected[:, family].nonzero()[:, 0]
+            if len(rows) == 0:
+                continue
+            factors = self.base[family], self.keys, self.right[family]
+            scores = self._table_scores(bins[rows], self.log_tables[family], factors)
+            log_posterior = self._posterior(scores)
+            top, winner = log_posterior.max(1)
+            ratio = self.tables[family][self.bins[winner], bins[rows]] / null[rows]
+            found = evidence.contaminated(ratio) + self.log_weights[winner] - top
+            found = found - math.log(n_families) - FAMILY_COST
+            if self.learned:
+                found = found + self.learned["log_families"][family + 1].to(found)
+            yield rows, log_posterior, found
+
+    def _table_scores(self, bins, log_table, factors):
+        """Log-likelihoods (n, M) of a table: factorised, then exact for the best."""
+        base, keys, right = factors
+        scores = right.T[bins].reshape(len(bins), -1) @ keys.T
+        scores += base[bins].sum(1, keepdim=True)
+        near = scores.topk(min(SHORTLIST, scores.shape[1]), 1).indices
+        flat = log_table.flatten()
+        exact = torch.empty_like(near, dtype=scores.dtype)
+        step = max(1, _GATHERED // (near.shape[1] * bins.shape[1]))
+        for start in range(0, len(bins), step):
+            rows = slice(start, start + step)
+            cells = self.bins[near[rows]] * self.n_bins + bins[rows, None]
+            exact[rows] = flat[cells].sum(2)
+        return scores.scatter(1, near, exact)
+
+
+def _histogram(bins: Tensor, n_bins: int) -> Tensor:
+    counts = torch.zeros((len(bins), n_bins), dtype=torch.float64, device=bins.device)
+    return counts.scatter_add_(1, bins, torch.ones_like(bins, dtype=counts.dtype))
+
+
+def _histogram_log_likelihood(histogram: Tensor) -> Tensor:
+    share = histogram / histogram.sum(1, keepdim=True)
+    return torch.special.xlogy(histogram, share).sum(1)
+
+
+def _regress(X: Tensor, patterns: Tensor) -> Tensor:
+    """Best fit (n, d) of every query by its pattern times a gain plus an offset."""
+    centred = patterns - patterns.mean(1, keepdim=True)
+    tiny = torch.finfo(X.dtype).tiny
+    energy = centred.square().sum(1, keepdim=True).clamp_min(tiny)
+    gain = (X * centred).sum(1, keepdim=True) / energy
+    return X.mean(1, keepdim=True) + gain * centred
+
+
+def auto_scorer(
+    bank: Mapping, learned: Mapping, patterns, weights, columns, mean, feature_map
+) -> AutoScorer:
+    """Build the scorer from NumPy state, on the device of the patterns."""
+
+    def tensors(state):
+        return {k: torch.as_tensor(v, device=patterns.device) for k, v in state.items()}
+
+    return AutoScorer(
+        tensors(bank), patterns, weights, columns, mean, feature_map, tensors(learned)
+    )

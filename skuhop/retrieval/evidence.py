@@ -1,0 +1,121 @@
+"""Evidence: how well a model explains one query, its features taken one by one.
+
+Every number here is a log-likelihood ratio against the same null, "the features are
+drawn from the query's own histogram", so models of any kind can be compared. A model
+is judged by what it says about the pattern it likes best.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+ARBITRARY = (0.02, 0.05, 0.2, 0.5)
+"""Shares of features that a model may leave unexplained; the best one counts."""
+CONCENTRATION = 4.0
+"""Prior counts of the adaptive channel, in every row of its table."""
+_SEXTILES = 6
+
+
+def contaminated(ratio: Tensor) -> Tensor:
+    """``max_e sum_k log((1 - e) ratio_k + e)`` over shares e of arbitrary features.
+
+    `ratio`, shape (n, d), is the model's probability of every feature's bin over the
+    null's. Features that the model cannot explain then cost a bounded amount each.
+    """
+    terms = [torch.log((1 - e) * ratio + e).sum(1) for e in ARBITRARY]
+    return torch.stack(terms).amax(0)
+
+
+def gaussian_ratio(
+    X: Tensor, centre: Tensor, lower: Tensor, upper: Tensor, null: Tensor, least: float
+) -> Tensor:
+    """Gaussian probability of every feature's bin over the null's, shape (n, d).
+
+    Parameters
+    ----------
+    X, centre : Tensor of shape (n, d)
+        Queries and where the model expects them; the noise level is that of the
+        residual, at least `least`.
+    lower, upper : Tensor of shape (n, d)
+        Edges of the bins that the features are in.
+    null : Tensor of shape (n, d)
+        Share of these bins in the query's histogram.
+    """
+    sigma = (X - centre).square().mean(1, keepdim=True).sqrt().clamp_min(least)
+    mass = torch.special.ndtr((upper - centre) / sigma)
+    mass -= torch.special.ndtr((lower - centre) / sigma)
+    return mass.clamp_min_(0).div_(null)
+
+
+def half_bins(values: Tensor, edges: Tensor) -> Tensor:
+    """Bins of rows of values between rows of edges; equality has bins of its own."""
+    values, edges = values.contiguous(), edges.contiguous()
+    left = torch.searchsorted(edges, values)
+    return left + torch.searchsorted(edges, values, right=True)
+
+
+def query_sextiles(X: Tensor) -> Tensor:
+    """Distinct sextiles of every row, shape (n, 5); repeated ones become infinite."""
+    d = X.shape[1]
+    at = torch.arange(1, _SEXTILES, device=X.device) * d // _SEXTILES
+    sextiles = X.sort(1).values[:, at]
+    repeated = torch.zeros_like(sextiles, dtype=torch.bool)
+    repeated[:, 1:] = sextiles[:, 1:] == sextiles[:, :-1]
+    return sextiles.masked_fill(repeated, math.inf).sort(1).values
+
+
+def adaptive(query_bins: Tensor, pattern_bins: Tensor, n_pattern_bins: int) -> Tensor:
+    """Evidence (n,) of a channel learned from the one pair of query and pattern.
+
+    A Dirichlet-multinomial over coarse bins: it asks whether the pattern tells
+    anything about the query, whatever the damage does, and so is what a family of
+    the bank has to beat.
+
+    Parameters
+    ----------
+    query_bins : Tensor of shape (n, d)
+        `half_bins` of the query between its own sextiles.
+    pattern_bins : Tensor of shape (n, d)
+        `half_bins` of the pattern between the patterns' sextiles.
+    n_pattern_bins : int
+        Number of the latter.
+    """
+    n, d = query_bins.shape
+    n_query_bins = 2 * _SEXTILES - 1
+    cells = pattern_bins * n_query_bins + query_bins
+    counts = torch.zeros(
+        (n, n_pattern_bins * n_query_bins), dtype=torch.float64, device=cells.device
+    )
+    counts.scatter_add_(1, cells, torch.ones_like(cells, dtype=counts.dtype))
+    counts = counts.view(n, n_pattern_bins, n_query_bins)
+    total = counts.sum(1)
+    used = total > 0
+    prior = torch.where(used, total + 0.5, 0)
+    prior = CONCENTRATION * prior / prior.sum(1, keepdim=True)
+    prior = torch.where(used, prior, 1.0)[:, None]
+    gain = (torch.lgamma(counts + prior) - torch.lgamma(prior)).sum((1, 2))
+    rows = torch.lgamma(counts.sum(2) + CONCENTRATION) - math.lgamma(CONCENTRATION)
+    return gain - rows.sum(1) - torch.special.xlogy(total, total / d).sum(1)
+
+
+def structure(residual: Tensor, directions: Tensor) -> Tensor:
+    """How far the residual (n, d) is from white: energy ratio (n,), at least 1.
+
+    Mean energy along the patterns' principal directions over mean energy per
+    feature. Noise has ratio 1; damage with a shape (a block, a blur) has more.
+    """
+    k = len(directions)
+    if k == 0:
+        return residual.new_ones(len(residual))
+    tiny = torch.finfo(residual.dtype).tiny
+    energy = residual.square().mean(1).clamp_min(tiny)
+    along = (residual @ directions.T).square().mean(1)
+    return (along / energy).clamp_min(1)
+
+
+def structure_cost(ratio: Tensor, n_directions: int) -> Tensor:
+    """Log-likelihood that white noise loses by that ratio: ``k/2 (l - 1 - log l)``."""
+    return n_directions / 2 * (ratio - 1 - ratio.log())

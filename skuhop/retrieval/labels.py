@@ -1,0 +1,76 @@
+"""Labels as the values of a memory: class votes, and queries completed on the way."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skuhop.retrieval.engine import (
+    Memory,
+    _dense_rows,
+    _dense_weights,
+    _stream,
+    _stream_rows,
+    answers,
+)
+from skuhop.retrieval.scorers import Scorer
+
+_BUDGET = 2**26
+"""Bytes for the completion of one batch of queries."""
+
+
+def votes(memory: Memory, X: Tensor, budget: int) -> Tensor:
+    """``Sep(beta s(Xi, x))^T V`` of values V that are not the patterns, row by row."""
+    out = X.new_empty((len(X), memory.patterns.shape[1]))
+    if memory.separation.streams:
+        for rows in _stream_rows(memory, X, budget):
+            out[rows] = _stream(memory, X[rows], budget // 2, read=True)[0]
+        return out
+    for rows in _dense_rows(memory, X, budget):
+        _, weights = _dense_weights(memory, memory.scorer.prepare(X[rows]))
+        out[rows] = weights @ memory.patterns
+    return out
+
+
+class Completion(NamedTuple):
+    """A memory that fills the unknown entries of a query.
+
+    Attributes
+    ----------
+    memory : Memory
+        Compares observed entries of scaled queries and reads out scaled patterns.
+    scale : Tensor of shape (d,)
+        What to multiply queries with first.
+    patterns_mean : Tensor of shape (d,)
+        Takes the place of an unknown entry of a feature whose scale is 0.
+    """
+
+    memory: Memory
+    scale: Tensor
+    patterns_mean: Tensor
+
+    def __call__(self, X: Tensor) -> Tensor:
+        """Queries whose unknown entries are those of the patterns they retrieve."""
+        found = answers(self.memory, X * self.scale, _BUDGET)
+        varies = self.scale > 0
+        found = torch.where(
+            varies, found / self.scale.where(varies, 1), self.patterns_mean
+        )
+        return torch.where(X.isnan(), found, X)
+
+
+class CompletingScorer:
+    """Another scorer, for queries that are completed before it sees them."""
+
+    def __init__(self, scorer: Scorer, complete: Completion):
+        self.scorer, self.complete = scorer, complete
+        self.n_patterns, self.beta = scorer.n_patterns, scorer.beta
+        self.width = max(scorer.width, complete.memory.scorer.width)
+        self.row_width = scorer.row_width + complete.memory.scorer.row_width
+        self.block, self.null = scorer.block, scorer.null
+
+    def prepare(self, X):
+        """Complete the queries, then encode them."""
+        return self.scorer.prepare(self.complete(X))

@@ -1,0 +1,310 @@
+"""The engine: chunking changes nothing, and memory follows the budget."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.special
+import sklearn
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skuhop import UHopMemory
+from skuhop.retrieval import (
+    SEPARATIONS,
+    SIMILARITIES,
+    Memory,
+    associations,
+    best_patterns,
+    build_observed_scorer,
+    build_scorer,
+    energies,
+    iterate,
+)
+from skuhop.retrieval.engine import row_chunks
+
+LARGE = 2**34
+N_PATTERNS, N_FEATURES = 23, 5
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-11}
+ALL_SIMILARITIES = ("auto", *SIMILARITIES)
+
+
+def make_memory(
+    similarity="euclidean",
+    separation="softmax",
+    beta="auto",
+    weighted=False,
+    dtype=torch.float64,
+    complete=True,
+    seed=0,
+):
+    generator = torch.Generator().manual_seed(seed)
+    patterns = torch.randn(
+        N_PATTERNS, N_FEATURES, generator=generator, dtype=torch.float64
+    ).to(dtype)
+    weights = torch.arange(1, N_PATTERNS + 1).to(dtype) / 5 if weighted else None
+    mean = patterns.mean(0)
+    rule = SEPARATIONS[separation]
+    parts = (similarity, beta, patterns, mean, weights)
+    scorer = build_scorer(*parts, None) if complete else build_observed_scorer(*parts)
+    return Memory(scorer, rule, dict(rule.defaults), patterns, weights, complete)
+
+
+def make_queries(n=11, dtype=torch.float64, complete=True, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    queries = torch.randn(n, N_FEATURES, generator=generator, dtype=torch.float64)
+    if not complete:
+        # Three entries stay: with two, every correlation is 1 or -1 and ties abound.
+        shares = torch.rand(n, N_FEATURES, generator=generator)
+        queries[shares < shares.sort(1).values[:, 2:3]] = torch.nan
+        queries[0] = torch.nan
+    return queries.to(dtype)
+
+
+def everything(memory, X, budget):
+    """All that Stage II can be asked, by name."""
+    out = {
+        "association": associations(memory, X, budget),
+        "predict": best_patterns(memory, X, budget),
+        "transform": iterate(memory, X, budget, 1, 0.0),
+    }
+    if memory.complete and not memory.scorer.beta == 1:
+        # Not where the noise level is profiled out: a retrieved query has none left,
+        # so that the rounding of the first step decides about the second.
+        out["three steps"] = iterate(memory, X, budget, 3, 0.0)
+    if memory.separation.conjugate is not None:
+        out["energy"] = energies(memory, X, budget)
+    return out
+
+
+def assert_same(found, expected, tolerance):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(
+            found[name], value, rtol=tolerance, atol=tolerance, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("complete", [True, False], ids=["complete", "missing"])
+@pytest.mark.parametrize("separation", SEPARATIONS)
+@pytest.mark.parametrize("similarity", ALL_SIMILARITIES)
+@pytest.mark.parametrize("beta", ["auto", 2.0])
+def test_budget_changes_nothing(beta, similarity, separation, complete, weighted):
+    memory = make_memory(
+        similarity, separation, beta, complete=complete, weighted=weighted
+    )
+    X = make_queries(complete=complete)
+    expected = everything(memory, X, LARGE)
+    for budget in (1, 300, 3000):
+        assert_same(everything(memory, X, budget), expected, 1e-10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    budget=st.integers(0, 2**15),
+    similarity=st.sampled_from(ALL_SIMILARITIES),
+    separation=st.sampled_from(list(SEPARATIONS)),
+    weighted=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    cut=st.integers(0, 11),
+)
+def test_any_budget_and_any_split(budget, similarity, separation, weighted, dtype, cut):
+    memory = make_memory(similarity, separation, 0.7, weighted, dtype)
+    X = make_queries(dtype=dtype)
+    whole = everything(memory, X, LARGE)
+    parts = [everything(memory, part, budget) for part in (X[:cut], X[cut:])]
+    joined = {name: torch.cat([part[name] for part in parts]) for name in whole}
+    assert_same(joined, whole, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("separation", ["softmax", "softmax1"])
+@pytest.mark.parametrize("beta", [0.3, 4.0])
+def test_streaming_equals_a_dense_reference(separation, beta, weighted):
+    memory = make_memory("euclidean", separation, beta, weighted)
+    X = make_queries()
+    patterns = memory.patterns.numpy()
+    z = -beta / 2 * ((X.numpy()[:, None] - patterns) ** 2).sum(2)
+    if weighted:
+        z = z + np.log(memory.weights.numpy())
+    if separation == "softmax1":
+        z = np.column_stack([z, np.zeros(len(z))])
+    p = scipy.special.softmax(z, axis=1)[:, :N_PATTERNS]
+    for budget in (1, 400, LARGE):
+        np.testing.assert_allclose(
+            iterate(memory, X, budget, 1, 0.0), p @ patterns, rtol=1e-11, atol=1e-13
+        )
+        np.testing.assert_allclose(
+            energies(memory, X, budget),
+            -scipy.special.logsumexp(z, axis=1) / beta,
+            rtol=1e-11,
+            atol=1e-14,
+        )
+        np.testing.assert_allclose(associations(memory, X, budget), p, atol=1e-13)
+
+
+def test_noise_level_profiled_out():
+    """beta="auto" on distances: p_i proportional to |x - xi_i| ** -d, no parameter."""
+    memory, X = make_memory("euclidean"), make_queries()
+    distance = np.linalg.norm(X.numpy()[:, None] - memory.patterns.numpy(), axis=2)
+    p = distance**-N_FEATURES
+    p /= p.sum(1, keepdims=True)
+    np.testing.assert_allclose(associations(memory, X, LARGE), p, rtol=1e-10)
+
+
+@pytest.mark.parametrize("separation", SEPARATIONS)
+def test_the_answer_is_the_weighted_mean(separation):
+    memory, X = make_memory("dot", separation, 1.0, weighted=True), make_queries()
+    np.testing.assert_allclose(
+        iterate(memory, X, LARGE, 1, 0.0),
+        associations(memory, X, LARGE) @ memory.patterns,
+        rtol=1e-11,
+        atol=1e-13,
+    )
+
+
+@pytest.mark.parametrize("top", [1, 4, N_PATTERNS])
+@pytest.mark.parametrize("separation", SEPARATIONS)
+def test_top_associations(separation, top):
+    memory, X = make_memory("cosine", separation, 3.0, weighted=True), make_queries()
+    dense = associations(memory, X, LARGE).numpy()
+    for budget in (1, LARGE):
+        indices, weights = associations(memory, X, budget, top=top)
+        assert indices.shape == weights.shape == (len(X), top)
+        # The same weights, heaviest first, at the places they are said to be.
+        np.testing.assert_allclose(weights, -np.sort(-dense, axis=1)[:, :top])
+        np.testing.assert_allclose(
+            np.take_along_axis(dense, indices.numpy(), 1), weights
+        )
+        assert all(len(set(row)) == top for row in indices.tolist())
+
+
+@pytest.mark.parametrize("separation", SEPARATIONS)
+def test_predict_is_the_best_score_with_its_weight(separation):
+    memory = make_memory("dot", separation, 0.5, weighted=True)
+    X = make_queries()
+    z = 0.5 * X @ memory.patterns.T + memory.weights.log()
+    for budget in (1, LARGE):
+        np.testing.assert_array_equal(best_patterns(memory, X, budget), z.argmax(1))
+
+
+@pytest.mark.parametrize("separation", SEPARATIONS)
+@pytest.mark.parametrize("tol", [0.0, 1e-3, 0.3])
+def test_rows_rest_independently(separation, tol):
+    memory = make_memory("euclidean", separation, 2.0)
+    X = make_queries(n=30)
+    together = iterate(memory, X, LARGE, 25, tol)
+    alone = torch.cat([iterate(memory, row[None], LARGE, 25, tol) for row in X])
+    np.testing.assert_allclose(together, alone, rtol=1e-10, atol=1e-12)
+
+
+def test_a_row_rests_once_it_hardly_moves():
+    """Step by step by hand: updates stop after the first one below the tolerance."""
+    memory, tol = make_memory("euclidean", "softmax", 2.0), 0.05
+    X = make_queries(n=30)
+    taken = []
+    for row in X:
+        state = row[None]
+        for step in range(40):
+            new = iterate(memory, state, LARGE, 1, 0.0)
+            moved = torch.linalg.vector_norm(new - state)
+            small = moved <= tol * torch.linalg.vector_norm(state)
+            state = new
+            if small:
+                break
+        taken.append(step + 1)
+        found = iterate(memory, row[None], LARGE, 40, tol)
+        np.testing.assert_allclose(found, state, rtol=1e-12)
+    assert len(set(taken)) > 1, "the queries should need different numbers of steps"
+
+
+def test_queries_are_left_alone():
+    for separation in SEPARATIONS:
+        memory, X = make_memory("auto", separation), make_queries()
+        before, patterns = X.clone(), memory.patterns.clone()
+        everything(memory, X, 500)
+        assert torch.equal(X, before) and torch.equal(memory.patterns, patterns)
+
+
+@given(n=st.integers(0, 50), row=st.integers(0, 99), budget=st.integers(0, 2000))
+def test_row_chunks_cover_all_rows_once(n, row, budget):
+    chunks = list(row_chunks(n, row, budget))
+    assert [i for chunk in chunks for i in range(n)[chunk]] == list(range(n))
+    assert all(
+        len(range(n)[chunk]) == 1 or len(range(n)[chunk]) * row <= budget
+        for chunk in chunks
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("separation", SEPARATIONS)
+def test_working_memory_changes_nothing(separation, dtype):
+    rng = np.random.default_rng(0)
+    memory = UHopMemory(separation=separation, feature_map="identity")
+    memory.fit(rng.normal(size=(300, 20)).astype(dtype))
+    X = rng.normal(size=(90, 20)).astype(dtype)
+    X[::7, 3:9] = np.nan
+    results = []
+    for working_memory in (1e-4, 0.03, 1024):
+        with sklearn.config_context(working_memory=working_memory):
+            results.append(
+                (memory.transform(X), memory.predict(X), memory.association(X))
+            )
+    rtol = 2e-5 if dtype == np.float32 else 1e-11
+    for result in results[:2]:
+        for found, expected in zip(result, results[2], strict=True):
+            np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
+
+
+PEAK_SCRIPT = """
+import json, resource, sys
+import numpy as np, sklearn
+from skuhop import UHopMemory
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+rng = np.random.default_rng(0)
+patterns = rng.normal(size=(20_000, 16)).astype(np.float32)
+X = rng.normal(size=(4_000, 16)).astype(np.float32)  # all scores: 305 MiB
+out = {}
+for name in sys.argv[2].split(","):
+    memory = UHopMemory("identity", separation=name, similarity="euclidean", beta=5.0)
+    memory.fit(patterns)
+    with sklearn.config_context(working_memory=float(sys.argv[1])):
+        memory.transform(X[:1]), memory.predict(X[:1]), memory.association(X[:1], top=3)
+        before = peak()
+        memory.transform(X), memory.predict(X), memory.association(X, top=3)
+    out[name] = peak() - before
+before = peak()
+X @ patterns.T
+out["control"] = peak() - before
+print(json.dumps(out))
+"""
+
+
+def peak_growth(working_memory, *separations):
+    """MiB by which a fresh process grows when it answers 4,000 queries."""
+    pytest.importorskip("resource")
+    if sys.platform != "linux":
+        pytest.skip("ru_maxrss is in KiB on Linux alone")
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK_SCRIPT, str(working_memory), ",".join(separations)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_extra_memory_follows_working_memory():
+    growth = peak_growth(16, "softmax", "max", "ksubsets")
+    assert growth.pop("control") > 150, "the measure does not see what it should"
+    # Above the budget: the answers, and what the allocator keeps.
+    assert max(growth.values()) < 16 + 24, growth
