@@ -555,6 +555,14 @@ class UHopMemory(
         params = {**separation.defaults, **(self.separation_params or {})}
         return Memory(scorer, separation, params, patterns, weights, complete)
 
+    def _matrix(self, like):
+        """W as a tensor, where the feature map is just that; else None."""
+        linear = set(self.feature_map_state_) == {"components"}
+        if not linear or self.alignment_:
+            return None
+        components = self.feature_map_state_["components"]
+        return to_tensor(components, like.device).to(like)
+
     def _damage_scorer(self, patterns, mean, feature_map):
         """Scorer for the similarities that know what damage looks like."""
         model = self.damage_model_
@@ -581,5 +589,6 @@ class UHopMemory(
                 columns,
                 mean,
                 feature_map,
+                self._matrix(patterns),
             )
         return scorer if self.beta == "auto" else ScaledScorer(scorer, self.beta)

@@ -13,25 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skuhop.retrieval.scorers import FeatureMap
+
 State = Mapping[str, np.ndarray]
 HIDDEN = 128
 """Width of the hidden layer of "mlp"."""
-
-
-class FeatureMap(NamedTuple):
-    """A learned feature map, ready for Stage II.
-
-    Attributes
-    ----------
-    patterns : callable
-        ``(M, d) -> (M, r)`` for stored patterns.
-    queries : callable
-        The same for queries. It differs where the posterior loss has learned how
-        damage scales and shifts them.
-    """
-
-    patterns: Callable[[Tensor], Tensor]
-    queries: Callable[[Tensor], Tensor]
 
 
 class Trainable(NamedTuple):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from skuhop.retrieval import evidence
-from skuhop.retrieval.scorers import KernelScorer, Query
+from skuhop.retrieval.scorers import FeatureMap, KernelScorer, Query
 from skuhop.retrieval.similarities import SIMILARITIES
 
 SELECTED = 8
@@ -69,6 +69,9 @@ class AutoScorer:
         Mean pattern.
     feature_map : FeatureMap or None
         The learned feature map.
+    components : Tensor of shape (r, d) or None
+        Its matrix if it is linear. A map that is not gives no density in the space
+        of the queries, so it joins the pool but not the mixture.
     learned : mapping of str to Tensor
         Empty, or what unlabelled queries taught: `log_families`, log-weights of the
         parameter-free models and the families, and maybe a `table` (A, K).
@@ -78,7 +81,9 @@ class AutoScorer:
     width = 12
     streams = False
 
-    def __init__(self, bank, patterns, weights, columns, mean, feature_map, learned):
+    def __init__(
+        self, bank, patterns, weights, columns, mean, feature_map, components, learned
+    ):
         self.bank, self.columns, self.learned = bank, columns, learned
         self.patterns = patterns
         self.n_patterns = len(patterns) if columns is None else len(columns)
@@ -86,6 +91,9 @@ class AutoScorer:
         self.log_weights = patterns.new_full((n,), -math.log(n))
         if weights is not None:
             self.log_weights = (weights / weights.sum()).log()
+        self.log_volume = None
+        if components is not None:
+            feature_map, self.log_volume = _fill_space(components)
         kernels = [("euclidean", None), ("correlation", None)]
         kernels += [("euclidean", feature_map)] * (feature_map is not None)
         self.kernels = [
@@ -171,7 +179,8 @@ class AutoScorer:
         costs = evidence.structure_cost(structures, len(self.directions))
 
         prior = X.new_tensor(POOL_PRIOR[: len(models)])
-        leaning = POOL_TEMPER * (evidences + adaptives) - structures.log() + prior
+        seen = torch.where(evidences.isfinite(), evidences, evidences[:, :1])
+        leaning = POOL_TEMPER * (seen + adaptives) - structures.log() + prior
         shares = torch.softmax(leaning, 1)
         pooled = sum(
             share[:, None] * log_posterior
@@ -205,16 +214,19 @@ class AutoScorer:
             query = kernel.prepare(X)
             scores = kernel.block(query, 0, len(self.patterns))
             total = torch.logsumexp(scores + self.log_weights, 1)
-            totals.append(total - kernel.null(query))
+            totals.append(total)
             log_posterior = self._posterior(scores)
             top, winner = log_posterior.max(1)
             adaptive = self._adaptive(X, winner)
             if kernel.feature_map is not None:
-                # The same model of noise, seen through Phi: what it adds to the
-                # likelihood, relative to the mean pattern, it adds to the evidence.
+                # The same model of noise with another metric: what that adds to the
+                # density of the query it adds to the evidence.
                 base = models[0]
-                gain = totals[-1] - totals[0] - 0.5 * math.log(d)
-                found, shape = base.evidence + gain, base.structure
+                found = base.evidence.new_full(base.evidence.shape, -math.inf)
+                if self.log_volume is not None:
+                    gain = total + self.log_volume - totals[0]
+                    found = base.evidence + gain - 0.5 * math.log(d)
+                shape = base.structure
             else:
                 centre = self.patterns[winner]
                 n_parameters = 1
@@ -292,8 +304,30 @@ def _regress(X: Tensor, patterns: Tensor) -> Tensor:
     return X.mean(1, keepdim=True) + gain * centred
 
 
+def _fill_space(components: Tensor) -> tuple[FeatureMap, Tensor]:
+    """Extend W to all of R^d by the identity beside its rows' span.
+
+    Returns the map and the logarithm of its volume, which makes likelihoods through
+    it densities of the query itself.
+    """
+    basis = torch.linalg.qr(components.T.contiguous())[0]
+
+    def extended(X):
+        return X + (X @ components.T - X @ basis) @ basis.T
+
+    log_volume = torch.linalg.slogdet(components @ basis)[1]
+    return FeatureMap(extended, extended), log_volume
+
+
 def auto_scorer(
-    bank: Mapping, learned: Mapping, patterns, weights, columns, mean, feature_map
+    bank: Mapping,
+    learned: Mapping,
+    patterns,
+    weights,
+    columns,
+    mean,
+    feature_map,
+    components,
 ) -> AutoScorer:
     """Build the scorer from NumPy state, on the device of the patterns."""
 
@@ -301,5 +335,12 @@ def auto_scorer(
         return {k: torch.as_tensor(v, device=patterns.device) for k, v in state.items()}
 
     return AutoScorer(
-        tensors(bank), patterns, weights, columns, mean, feature_map, tensors(learned)
+        tensors(bank),
+        patterns,
+        weights,
+        columns,
+        mean,
+        feature_map,
+        components,
+        tensors(learned),
     )

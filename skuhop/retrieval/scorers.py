@@ -16,12 +16,29 @@ The scorers that know what damage looks like stand in files of their own:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from skuhop.retrieval.similarities import SIMILARITIES, Similarity
+
+
+class FeatureMap(NamedTuple):
+    """A learned feature map, ready for Stage II.
+
+    Attributes
+    ----------
+    patterns : callable
+        ``(M, d) -> (M, r)`` for stored patterns.
+    queries : callable
+        The same for queries. It differs where the posterior loss has learned how
+        damage scales and shifts them.
+    """
+
+    patterns: Callable[[Tensor], Tensor]
+    queries: Callable[[Tensor], Tensor]
 
 
 class Query(NamedTuple):
