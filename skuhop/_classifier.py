@@ -431,7 +431,7 @@ class UHopClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
 
     def _learn(self, X, codes, weights, n_classes, inputs, device):
         """Stage I on distinct labelled rows, in single precision."""
-        rows, totals = distinct_rows(np.column_stack([X, codes]), weights)
+        rows, totals, *_ = distinct_rows(np.column_stack([X, codes]), weights)
         X, codes = rows[:, :-1], rows[:, -1].astype(np.int64)
         totals = _ones_unless(totals, X)
         Z = to_tensor(np.ascontiguousarray(X), device)

@@ -10,9 +10,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skuhop import _validation as rules
+from skuhop._damage import damage_scorer, learn_damage_model, linear_matrix
 from skuhop._device import resolve_device, to_tensor
 from skuhop._persistence import VersionedStateMixin
-from skuhop._stage_one import StageOne, distinct_rows, learn_damage_model, run_stage_one
+from skuhop._stage_one import StageOne, distinct_rows, run_stage_one
 from skuhop._stage_two import ask
 from skuhop._validation import after_fit, check_parameters, check_weights
 from skuhop.learning import (
@@ -29,13 +30,11 @@ from skuhop.retrieval import (
     Memory,
     ScaledScorer,
     associations,
-    auto_scorer,
     best_patterns,
     build_observed_scorer,
     build_scorer,
     energies,
     iterate,
-    told_pool,
 )
 
 _RULES = {
@@ -283,7 +282,7 @@ class UHopMemory(
         tags.no_validation = True
         return tags
 
-    def fit(self, X, y=None, *, sample_weight=None):
+    def fit(self, X, y=None, *, sample_weight=None, queries=None):
         """Store the patterns and learn the feature map on them (Stage I).
 
         Parameters
@@ -296,6 +295,11 @@ class UHopMemory(
 
         sample_weight : array-like of shape (n_patterns,), default=None
             Weights of the patterns; None is one each.
+
+        queries : array-like of shape (n_queries, n_features), default=None
+            Damaged patterns as they come in practice: in any number and order, not
+            said which is which. With ``similarity="auto"`` or "channel" the memory
+            learns from them what the damage is like. Rows with NaN are left out.
 
         Returns
         -------
@@ -319,10 +323,13 @@ class UHopMemory(
         weights = check_weights(sample_weight, X)
         if weights is not None:
             X, weights = X[weights > 0], weights[weights > 0]
+        queries = self._check_unlabelled(queries, X)
         distinct, totals, _ = distinct_rows(X, weights)
         settings = self._stage_one()
         learned = run_stage_one(settings, distinct, totals, device)
-        damage_model = learn_damage_model(settings, learned, distinct, totals, device)
+        damage_model = learn_damage_model(
+            settings, learned, distinct, totals, queries, device
+        )
         # Nothing is set before here: a failed fit leaves the estimator as it was.
         validate_data(self, given, skip_check_array=True)
         self.patterns_ = X
@@ -508,6 +515,30 @@ class UHopMemory(
             {name: _SEPARATION_RULES[name] for name in defaults},
         )
 
+    def _check_unlabelled(self, queries, X):
+        """Validate the queries that `fit` learns from; None if there are none."""
+        if queries is None:
+            return None
+        if self.corruption is not None:
+            raise ValueError(
+                "fit takes queries or the parameter corruption, not both: got "
+                f"corruption={self.corruption!r} and queries."
+            )
+        queries = check_array(
+            queries,
+            dtype=X.dtype,
+            order="C",
+            ensure_all_finite="allow-nan",
+            estimator=self,
+            input_name="queries",
+        )
+        if queries.shape[1] != X.shape[1]:
+            raise ValueError(
+                f"queries must have the {X.shape[1]} features of X; got "
+                f"{queries.shape[1]}."
+            )
+        return queries[~np.isnan(queries).any(axis=1)]
+
     def _check_queries(self, X):
         """Validate queries as a float array; NaN is allowed, infinity is not."""
         check_is_fitted(self)
@@ -555,40 +586,20 @@ class UHopMemory(
         params = {**separation.defaults, **(self.separation_params or {})}
         return Memory(scorer, separation, params, patterns, weights, complete)
 
-    def _matrix(self, like):
-        """W as a tensor, where the feature map is just that; else None."""
-        linear = set(self.feature_map_state_) == {"components"}
-        if not linear or self.alignment_:
-            return None
-        components = self.feature_map_state_["components"]
-        return to_tensor(components, like.device).to(like)
-
     def _damage_scorer(self, patterns, mean, feature_map):
         """Scorer for the similarities that know what damage looks like."""
-        model = self.damage_model_
-        if not model:
+        if not self.damage_model_:
             raise ValueError(
                 f"similarity={self.similarity!r} needs what only fit can learn; call "
                 "fit again after setting it."
             )
-        if "trust" in model:
-            scorer = told_pool(
-                model["channel"], model["trust"], patterns, mean, feature_map
-            )
-        else:
-            rows, totals, columns = distinct_rows(self.patterns_, self.sample_weight_)
-            rows, totals, columns = (
-                None if array is None else to_tensor(array, patterns.device)
-                for array in (rows, totals, columns)
-            )
-            scorer = auto_scorer(
-                model["bank"],
-                model["learned"],
-                rows.to(patterns),
-                totals,
-                columns,
-                mean,
-                feature_map,
-                self._matrix(patterns),
-            )
+        scorer = damage_scorer(
+            self.damage_model_,
+            self.patterns_,
+            self.sample_weight_,
+            patterns,
+            mean,
+            feature_map,
+            linear_matrix(self.feature_map_state_, self.alignment_, patterns),
+        )
         return scorer if self.beta == "auto" else ScaledScorer(scorer, self.beta)

@@ -18,12 +18,8 @@ from skuhop.learning import (
     corrupted_copies,
     feature_map_kind,
     learn,
-    learn_bank,
-    learn_channels,
-    learn_exponents,
-    restore,
 )
-from skuhop.retrieval import build_scorer, told_experts
+from skuhop.retrieval import build_scorer
 
 N_WATCHED = 256
 """Held-out corrupted copies on which early stopping looks at retrieval."""
@@ -126,45 +122,6 @@ def _watch(settings, patterns, X, w, corrupt, seed, device):
         return torch.log((1 - _DOUBT) * p + _DOUBT / len(X)).mean().item()
 
     return score
-
-
-def learn_damage_model(settings: StageOne, learned, patterns, weights, device) -> dict:
-    """Learn what damage looks like, for the similarities that want to know.
-
-    Returns
-    -------
-    model : dict
-        Empty for a plain similarity; `channel` and `trust` where damage is told;
-        `bank` and `learned` where it is not. All values are NumPy or plain.
-    """
-    if settings.similarity not in ("auto", "channel"):
-        return {}
-    if settings.similarity == "channel" or settings.corruption is not None:
-        return _learn_pool(settings, learned, patterns, weights, device)
-    w = None if weights is None else to_tensor(weights, device)
-    return {"bank": learn_bank(to_tensor(patterns, device), w), "learned": {}}
-
-
-def _learn_pool(settings, learned, patterns, weights, device):
-    """Learn channel tables, and how far to trust every expert, on corrupted copies."""
-    seed = int(check_random_state(settings.random_state).randint(2**31 - 1))
-    rng = np.random.RandomState(seed)
-    corrupt = resolve_corruption(settings.corruption)
-    X = to_tensor(patterns, device)
-    w = None if weights is None else to_tensor(weights, device)
-
-    def damage(rows):
-        copies = corrupted_copies(corrupt, patterns[rows.cpu().numpy()], rng, 1)
-        return to_tensor(copies[0], device)
-
-    channel = learn_channels(X, w, damage)
-    kind = feature_map_kind(settings.feature_map)
-    feature_map = restore(kind, learned.state, learned.alignment, X)
-    experts = told_experts(channel, X, X.mean(0), feature_map)
-    order = rng.permutation(len(patterns))
-    exponents = learn_exponents(experts, X, w, damage, order)
-    trust = dict(zip(experts, exponents.tolist(), strict=True))
-    return {"channel": channel, "trust": trust}
 
 
 def _print_loss(step, loss):

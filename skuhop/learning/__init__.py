@@ -6,6 +6,7 @@ from skuhop.learning.feature_maps import FEATURE_MAPS, feature_map_kind, restore
 from skuhop.learning.losses import LOSSES
 from skuhop.learning.told import learn_channels, learn_exponents
 from skuhop.learning.trainer import Learned, Schedule, learn
+from skuhop.learning.unlabelled import learn_from_queries
 
 __all__ = [
     "CORRUPTIONS",
@@ -20,5 +21,6 @@ __all__ = [
     "learn_bank",
     "learn_channels",
     "learn_exponents",
+    "learn_from_queries",
     "restore",
 ]

@@ -143,13 +143,13 @@ def _begin_periodic(Z, n_members, n_components, seed):
     generator = torch.Generator().manual_seed(seed + 2)
     spread = 2 * math.pi * SPREAD
     shape = (n_members, 1, len(embedded), N_FREQUENCIES)
-    mix = _normal(generator, Z, n_members, 1, 2 * N_FREQUENCIES, EMBEDDING)
+    mix = _normal(generator, Z, n_members, 2 * N_FREQUENCIES, EMBEDDING)
     return {
         **start,
         "embedded": embedded,
         "frequencies": spread * _normal(generator, Z, *shape),
         "mix": mix / math.sqrt(2 * N_FREQUENCIES),
-        "mix_bias": Z.new_zeros((n_members, 1, 1, EMBEDDING)),
+        "mix_bias": Z.new_zeros((n_members, 1, EMBEDDING)),
     }
 
 
@@ -172,9 +172,11 @@ def _periodic(tensors, Z, training=False):
     if "embedded" not in tensors:
         return _mlp(tensors, Z)
     angles = Z[..., tensors["embedded"], None] * tensors["frequencies"]
-    waves = torch.cat([angles.cos(), angles.sin()], -1)
-    embedding = torch.relu(waves @ tensors["mix"] + tensors["mix_bias"])
-    return _hidden(tensors, Z, torch.cat([Z, embedding.flatten(2)], -1))
+    waves = torch.cat([angles.cos(), angles.sin()], -1).flatten(1, 2)
+    embedding = torch.relu(
+        torch.baddbmm(tensors["mix_bias"], waves, tensors["mix"])
+    ).reshape(*Z.shape[:2], -1)
+    return _hidden(tensors, Z, torch.cat([Z, embedding], -1))
 
 
 def custom_members(factory: Callable[[int], nn.Module]) -> MemberMap:

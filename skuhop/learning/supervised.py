@@ -39,7 +39,7 @@ MAX_WATCHED = 1024
 """Most rows left out by a member that are looked at."""
 MAX_MEMORY = 8192
 """Most patterns that they are compared with."""
-FIRST_BETA = 2.5
+FIRST_BETA = 5.0
 """Where the learning of beta starts, in standard deviations of the scores."""
 SMALLEST = 4
 """Fewer patterns than this teach nothing."""

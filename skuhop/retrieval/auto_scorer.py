@@ -118,6 +118,10 @@ class AutoScorer:
         self.coarse = evidence.half_bins(patterns, sextiles.expand(n, -1))
         self.n_coarse = 2 * len(sextiles) + 1
         self.row_width = 20 * d
+        if "table" in learned:
+            names = ("table", "table_base", "table_left", "table_right")
+            table, *factors = (learned[name].to(patterns) for name in names)
+            self.learned_table = (table.log(), *factors)
 
     def _predict_histograms(self, tables: Tensor) -> Tensor:
         """Log of the histograms (F, m, K) that families would make of patterns."""
@@ -143,19 +147,51 @@ class AutoScorer:
     def block(self, query, start, stop):
         """Scores of the patterns from `start` to `stop`."""
         X = query.encoded
+        _, log_mixture, _, null = self.explain(X)
+        scores = log_mixture + null[:, None] - self.log_weights
+        scores = self._settle_matches(X, scores)
+        columns = slice(None) if self.columns is None else self.columns
+        return scores[:, columns][:, start:stop]
+
+    def explain(self, X):
+        """Weigh all models for queries of shape (n, d).
+
+        Returns
+        -------
+        bins : Tensor of shape (n, d)
+            Bins of the queries.
+        log_mixture : Tensor of shape (n, M)
+            Log of the evidence-weighted sum of the models' posteriors over the
+            distinct patterns.
+        evidences : Tensor of shape (n, F + 1)
+            Evidence of the parameter-free models together and of every family;
+            minus infinity where a family was not scored.
+        null : Tensor of shape (n,)
+            Log-likelihood of the query under its own histogram.
+        """
         bins = torch.bucketize(X.double().contiguous(), self.bank["edges"])
         histogram = _histogram(bins, self.n_bins)
         null = (histogram / X.shape[1]).gather(1, bins).to(X)
-        log_mixture, weight = self._parameter_free(X, bins, null)
-        log_mixture = log_mixture + weight[:, None]
-        for rows, log_posterior, found in self._families(bins, histogram, null):
+        answer, found = self._parameter_free(X, bins, null)
+        evidences = X.new_full((len(X), len(self.tables) + 1), -math.inf)
+        evidences[:, 0] = found
+        log_mixture = answer + found[:, None]
+        for family, rows, log_posterior, found in self._families(bins, histogram, null):
+            evidences[rows, family + 1] = found
             log_mixture[rows] = torch.logaddexp(
                 log_mixture[rows], log_posterior + found[:, None]
             )
-        log_mixture += _histogram_log_likelihood(histogram).to(X)[:, None]
-        log_mixture = self._settle_matches(X, log_mixture - self.log_weights)
-        columns = slice(None) if self.columns is None else self.columns
-        return log_mixture[:, columns][:, start:stop]
+        total = _histogram_log_likelihood(histogram).to(X)
+        if "table" in self.learned:
+            scores = self._learned_scores(bins) + self.log_weights
+            log_mixture = torch.logaddexp(log_mixture, scores - total[:, None])
+        return bins, log_mixture, evidences, total
+
+    def _learned_scores(self, bins):
+        """Log-likelihoods (n, M) under the table that queries taught."""
+        table, base, left, right = self.learned_table
+        keys = left[self.bins].reshape(len(self.bins), -1)
+        return self._table_scores(bins, table, (base, keys, right))
 
     def _settle_matches(self, X, scores):
         """Leave a query that equals a stored pattern to that pattern."""
@@ -246,7 +282,7 @@ class AutoScorer:
         return found.to(X) + self.log_weights[winner]
 
     def _families(self, bins, histogram, null):
-        """Yield rows, log-posterior and evidence of each family that is in question."""
+        """Yield number, rows, log-posterior and evidence of families in question."""
         n_families = len(self.tables)
         fit = histogram.to(self.predicted) @ self.predicted.flatten(0, 1).T
         fit = fit.view(len(bins), n_families, -1).amax(2)
@@ -267,7 +303,7 @@ class AutoScorer:
             found = found - math.log(n_families) - FAMILY_COST
             if self.learned:
                 found = found + self.learned["log_families"][family + 1].to(found)
-            yield rows, log_posterior, found
+            yield family, rows, log_posterior, found
 
     def _table_scores(self, bins, log_table, factors):
         """Log-likelihoods (n, M) of a table: factorised, then exact for the best."""

@@ -1,0 +1,141 @@
+"""What damage looks like: learned in `fit`, used by ``similarity="auto"``.
+
+Three ways to know it, from least to most: told nothing (a bank of channels), from
+unlabelled queries (the bank, with what the queries taught), and told the corruption
+(channel tables and other experts in a pool).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skuhop._device import to_tensor
+from skuhop._stage_one import StageOne, distinct_rows, resolve_corruption
+from skuhop.learning import (
+    Learned,
+    corrupted_copies,
+    feature_map_kind,
+    learn_bank,
+    learn_channels,
+    learn_exponents,
+    learn_from_queries,
+    restore,
+)
+from skuhop.retrieval import auto_scorer, told_experts, told_pool
+
+
+def learn_damage_model(
+    settings: StageOne, learned: Learned, patterns, weights, queries, device
+) -> dict:
+    """Learn what damage looks like, for the similarities that want to know.
+
+    Parameters
+    ----------
+    settings : StageOne
+        The estimator's parameters.
+    learned : Learned
+        The feature map.
+    patterns, weights : ndarray of shape (M, d) and (M,), or None for weights
+        Distinct patterns, as `distinct_rows` gives them.
+    queries : ndarray of shape (n, d) or None
+        Unlabelled queries without NaN.
+    device : torch.device
+        Where to compute.
+
+    Returns
+    -------
+    model : dict
+        Empty for a plain similarity; `channel` and `trust` where damage is told;
+        `bank` and `learned` where it is not. All values are NumPy or plain.
+    """
+    if settings.similarity not in ("auto", "channel"):
+        return {}
+    untold = settings.similarity == "auto" or queries is not None
+    if settings.corruption is not None or not untold:
+        return _learn_pool(settings, learned, patterns, weights, device)
+    X = to_tensor(patterns, device)
+    w = None if weights is None else to_tensor(weights, device)
+    model = {"bank": learn_bank(X, w), "learned": {}}
+    if queries is not None and len(queries):
+        feature_map = _restore(settings, learned, X)
+        matrix = linear_matrix(learned.state, learned.alignment, X)
+        mean = X.mean(0)
+        scorer = auto_scorer(
+            **model,
+            patterns=X,
+            weights=w,
+            columns=None,
+            mean=mean,
+            feature_map=feature_map,
+            components=matrix,
+        )
+        model["learned"] = learn_from_queries(scorer, to_tensor(queries, device))
+    return model
+
+
+def _restore(settings, learned, like):
+    kind = feature_map_kind(settings.feature_map)
+    return restore(kind, learned.state, learned.alignment, like)
+
+
+def _learn_pool(settings, learned, patterns, weights, device):
+    """Learn channel tables, and how far to trust every expert, on corrupted copies."""
+    seed = int(check_random_state(settings.random_state).randint(2**31 - 1))
+    rng = np.random.RandomState(seed)
+    corrupt = resolve_corruption(settings.corruption)
+    X = to_tensor(patterns, device)
+    w = None if weights is None else to_tensor(weights, device)
+
+    def damage(rows):
+        copies = corrupted_copies(corrupt, patterns[rows.cpu().numpy()], rng, 1)
+        return to_tensor(copies[0], device)
+
+    channel = learn_channels(X, w, damage)
+    experts = told_experts(channel, X, X.mean(0), _restore(settings, learned, X))
+    order = rng.permutation(len(patterns))
+    exponents = learn_exponents(experts, X, w, damage, order)
+    trust = dict(zip(experts, exponents.tolist(), strict=True))
+    return {"channel": channel, "trust": trust}
+
+
+def linear_matrix(state, alignment, like):
+    """W as a tensor, where the feature map is just that; else None."""
+    if set(state) != {"components"} or alignment:
+        return None
+    return to_tensor(state["components"], like.device).to(like)
+
+
+def damage_scorer(model, patterns, weights, tensors, mean, feature_map, matrix):
+    """Build the scorer that a damage model stands for.
+
+    Parameters
+    ----------
+    model : dict
+        What `learn_damage_model` gave, not empty.
+    patterns, weights : ndarray
+        What is stored.
+    tensors, mean : Tensor of shape (M, d) and (d,)
+        The patterns and their mean on the device.
+    feature_map : FeatureMap or None
+        The learned feature map.
+    matrix : Tensor or None
+        What `linear_matrix` gave.
+    """
+    if "trust" in model:
+        return told_pool(model["channel"], model["trust"], tensors, mean, feature_map)
+    rows, totals, columns = distinct_rows(patterns, weights)
+    rows, totals, columns = (
+        None if array is None else to_tensor(array, tensors.device)
+        for array in (rows, totals, columns)
+    )
+    totals = None if totals is None else totals.to(tensors)
+    return auto_scorer(
+        **model,
+        patterns=rows.to(tensors),
+        weights=totals,
+        columns=columns,
+        mean=mean,
+        feature_map=feature_map,
+        components=matrix,
+    )
