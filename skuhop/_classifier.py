@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop import _validation as rules
-from skuhop._device import resolve_device, to_tensor
+from skuhop._device import resolve_device, to_numpy, to_tensor
 from skuhop._memory import _SEPARATION_RULES
 from skuhop._persistence import VersionedStateMixin
 from skuhop._stage_one import _print_loss, distinct_rows
@@ -23,12 +23,18 @@ from skuhop.learning import LOSSES
 from skuhop.learning.embeddings import (
     MEMBER_MAPS,
     Inputs,
+    common_scale,
     joint_features,
     member_map,
     standardisation,
 )
 from skuhop.learning.feature_maps import FeatureMap
-from skuhop.learning.supervised import Problem, Settings, cross_fit
+from skuhop.learning.supervised import (
+    Problem,
+    Settings,
+    choose_inputs,
+    cross_fit,
+)
 from skuhop.retrieval import (
     SEPARATIONS,
     SIMILARITIES,
@@ -94,9 +100,9 @@ class UHopClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
             default="periodic"
         Phi. "linear" is ``W z``; "mlp" adds a hidden layer of 128; "periodic" also
         embeds every numeric feature in learned waves, up to 64 features. z are the
-        inputs, standardised and softly clipped. "identity" learns nothing and takes
-        the inputs as they are. A callable ``n_features -> torch.nn.Module`` makes a
-        module of z that is learned instead.
+        inputs, standardised (see `scale_`) and softly clipped. "identity" learns
+        nothing and takes the inputs as they are. A callable
+        ``n_features -> torch.nn.Module`` makes a module of z that is learned instead.
 
     n_components : int, default=64
         Number of features of each member.
@@ -191,8 +197,9 @@ class UHopClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
         Share of `class_prior_` in the probabilities.
 
     mean_, scale_ : ndarray of shape (n_features,)
-        Weighted mean and standard deviation of the features at `fit`; the latter is
-        infinite for a constant feature.
+        Weighted mean of the features at `fit`, and what they are divided by: their
+        standard deviations, or one common spread where the untrained kernel does
+        clearly better on that; infinite for a constant feature.
 
     loss_curve_ : list of float
         Mean loss of the members before every step of Stage I.
@@ -379,21 +386,18 @@ class UHopClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
         codes = np.searchsorted(known, y)
         X, codes, weights = _positive(X, codes, weights)
         class_weight = _class_weights(self.class_weight, known, codes, weights)
-        mean = _column_means(X, weights)
-        X = _filled(X, mean)
+        X = _filled(X, _column_means(X, weights))
         kept, kept_codes, totals = _positive(
             X, codes, _product(weights, class_weight[codes])
         )
         if len(kept) == 0:
             raise ValueError("All class_weight entries are zero: nothing is stored.")
-        inputs = standardisation(
-            *(to_tensor(A, device) for A in _with_ones(X, weights))
-        )
-        fitted = self._learn(kept, kept_codes, totals, len(known), inputs, device)
+        rows, totals_of_rows, *_ = distinct_rows(np.column_stack([X, codes]), weights)
+        inputs, fitted = self._learn(rows, totals_of_rows, class_weight, device)
         self.classes_, self.class_weight_ = known, class_weight
-        self.mean_ = mean
+        self.mean_ = to_numpy(inputs.centre)
         with np.errstate(divide="ignore"):
-            self.scale_ = 1 / inputs.scale.cpu().numpy()
+            self.scale_ = 1 / to_numpy(inputs.scale)
         self.feature_map_state_ = fitted.state
         self.betas_ = fitted.betas
         self.prior_weight_ = fitted.prior_weight
@@ -429,20 +433,34 @@ class UHopClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
         check_classification_targets(y)
         return X, column_or_1d(y, warn=True), check_weights(sample_weight, X)
 
-    def _learn(self, X, codes, weights, n_classes, inputs, device):
-        """Stage I on distinct labelled rows, in single precision."""
-        rows, totals, *_ = distinct_rows(np.column_stack([X, codes]), weights)
-        X, codes = rows[:, :-1], rows[:, -1].astype(np.int64)
-        totals = _ones_unless(totals, X)
-        Z = to_tensor(np.ascontiguousarray(X), device)
-        Z = Z if self.feature_map == "identity" else inputs(Z)
+    def _learn(self, rows, weights, class_weight, device):
+        """Stage I on distinct labelled rows: how inputs are scaled, and the members.
+
+        Labels are the last column. Class weights do not count for the scale: at the
+        extreme one class would set it alone.
+        """
+        X, codes = np.ascontiguousarray(rows[:, :-1]), rows[:, -1].astype(np.int64)
+        weights = _ones_unless(weights, X)
+        inputs = standardisation(to_tensor(X, device), to_tensor(weights, device))
+        ways = [inputs, common_scale(inputs)]
+        X, codes, weights = _positive(X, codes, weights * class_weight[codes])
+        X = to_tensor(X, device)
+        if self.feature_map == "identity":
+            tried = [X]
+        else:
+            tried = [way(X) for way in ways if way is not None]
+        tried = [Z.to(torch.float32) for Z in tried]
         problem = Problem(
-            Z.to(torch.float32),
+            tried[0],
             to_tensor(codes, device),
-            to_tensor(totals.astype(np.float32), device),
-            n_classes,
+            to_tensor(weights.astype(np.float32), device),
+            len(class_weight),
         )
-        return cross_fit(member_map(self.feature_map), problem, self._settings(len(X)))
+        settings = self._settings(len(X))
+        chosen = choose_inputs(tried, problem, settings)
+        problem = problem._replace(Z=tried[chosen])
+        fitted = cross_fit(member_map(self.feature_map), problem, settings)
+        return ways[chosen], fitted
 
     def _settings(self, n):
         """Collect what Stage I needs to know beside the rows."""
@@ -617,10 +635,6 @@ class UHopClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
 
 def _ones_unless(weights, X):
     return np.ones(len(X), X.dtype) if weights is None else weights
-
-
-def _with_ones(X, weights):
-    return X, _ones_unless(weights, X)
 
 
 def _product(weights, factors):

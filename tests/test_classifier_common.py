@@ -1,5 +1,7 @@
 """scikit-learn's estimator checks for the classifier; none may fail."""
 
+from itertools import cycle
+
 import pytest
 import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -17,26 +19,29 @@ class SmallNetwork(torch.nn.Sequential):
         super().__init__(torch.nn.Linear(n_features, 3), torch.nn.Tanh())
 
 
+MAPS = (*MEMBER_MAPS, "identity", SmallNetwork)
+
+
 def grid():
-    """One axis at a time around the defaults, each axis read from its table."""
-    for similarity in SIMILARITIES:
-        yield {"similarity": similarity}
-    for separation in SEPARATIONS:
-        yield {"separation": separation}
-        yield {"separation": separation, "similarity": "dot", "feature_map": "linear"}
+    """Every entry of every table; with each separation another map and similarity."""
+    others = zip(cycle(MAPS), cycle(SIMILARITIES), strict=False)
+    for separation, (feature_map, similarity) in zip(SEPARATIONS, others, strict=False):
+        yield {
+            "separation": separation,
+            "feature_map": feature_map,
+            "similarity": similarity,
+        }
     for loss in LOSSES:
-        yield {"loss": loss, "feature_map": "linear"}
-    for feature_map in (*MEMBER_MAPS, "identity", SmallNetwork):
-        yield {"feature_map": feature_map}
-    yield {"beta": 8.0}
-    yield {"n_components": 2}
+        yield {"loss": loss, "feature_map": "linear", "n_components": 2}
+    yield {"feature_map": "linear", "beta": 8.0}
 
 
-QUICK = {"max_iter": 10, "n_folds": 2}
-INSTANCES = {repr(e): e for e in (UHopClassifier(**QUICK, **p) for p in grid())}
+QUICK = {"max_iter": 3, "n_folds": 2}
 
 
-@parametrize_with_checks([UHopClassifier(), *INSTANCES.values()])
+@parametrize_with_checks(
+    [UHopClassifier(), *(UHopClassifier(**QUICK, **params) for params in grid())]
+)
 def test_estimator_checks(estimator, check):
     check(estimator)
 
@@ -46,7 +51,7 @@ def test_estimator_checks(estimator, check):
     [
         ("separation", SEPARATIONS),
         ("similarity", SIMILARITIES),
-        ("feature_map", MEMBER_MAPS),
+        ("feature_map", MAPS),
         ("loss", LOSSES),
     ],
 )

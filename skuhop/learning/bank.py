@@ -15,6 +15,7 @@ from torch import Tensor
 
 from skuhop.learning.bins import Bins, make_bins, quantise, sorted_sample
 from skuhop.learning.channels import factorise
+from skuhop.learning.export import numpy_state
 
 Damage = Callable[[np.ndarray, np.random.RandomState], np.ndarray]
 
@@ -161,4 +162,4 @@ def learn_bank(patterns: Tensor, weights: Tensor | None) -> dict[str, np.ndarray
         "sextiles": torch.unique(sextiles),
         "directions": principal_directions(patterns, weights),
     }
-    return {name: value.cpu().numpy() for name, value in state.items()}
+    return numpy_state(state)

@@ -69,6 +69,15 @@ def standardisation(X: Tensor, w: Tensor | None) -> Inputs:
     return Inputs(centre, torch.where(varies, 1 / deviation.where(varies, 1), 0))
 
 
+def common_scale(inputs: Inputs) -> Inputs | None:
+    """Divide all features by one spread instead; None if that is the same."""
+    varying = inputs.scale > 0
+    spreads = 1 / inputs.scale[varying]
+    if len(spreads) < 2 or spreads.max() < 1.05 * spreads.min():
+        return None
+    return Inputs(inputs.centre, varying / spreads.square().mean().sqrt())
+
+
 class MemberMap(NamedTuple):
     """A kind of feature map for K members.
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skuhop.learning.export import numpy_state
 from skuhop.retrieval.scorers import FeatureMap
 
 State = Mapping[str, np.ndarray]
@@ -97,8 +98,8 @@ def _begin_in_span(build: Callable[[int, Tensor], nn.Module], export_names: Mapp
             for name, value in module.state_dict().items():
                 lifted = basis is not None and name in export_names["rows"]
                 value = value @ basis.T if lifted else value
-                state[export_names["names"].get(name, name)] = _to_numpy(value)
-            return state
+                state[export_names["names"].get(name, name)] = value
+            return numpy_state(state)
 
         if start is not None:
             _warm_start(module, export_names["names"], start, project)
@@ -132,10 +133,6 @@ _MLP = {
 }
 
 
-def _to_numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().copy()
-
-
 def _restore_linear(state: State, like: Tensor):
     components = torch.as_tensor(np.asarray(state["components"])).to(like)
     return lambda X: X @ components.T
@@ -161,7 +158,7 @@ def custom(factory: Callable[[int], nn.Module]):
         return Trainable(
             module,
             lambda X: X,
-            lambda: {k: _to_numpy(v) for k, v in module.state_dict().items()},
+            lambda: numpy_state(module.state_dict()),
         )
 
     return begin

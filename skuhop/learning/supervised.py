@@ -41,7 +41,7 @@ MAX_MEMORY = 8192
 """Most patterns that they are compared with."""
 FIRST_BETA = 5.0
 """Where the learning of beta starts, in standard deviations of the scores."""
-SMALLEST = 4
+SMALLEST = 8
 """Fewer patterns than this teach nothing."""
 _FLOOR = 1e-8
 """Least probability whose logarithm enters the loss."""
@@ -450,16 +450,46 @@ class _Watch:
                         self.best[name][k] = tensor.detach()[k]
 
 
-def _worth_it(learned: Calibration, untrained: Calibration) -> bool:
-    """Whether learning has not made the rows left out clearly less likely.
-
-    "Clearly" is by more than one standard error of the difference.
-    """
-    w = learned.weights / learned.weights.sum()
-    gap = learned.losses - untrained.losses
+def _clearly_better(one: Calibration, other: Calibration) -> bool:
+    """Whether the rows left out are likelier by more than one standard error."""
+    w = one.weights / one.weights.sum()
+    gap = other.losses - one.losses
     mean = w @ gap
     error = (w.square() @ (gap - mean).square()).sqrt()
-    return bool(mean <= error)
+    return bool(mean > error)
+
+
+def _folds(problem: Problem, settings: Settings):
+    """Rows left out by, and rows of, every member, and the generator that drew them."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    n_folds = min(settings.n_folds, len(problem.Z) // 2)
+    folds = stratified_folds(problem.labels, problem.n_classes, n_folds, generator)
+    return _parts(folds, n_folds), generator
+
+
+def choose_inputs(candidates: list[Tensor], problem: Problem, settings: Settings):
+    """Position of the inputs on which the untrained kernel does clearly best.
+
+    Where features have the same unit, as pixels do, their spread is information that
+    dividing by it destroys. The first of the candidates has the benefit of doubt.
+    """
+    best = 0
+    if len(candidates) < 2 or not is_learnable(problem):
+        return best
+    parts, _ = _folds(problem, settings)
+    tried = [
+        calibrate_untrained(settings, problem._replace(Z=Z), parts)[0]
+        for Z in candidates
+    ]
+    for place, calibration in enumerate(tried):
+        if _clearly_better(calibration, tried[best]):
+            best = place
+    return best
+
+
+def is_learnable(problem: Problem) -> bool:
+    """Whether there are rows and classes enough to learn from."""
+    return len(problem.Z) >= SMALLEST and int((problem.prior > 0).sum()) >= 2
 
 
 def cross_fit(kind: MemberMap | None, problem: Problem, settings: Settings):
@@ -476,24 +506,10 @@ def cross_fit(kind: MemberMap | None, problem: Problem, settings: Settings):
     -------
     fitted : CrossFitted
     """
-    n = len(problem.Z)
-    present = int((problem.prior > 0).sum())
-    if n < SMALLEST or present < 2:
-        beta = settings.beta
-        if beta is None:
-            scores = member_scores(
-                settings.similarity, problem.Z[None], problem.Z[None]
-            )
-            beta = score_unit(scores)
-        reason = "fewer than two classes or too few patterns to learn from"
-        selection = {"kept": "untrained", "reason": reason}
-        return CrossFitted({}, np.array([beta]), _PRIOR_WEIGHTS[0], [], selection)
-    generator = torch.Generator().manual_seed(settings.seed)
-    settings = settings._replace(n_folds=min(settings.n_folds, n // 2))
-    folds = stratified_folds(
-        problem.labels, problem.n_classes, settings.n_folds, generator
-    )
-    parts = _parts(folds, settings.n_folds)
+    if not is_learnable(problem):
+        return _too_little(problem, settings)
+    parts, generator = _folds(problem, settings)
+    settings = settings._replace(n_folds=len(parts))
     untrained, first = calibrate_untrained(settings, problem, parts)
     if kind is None:
         return _untrained(untrained, [], "as asked", {})
@@ -514,13 +530,23 @@ def cross_fit(kind: MemberMap | None, problem: Problem, settings: Settings):
         "untrained_loss": untrained.loss,
         "steps": watch.steps,
     }
-    if settings.early_stopping and not _worth_it(learned, untrained):
+    if settings.early_stopping and _clearly_better(untrained, learned):
         reason = "learning made the rows left out less likely"
         return _untrained(untrained, curve, reason, seen)
     state = {k: t.detach().cpu().numpy().copy() for k, t in watch.best.items()}
     betas = (learned.beta * betas).cpu().numpy()
     selection = {"kept": "learned", "reason": "best on the rows left out", **seen}
     return CrossFitted(state, betas, learned.prior_weight, curve, selection)
+
+
+def _too_little(problem, settings):
+    beta = settings.beta
+    if beta is None:
+        scores = member_scores(settings.similarity, problem.Z[None], problem.Z[None])
+        beta = FIRST_BETA * score_unit(scores)
+    reason = "fewer than two classes or too few patterns to learn from"
+    selection = {"kept": "untrained", "reason": reason}
+    return CrossFitted({}, np.array([beta]), _PRIOR_WEIGHTS[0], [], selection)
 
 
 def _untrained(calibration, curve, reason, seen):

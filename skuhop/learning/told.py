@@ -16,6 +16,7 @@ from torch import Tensor
 
 from skuhop.learning.bins import make_bins, quantise, sorted_sample
 from skuhop.learning.channels import factorise, fit_mixture, joint_counts
+from skuhop.learning.export import numpy_state
 from skuhop.learning.pooling import fit_exponents
 
 COUNTED_ROWS = 4000
@@ -79,7 +80,7 @@ def learn_channels(
         for name, value in zip(("base", "left", "right"), factors, strict=True):
             state[f"{name}_{n_components}"] = value
         state[f"log_prior_{n_components}"] = channel.log_prior
-    return {name: value.cpu().numpy() for name, value in state.items()}
+    return numpy_state(state)
 
 
 def pattern_bins(patterns: Tensor, edges: Tensor, codes: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skuhop.learning.export import numpy_state
 from skuhop.learning.feature_maps import FeatureMap, FeatureMapKind, State
 from skuhop.learning.losses import LOSSES, posterior
 
@@ -208,13 +209,9 @@ def learn(
             look if watch and schedule.early_stopping else None,
             report,
         )
-    alignment = {
-        name: value.detach().cpu().numpy().copy()
-        for name, value in aligner.state_dict().items()
-    }
-    return Learned(
-        export(), alignment, curve, scores, _select(curve, scores, best_step)
-    )
+    selection = _select(curve, scores, best_step)
+    alignment = numpy_state(aligner.state_dict())
+    return Learned(export(), alignment, curve, scores, selection)
 
 
 def _select(curve: list, scores: list, best_step: int) -> dict:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from skuhop.learning.channels import factorise
+from skuhop.learning.export import numpy_state
 from skuhop.retrieval.auto_scorer import AutoScorer
 
 MOST_QUERIES = 1000
@@ -106,7 +107,7 @@ def learn_from_queries(scorer: AutoScorer, queries: Tensor) -> dict[str, np.ndar
     log_pi = family_weights(evidences.double().clamp_min(-1e9))
     state = {"log_families": log_pi - log_pi.max()}
     if len(queries) < 4:
-        return _to_numpy(state)
+        return numpy_state(state)
 
     pi = log_pi.exp()
     tables = scorer.bank["tables"]
@@ -145,13 +146,9 @@ def learn_from_queries(scorer: AutoScorer, queries: Tensor) -> dict[str, np.ndar
         base, left, right = factorise(table.log()[None], share)
         state |= {"table": table, "table_base": base[0]}
         state |= {"table_left": left, "table_right": right[0]}
-    return _to_numpy(state)
+    return numpy_state(state)
 
 
 def _mean_histogram(bins: Tensor, n_bins: int) -> Tensor:
     counts = torch.bincount(bins.flatten(), minlength=n_bins).double()
     return counts / counts.sum()
-
-
-def _to_numpy(state: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    return {name: value.cpu().numpy() for name, value in state.items()}

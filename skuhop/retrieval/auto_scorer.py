@@ -200,7 +200,8 @@ class AutoScorer:
         same = (self.patterns[nearest] == X).all(1)
         match = torch.nn.functional.one_hot(nearest, len(self.patterns)).bool()
         lost = same[:, None] & ~match
-        return scores.masked_fill_(lost, -torch.inf)
+        # Finite, because a tiny beta times infinity is not a number.
+        return scores.masked_fill_(lost, -(torch.finfo(X.dtype).max ** 0.25))
 
     def _posterior(self, scores):
         return torch.log_softmax(scores + self.log_weights, 1)

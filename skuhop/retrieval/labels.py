@@ -52,7 +52,7 @@ class Completion(NamedTuple):
     patterns_mean: Tensor
 
     def __call__(self, X: Tensor) -> Tensor:
-        """Queries whose unknown entries are those of the patterns they retrieve."""
+        """Fill unknown entries with those of the patterns that a query retrieves."""
         found = answers(self.memory, X * self.scale, _BUDGET)
         varies = self.scale > 0
         found = torch.where(

@@ -223,11 +223,13 @@ class ScaledScorer:
 
     def block(self, query, start, stop):
         """Scores of the patterns from `start` to `stop`."""
-        return self.scorer.block(query, start, stop).mul_(self.beta)
+        scores = self.scorer.block(query, start, stop)
+        return scores.mul_(largest_beta(self.beta, scores.dtype))
 
     def null(self, query):
         """Score of "nothing stored"."""
-        return self.scorer.null(query).mul_(self.beta)
+        null = self.scorer.null(query)
+        return null.mul_(largest_beta(self.beta, null.dtype))
 
 
 def attention_beta(features: Tensor, weights: Tensor | None) -> float:

@@ -44,7 +44,7 @@ def ref_entmax(z, alpha):
 
 
 def ref_normmax(z, gamma):
-    """Stationarity of <z, p> - ||p||_gamma: (p_i / ||p||) ** (gamma - 1) = z_i - tau."""
+    """Where <z, p> - ||p||_gamma is flat: (p / ||p||) ** (gamma - 1) = z - tau."""
     z = z - z.max()
 
     def excess(tau):

@@ -1,0 +1,308 @@
+"""Supervised Stage I: losses against plain loops, folds, batches, calibration."""
+
+import numpy as np
+import pytest
+import torch
+
+from skuhop.learning.embeddings import (
+    MAX_EMBEDDED,
+    MEMBER_MAPS,
+    Inputs,
+    joint_features,
+    member_map,
+    standardisation,
+)
+from skuhop.learning.supervised import (
+    FULL_BATCH,
+    Problem,
+    Settings,
+    batches,
+    calibrate,
+    cross_fit,
+    label_log_loss,
+    member_scores,
+    stratified_folds,
+)
+from skuhop.retrieval import SEPARATIONS, SIMILARITIES
+
+DOUBLE = torch.float64
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=generator(seed), dtype=DOUBLE)
+
+
+def settings(**changes):
+    plain = Settings(
+        loss="log_loss",
+        similarity=SIMILARITIES["cosine"],
+        separation=SEPARATIONS["softmax"],
+        separation_params={},
+        beta=None,
+        n_components=4,
+        n_folds=3,
+        max_iter=20,
+        learning_rate=1e-2,
+        weight_decay=1e-2,
+        batch_size=256,
+        label_smoothing=0.05,
+        early_stopping=True,
+        start=None,
+        seed=0,
+        report=None,
+    )
+    return plain._replace(**changes)
+
+
+def problem(n=60, d=5, n_classes=3):
+    labels = torch.arange(n) % n_classes
+    Z = normal(n, d)
+    Z[:, 0] += 2 * labels
+    return Problem(Z, labels, torch.ones(n, dtype=DOUBLE), n_classes)
+
+
+# --- the loss ------------------------------------------------------------------------
+
+
+def plain_loss(scores, labels, weights, valid, n_classes, smoothing):
+    """The definition, one number at a time."""
+    total = mass = 0.0
+    n_queries, n = scores.shape
+    for i in range(n_queries):
+        others = [j for j in range(n) if j != i and valid[j]]
+        if not valid[i] or not any(labels[j] == labels[i] for j in others):
+            continue
+        heavy = {j: weights[j] * np.exp(scores[i, j]) for j in others}
+        own = 0.0
+        for c in range(n_classes):
+            p = sum(v for j, v in heavy.items() if labels[j] == c)
+            p = max(p / sum(heavy.values()), 1e-8)
+            target = (1 - smoothing) * (labels[i] == c) + smoothing / n_classes
+            own -= target * np.log(p)
+        total, mass = total + weights[i] * own, mass + weights[i]
+    return total / mass if mass else 0.0
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.05, 1.0])
+@pytest.mark.parametrize("n_queries", [7, 4])
+def test_label_log_loss_is_its_definition(smoothing, n_queries):
+    scores = normal(2, n_queries, 7)
+    labels = torch.tensor([[0, 1, 0, 2, 1, 0, 1], [2, 2, 1, 1, 1, 0, 2]])
+    weights = normal(2, 7, seed=1).abs() + 0.1
+    valid = torch.ones(2, 7, dtype=torch.bool)
+    valid[1, -1] = False
+    found = label_log_loss(scores, labels, weights, valid, 3, smoothing)
+    expected = [
+        plain_loss(
+            *(A[k].numpy() for A in (scores, labels, weights, valid)), 3, smoothing
+        )
+        for k in range(2)
+    ]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_queries_without_a_partner_teach_nothing():
+    labels = torch.arange(4)[None]
+    scores = normal(1, 4, 4).requires_grad_()
+    ones = torch.ones(1, 4, dtype=DOUBLE)
+    loss = label_log_loss(scores, labels, ones, ones.bool(), 4, 0.05)
+    loss.sum().backward()
+    assert loss.item() == 0 and not scores.grad.any()
+
+
+def test_loss_falls_when_classes_part():
+    labels = torch.tensor([[0, 0, 1, 1]])
+    ones = torch.ones(1, 4, dtype=DOUBLE)
+    same = (labels[:, :, None] == labels[:, None]).to(DOUBLE)
+    losses = [
+        label_log_loss(beta * same, labels, ones, ones.bool(), 2, 0.0).item()
+        for beta in (0.0, 1.0, 10.0)
+    ]
+    assert losses == sorted(losses, reverse=True)
+    # One partner among three others, all alike: probability a third.
+    assert losses[0] == pytest.approx(np.log(3))
+
+
+# --- scores --------------------------------------------------------------------------
+
+PLAIN = {
+    "dot": lambda u, v: u @ v,
+    "cosine": lambda u, v: u @ v / np.linalg.norm(u) / np.linalg.norm(v),
+    "euclidean": lambda u, v: -((u - v) ** 2).sum() / 2,
+    "manhattan": lambda u, v: -np.abs(u - v).sum(),
+    "correlation": lambda u, v: np.corrcoef(u, v)[0, 1],
+}
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_member_scores(similarity):
+    queries, memory = normal(2, 3, 4), normal(2, 5, 4, seed=1)
+    found = member_scores(SIMILARITIES[similarity], queries, memory)
+    expected = [
+        [[PLAIN[similarity](u, v) for v in memory[k].numpy()] for u in a]
+        for k, a in enumerate(queries.numpy())
+    ]
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_member_scores_have_gradients(similarity):
+    features = normal(2, 6, 4).requires_grad_()
+    member_scores(
+        SIMILARITIES[similarity], features[:, :3], features
+    ).square().sum().backward()
+    assert features.grad.isfinite().all() and features.grad.any()
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("feature_map", MEMBER_MAPS)
+def test_joint_features_average_the_members(feature_map, similarity):
+    kind, rule = member_map(feature_map), SIMILARITIES[similarity]
+    Z = normal(6, 3)
+    tensors = kind.begin(Z, 4, 5, 0)
+    betas = torch.tensor([1.0, 2.0, 3.0, 0.5], dtype=DOUBLE)
+    features, name = joint_features(kind, tensors, betas, similarity)
+    phi = kind.features(tensors, Z.expand(4, -1, -1), False)
+    expected = (betas[:, None, None] * member_scores(rule, phi, phi)).mean(0)
+    joint = features(Z)[None]
+    found = member_scores(SIMILARITIES[name], joint, joint)[0]
+    torch.testing.assert_close(found, expected)
+
+
+# --- members -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("feature_map", MEMBER_MAPS)
+@pytest.mark.parametrize("d", [1, 3, 9])
+def test_members(feature_map, d):
+    kind = member_map(feature_map)
+    Z = normal(10, d)
+    tensors = kind.begin(Z, 2, 6, 0)
+    again = kind.begin(Z, 2, 6, 0)
+    assert all(torch.equal(tensors[name], again[name]) for name in tensors)
+    features = kind.features(tensors, Z.expand(2, -1, -1), False)
+    assert features.shape == (2, 10, 6) and features.dtype == DOUBLE
+    assert not torch.allclose(features[0], features[1])
+
+
+def test_linear_map_starts_with_the_angles_of_the_input():
+    Z = normal(8, 3)
+    features = MEMBER_MAPS["linear"].features(
+        MEMBER_MAPS["linear"].begin(Z, 2, 6, 0), Z.expand(2, -1, -1), False
+    )
+    torch.testing.assert_close(features @ features.mT, (Z @ Z.T).expand(2, -1, -1))
+
+
+def test_only_features_of_more_than_two_values_are_embedded():
+    Z = normal(20, 4)
+    Z[:, 1] = Z[:, 1] > 0
+    Z[:, 3] = 0
+    tensors = MEMBER_MAPS["periodic"].begin(Z, 2, 6, 0)
+    assert tensors["embedded"].tolist() == [0, 2]
+    wide = MEMBER_MAPS["periodic"].begin(normal(20, MAX_EMBEDDED + 1), 2, 6, 0)
+    assert "embedded" not in wide
+
+
+def test_standardisation():
+    X = normal(30, 4) * 3 + 1
+    X[:, 2] = 1e9
+    w = torch.arange(30, dtype=DOUBLE)
+    inputs = standardisation(X, w)
+    copies = standardisation(X.repeat_interleave(w.long(), 0), None)
+    torch.testing.assert_close(inputs.centre, copies.centre)
+    torch.testing.assert_close(inputs.scale, copies.scale)
+    Z = inputs(X)
+    assert not Z[:, 2].any() and Z.abs().max() < 3
+    far = Inputs(torch.zeros(1), torch.ones(1))(torch.tensor([[1e-3], [1e6]]))
+    torch.testing.assert_close(far, torch.tensor([[1e-3], [3.0]]), rtol=1e-4, atol=0)
+
+
+# --- folds and batches ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_folds", [2, 3, 8])
+def test_folds_are_even(n_folds):
+    labels = torch.tensor([0] * 13 + [1] * 5 + [2] * 22 + [3])
+    folds = stratified_folds(labels, 4, n_folds, generator())
+    for rows in (labels >= 0, *(labels == c for c in range(4))):
+        sizes = torch.bincount(folds[rows], minlength=n_folds)
+        assert sizes.max() - sizes.min() <= 1
+
+
+def test_small_sets_are_taken_whole():
+    parts = [torch.arange(5), torch.arange(3) + 10]
+    index, valid, n_queries = next(batches(parts, 2, generator()))
+    assert n_queries == 5
+    for rows, there, part in zip(index, valid, parts, strict=True):
+        assert rows[there].tolist() == part.tolist()
+
+
+def test_large_sets_come_in_batches():
+    n = FULL_BATCH + 100
+    parts = [torch.arange(n), torch.arange(n) + n]
+    draw = batches(parts, 100, generator())
+    (index, valid, n_queries), (other, _, _) = next(draw), next(draw)
+    assert n_queries == 100 and index.shape == (2, 100 + int(0.2 * (n - 100)))
+    assert valid.all() and not torch.equal(index, other)
+    for rows, part in zip(index, parts, strict=True):
+        assert len(set(rows.tolist())) == len(rows)
+        assert set(rows.tolist()) <= set(part.tolist())
+
+
+# --- calibration and the whole -------------------------------------------------------
+
+
+def test_calibration_finds_the_likeliest():
+    task = problem()
+    rows, others = torch.arange(20), torch.arange(20, 60)
+    scores = normal(20, 40)
+    betas = [0.1, 1.0, 5.0]
+    found = calibrate(settings(), task, [(scores, rows, others)], betas)
+    tried = {
+        beta: calibrate(settings(), task, [(scores, rows, others)], [beta]).loss
+        for beta in betas
+    }
+    assert found.beta == min(tried, key=tried.get)
+    assert found.loss == min(tried.values())
+
+
+def test_what_retrieval_cannot_know_is_left_to_the_prior():
+    task = problem()
+    rows, others = torch.arange(20), torch.arange(20, 60)
+    noise = calibrate(settings(), task, [(normal(20, 40), rows, others)], [50.0])
+    right = 5 * (task.labels[rows][:, None] == task.labels[others]).to(DOUBLE)
+    sure = calibrate(settings(), task, [(right, rows, others)], [50.0])
+    assert noise.prior_weight > 0.5 > 0.01 > sure.prior_weight
+
+
+@pytest.mark.parametrize("feature_map", MEMBER_MAPS)
+def test_cross_fit_learns(feature_map):
+    fitted = cross_fit(member_map(feature_map), problem(), settings(max_iter=60))
+    assert fitted.loss_curve[-1] < fitted.loss_curve[0]
+    assert fitted.selection["learned_loss"] < fitted.selection["untrained_loss"]
+    assert all(len(array) in (3, 4) for array in fitted.state.values())
+
+
+def test_cross_fit_keeps_the_untrained_kernel_of_noise():
+    task = problem()
+    noise = task._replace(labels=torch.randint(3, (60,), generator=generator(3)))
+    fast = settings(early_stopping=True, max_iter=200, learning_rate=0.3)
+    fitted = cross_fit(member_map("mlp"), noise, fast)
+    assert fitted.selection["learned_loss"] > np.log(3) - 0.2
+    assert fitted.prior_weight > 0.1
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_too_little_to_learn_from(n):
+    fitted = cross_fit(member_map("linear"), problem(n), settings())
+    assert fitted.state == {} and fitted.loss_curve == []
+    assert np.isfinite(fitted.betas).all() and (fitted.betas > 0).all()
+
+
+def test_fixed_beta_stays():
+    fitted = cross_fit(member_map("linear"), problem(), settings(beta=3.0))
+    np.testing.assert_allclose(fitted.betas, 3.0, rtol=1e-6)
