@@ -41,6 +41,8 @@ MAX_MEMORY = 8192
 """Most patterns that they are compared with."""
 FIRST_BETA = 5.0
 """Where the learning of beta starts, in standard deviations of the scores."""
+SHARP_BETA = 40.0
+"""Beta where there is too little to calibrate it: nearly the nearest pattern alone."""
 SMALLEST = 8
 """Fewer patterns than this teach nothing."""
 _FLOOR = 1e-8
@@ -543,7 +545,7 @@ def _too_little(problem, settings):
     beta = settings.beta
     if beta is None:
         scores = member_scores(settings.similarity, problem.Z[None], problem.Z[None])
-        beta = FIRST_BETA * score_unit(scores)
+        beta = SHARP_BETA * score_unit(scores)
     reason = "fewer than two classes or too few patterns to learn from"
     selection = {"kept": "untrained", "reason": reason}
     return CrossFitted({}, np.array([beta]), _PRIOR_WEIGHTS[0], [], selection)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from skuhop.learning.export import numpy_state
 from skuhop.learning.feature_maps import FeatureMap, FeatureMapKind, State
 from skuhop.learning.losses import LOSSES, posterior
+from skuhop.learning.optimiser import Adam
 
 FULL_BATCH = 1024
 """Most patterns whose pairs are all compared in every step."""
@@ -114,15 +115,13 @@ def train(
     curve: list[float] = []
     if n_patterns < 2 or not parameters:
         return curve, [], 0
-    optimiser = torch.optim.Adam(parameters, lr=schedule.learning_rate)
+    optimiser = Adam(parameters, schedule.learning_rate)
     scores = [watch()] if watch else []
     best, best_step, last = (scores[0] if watch else -np.inf), 0, 0
     kept = copy.deepcopy(model.state_dict())
     for step, batch in enumerate(_batches(n_patterns, generator), start=1):
         loss = objective(batch)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        optimiser.step(torch.autograd.grad(loss, parameters, allow_unused=True))
         curve.append(loss.item())
         if report is not None:
             report(step, curve[-1])
