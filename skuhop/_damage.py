@@ -11,18 +11,22 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skuhop._device import to_tensor
-from skuhop._stage_one import StageOne, distinct_rows, resolve_corruption
+from skuhop._stage_one import (
+    StageOne,
+    distinct_rows,
+    kept_kind,
+    resolve_corruption,
+)
 from skuhop.learning import (
     Learned,
     corrupted_copies,
-    feature_map_kind,
     learn_bank,
     learn_channels,
     learn_exponents,
     learn_from_queries,
     restore,
 )
-from skuhop.retrieval import auto_scorer, told_experts, told_pool
+from skuhop.retrieval import build_auto_scorer, told_experts, told_pool
 
 
 def learn_damage_model(
@@ -59,9 +63,9 @@ def learn_damage_model(
     model = {"bank": learn_bank(X, w), "learned": {}}
     if queries is not None and len(queries):
         feature_map = _restore(settings, learned, X)
-        matrix = linear_matrix(learned.state, learned.alignment, X)
+        matrix = feature_map and linear_matrix(learned.state, learned.alignment, X)
         mean = X.mean(0)
-        scorer = auto_scorer(
+        scorer = build_auto_scorer(
             **model,
             patterns=X,
             weights=w,
@@ -75,7 +79,7 @@ def learn_damage_model(
 
 
 def _restore(settings, learned, like):
-    kind = feature_map_kind(settings.feature_map)
+    kind = kept_kind(settings.feature_map, learned.selection)
     return restore(kind, learned.state, learned.alignment, like)
 
 
@@ -130,7 +134,7 @@ def damage_scorer(model, patterns, weights, tensors, mean, feature_map, matrix):
         for array in (rows, totals, columns)
     )
     totals = None if totals is None else totals.to(tensors)
-    return auto_scorer(
+    return build_auto_scorer(
         **model,
         patterns=rows.to(tensors),
         weights=totals,

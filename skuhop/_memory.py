@@ -13,7 +13,7 @@ from skuhop import _validation as rules
 from skuhop._damage import damage_scorer, learn_damage_model, linear_matrix
 from skuhop._device import resolve_device, to_tensor
 from skuhop._persistence import VersionedStateMixin
-from skuhop._stage_one import StageOne, distinct_rows, run_stage_one
+from skuhop._stage_one import StageOne, distinct_rows, kept_kind, run_stage_one
 from skuhop._stage_two import ask
 from skuhop._validation import after_fit, check_parameters, check_weights
 from skuhop.learning import (
@@ -21,7 +21,6 @@ from skuhop.learning import (
     FEATURE_MAPS,
     LOSSES,
     Schedule,
-    feature_map_kind,
     restore,
 )
 from skuhop.retrieval import (
@@ -575,7 +574,7 @@ class UHopMemory(
         if not complete:
             scorer = build_observed_scorer(rule, beta, patterns, mean, weights)
         else:
-            kind = feature_map_kind(self.feature_map)
+            kind = kept_kind(self.feature_map, self.selection_)
             state, alignment = self.feature_map_state_, self.alignment_
             feature_map = restore(kind, state, alignment, patterns)
             if rule in SIMILARITIES:
@@ -593,6 +592,9 @@ class UHopMemory(
                 f"similarity={self.similarity!r} needs what only fit can learn; call "
                 "fit again after setting it."
             )
+        matrix = feature_map and linear_matrix(
+            self.feature_map_state_, self.alignment_, patterns
+        )
         scorer = damage_scorer(
             self.damage_model_,
             self.patterns_,
@@ -600,6 +602,6 @@ class UHopMemory(
             patterns,
             mean,
             feature_map,
-            linear_matrix(self.feature_map_state_, self.alignment_, patterns),
+            matrix,
         )
         return scorer if self.beta == "auto" else ScaledScorer(scorer, self.beta)

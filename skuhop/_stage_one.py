@@ -83,19 +83,41 @@ def run_stage_one(settings: StageOne, patterns, weights, device) -> Learned:
         rows = patterns[batch.cpu().numpy()]
         return to_tensor(corrupted_copies(corrupt, rows, rng, 1)[0], device)
 
-    return learn(
+    watch = _watch(settings, patterns, X, w, corrupt, seed, device)
+    learned = learn(
         kind,
         X,
         w,
         loss=settings.loss,
         damage=damage,
-        watch=_watch(settings, patterns, X, w, corrupt, seed, device),
+        watch=watch,
         n_components=settings.n_components,
         start=settings.start,
         schedule=settings.schedule,
         seed=seed,
         report=_print_loss if settings.verbose else None,
     )
+    return _or_identity(learned, watch, settings.n_components)
+
+
+def _or_identity(learned: Learned, watch, n_components) -> Learned:
+    """Fall back to the identity where what was learned retrieves no better.
+
+    Not with `n_components`: who asks for fewer features wants them.
+    """
+    if n_components is not None or not learned.validation_scores:
+        return learned
+    identity_score = watch(None)
+    selection = {**learned.selection, "identity_score": identity_score}
+    if identity_score >= selection["kept_score"]:
+        reason = "learning did not raise retrieval of held-out corrupted copies"
+        selection |= {"kept": "identity", "reason": reason}
+    return learned._replace(selection=selection)
+
+
+def kept_kind(feature_map, selection: dict):
+    """Kind of the feature map that Stage II is to use; None is the identity."""
+    return None if selection["kept"] == "identity" else feature_map_kind(feature_map)
 
 
 def _watch(settings, patterns, X, w, corrupt, seed, device):

@@ -1,6 +1,6 @@
 """Stage II: how a query becomes an answer."""
 
-from skuhop.retrieval.auto_scorer import auto_scorer
+from skuhop.retrieval.auto_scorer import build_auto_scorer
 from skuhop.retrieval.engine import (
     Memory,
     associations,
@@ -19,7 +19,7 @@ __all__ = [
     "Memory",
     "ScaledScorer",
     "associations",
-    "auto_scorer",
+    "build_auto_scorer",
     "best_patterns",
     "build_observed_scorer",
     "build_scorer",

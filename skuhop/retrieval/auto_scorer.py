@@ -1,8 +1,9 @@
 """Retrieval told nothing: many models of damage, weighed query by query.
 
-Three parameter-free models (noise; noise, gain and offset; noise as the learned
-feature map sees it) and a bank of channels each give a posterior over the patterns
-and an evidence, see `evidence`. The answer's posterior is the evidence-weighted mean.
+Four parameter-free models (noise; noise, gain and offset; noise as the learned
+feature map sees it; noise with heavy tails) and a bank of channels each give a
+posterior over the patterns and an evidence, see `evidence`. The answer's posterior is
+their evidence-weighted mean.
 
 Where the residual of the parameter-free models is white, one of them is right and
 they are mixed by evidence. Where it has structure none of them is, and then they are
@@ -35,8 +36,13 @@ FAMILY_COST = 2.0
 DISTRUST = 4.0
 """How fast trust falls with structure in the residual beyond half a nat."""
 POOL_TEMPER = 0.005
-POOL_PRIOR = (1.0, 0.0, -1.0)
-"""Log-weights in the geometric pool of noise, gain and offset, feature map."""
+"""Nats of pool log-weight per nat of evidence: evidence of wrong models misleads."""
+STRUCTURE_POWER = 1.5
+"""How fast a model's pool weight falls with the structure of its residual."""
+POOL_PRIOR = {"noise": 1.0, "gain and offset": 0.0, "feature map": -1.0, "tails": 0.0}
+"""Log-weights of the parameter-free models in the geometric pool."""
+COSTS = {"noise": 1, "gain and offset": 3, "tails": 3}
+"""Parameters of each that the evidence is charged for, half a log d apiece."""
 PROTOTYPES = 256
 """Patterns whose damaged histograms are predicted at most."""
 _GATHERED = 2**22
@@ -46,6 +52,7 @@ _GATHERED = 2**22
 class _Model(NamedTuple):
     """What a parameter-free model says about a batch of queries."""
 
+    name: str
     log_posterior: Tensor
     evidence: Tensor
     adaptive: Tensor
@@ -94,12 +101,16 @@ class AutoScorer:
         self.log_volume = None
         if components is not None:
             feature_map, self.log_volume = _fill_space(components)
-        kernels = [("euclidean", None), ("correlation", None)]
-        kernels += [("euclidean", feature_map)] * (feature_map is not None)
-        self.kernels = [
-            KernelScorer(SIMILARITIES[name], patterns, mean, phi, None)
-            for name, phi in kernels
-        ]
+        kernels = {
+            "noise": ("euclidean", None),
+            "gain and offset": ("correlation", None),
+        }
+        if feature_map is not None:
+            kernels["feature map"] = ("euclidean", feature_map)
+        self.kernels = {
+            name: KernelScorer(SIMILARITIES[rule], patterns, mean, phi, None)
+            for name, (rule, phi) in kernels.items()
+        }
         self.directions = bank["directions"].to(patterns)
         self.bins = torch.searchsorted(
             bank["codes"], torch.bucketize(patterns.double(), bank["edges"])
@@ -195,7 +206,7 @@ class AutoScorer:
 
     def _settle_matches(self, X, scores):
         """Leave a query that equals a stored pattern to that pattern."""
-        kernel = self.kernels[0]
+        kernel = self.kernels["noise"]
         nearest = kernel.block(kernel.prepare(X), 0, len(self.patterns)).argmax(1)
         same = (self.patterns[nearest] == X).all(1)
         match = torch.nn.functional.one_hot(nearest, len(self.patterns)).bool()
@@ -215,9 +226,13 @@ class AutoScorer:
         structures = torch.stack([model.structure for model in models], 1)
         costs = evidence.structure_cost(structures, len(self.directions))
 
-        prior = X.new_tensor(POOL_PRIOR[: len(models)])
+        prior = X.new_tensor([POOL_PRIOR[model.name] for model in models])
         seen = torch.where(evidences.isfinite(), evidences, evidences[:, :1])
-        leaning = POOL_TEMPER * (seen + adaptives) - structures.log() + prior
+        leaning = (
+            POOL_TEMPER * (seen + adaptives)
+            - STRUCTURE_POWER * structures.log()
+            + prior
+        )
         shares = torch.softmax(leaning, 1)
         pooled = sum(
             share[:, None] * log_posterior
@@ -239,42 +254,71 @@ class AutoScorer:
         return answer, found
 
     def _models(self, X, bins, null):
-        """Yield the parameter-free models' posteriors and evidences."""
-        d = X.shape[1]
+        """Ask the parameter-free models for their posteriors and evidences."""
         edges = self.bank["edges"].to(X)
         far = edges.new_tensor([math.inf])
         edges = torch.cat([-far, edges, far])
-        lower, upper = edges[bins], edges[bins + 1]
-        least = 1e-3 * float(self.bank["span"])
+        cells = edges[bins], edges[bins + 1], null, 1e-3 * float(self.bank["span"])
         models, totals = [], []
-        for number, kernel in enumerate(self.kernels):
+        for name, kernel in self.kernels.items():
             query = kernel.prepare(X)
             scores = kernel.block(query, 0, len(self.patterns))
-            total = torch.logsumexp(scores + self.log_weights, 1)
-            totals.append(total)
-            log_posterior = self._posterior(scores)
-            top, winner = log_posterior.max(1)
-            adaptive = self._adaptive(X, winner)
-            if kernel.feature_map is not None:
-                # The same model of noise with another metric: what that adds to the
-                # density of the query it adds to the evidence.
-                base = models[0]
-                found = base.evidence.new_full(base.evidence.shape, -math.inf)
-                if self.log_volume is not None:
-                    gain = total + self.log_volume - totals[0]
-                    found = base.evidence + gain - 0.5 * math.log(d)
-                shape = base.structure
+            totals.append(torch.logsumexp(scores + self.log_weights, 1))
+            if name == "feature map":
+                models.append(self._through_map(X, scores, models[0], totals))
             else:
-                centre = self.patterns[winner]
-                n_parameters = 1
-                if number == 1:
-                    centre, n_parameters = _regress(X, centre), 3
-                ratio = evidence.gaussian_ratio(X, centre, lower, upper, null, least)
-                found = evidence.contaminated(ratio) + self.log_weights[winner] - top
-                found = found - 0.5 * n_parameters * math.log(d)
-                shape = evidence.structure(X - centre, self.directions)
-            models.append(_Model(log_posterior, found, adaptive, shape))
+                ratio = evidence.gaussian_ratio
+                models.append(self._model(name, X, scores, cells, ratio))
+        scores = self._laplace_scores(X, models)
+        models.append(self._model("tails", X, scores, cells, evidence.laplace_ratio))
         return models
+
+    def _model(self, name, X, scores, cells, ratio):
+        """Judge a model of noise by the pattern that it likes best."""
+        log_posterior = self._posterior(scores)
+        top, winner = log_posterior.max(1)
+        centre = self.patterns[winner]
+        if name == "gain and offset":
+            centre = _regress(X, centre)
+        found = evidence.contaminated(ratio(X, centre, *cells))
+        found = found + self.log_weights[winner] - top
+        found = found - 0.5 * COSTS[name] * math.log(X.shape[1])
+        shape = evidence.structure(X - centre, self.directions)
+        return _Model(name, log_posterior, found, self._adaptive(X, winner), shape)
+
+    def _through_map(self, X, scores, noise, totals):
+        """Judge the model of noise with the metric of the feature map.
+
+        What that metric adds to the density of the query it adds to the evidence; a
+        map that gives no density has no evidence.
+        """
+        log_posterior = self._posterior(scores)
+        found = torch.full_like(noise.evidence, -math.inf)
+        if self.log_volume is not None:
+            gain = totals[-1] + self.log_volume - totals[0]
+            found = noise.evidence + gain - 0.5 * math.log(X.shape[1])
+        adaptive = self._adaptive(X, log_posterior.argmax(1))
+        return _Model("feature map", log_posterior, found, adaptive, noise.structure)
+
+    def _laplace_scores(self, X, models):
+        """Scores (n, M) of Laplace noise, its level profiled out.
+
+        Absolute distances have no matrix product, so only the patterns are compared
+        that another model likes; the rest get the score of the worst of them.
+        """
+        n, d = X.shape
+        most = min(SHORTLIST, len(self.patterns))
+        near = [model.log_posterior.topk(most, 1).indices for model in models]
+        near = torch.cat(near, 1)
+        distances = torch.empty_like(near, dtype=X.dtype)
+        step = max(1, _GATHERED // (near.shape[1] * d))
+        for start in range(0, n, step):
+            rows = slice(start, start + step)
+            distances[rows] = (self.patterns[near[rows]] - X[rows, None]).abs_().sum(2)
+        least = 1e-6 * d * float(self.bank["span"])
+        scores = distances.clamp_min_(least).log_().mul_(-d)
+        rest = scores.amin(1, keepdim=True).expand(n, len(self.patterns))
+        return rest.scatter(1, near, scores)
 
     def _adaptive(self, X, winner):
         """Evidence (n,) of the adaptive channel for the winners."""
@@ -356,7 +400,7 @@ def _fill_space(components: Tensor) -> tuple[FeatureMap, Tensor]:
     return FeatureMap(extended, extended), log_volume
 
 
-def auto_scorer(
+def build_auto_scorer(
     bank: Mapping,
     learned: Mapping,
     patterns,

@@ -50,6 +50,21 @@ def gaussian_ratio(
     return mass.clamp_min_(0).div_(null)
 
 
+def laplace_ratio(
+    X: Tensor, centre: Tensor, lower: Tensor, upper: Tensor, null: Tensor, least: float
+) -> Tensor:
+    """Laplace probability of every feature's bin over the null's, shape (n, d)."""
+    scale = (X - centre).abs().mean(1, keepdim=True).clamp_min(least)
+
+    def cumulative(values):
+        z = (values - centre) / scale
+        half = 0.5 * torch.exp(-z.abs())
+        return torch.where(z < 0, half, 1 - half)
+
+    mass = cumulative(upper) - cumulative(lower)
+    return mass.clamp_min_(0).div_(null)
+
+
 def half_bins(values: Tensor, edges: Tensor) -> Tensor:
     """Bins of rows of values between rows of edges; equality has bins of its own."""
     values, edges = values.contiguous(), edges.contiguous()

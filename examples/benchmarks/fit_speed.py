@@ -1,0 +1,204 @@
+"""Speed and worth of Stage I: the published loop, scaling, separation reached.
+
+1. Seconds until the average separation loss is as low as the published loop leaves
+   it: a full d x d matrix, plain gradient descent at rate 10, 100 steps (the schedule
+   that the code divides by sqrt(n + 1) is left out, which helps it). skuhop learns in
+   the span of the patterns from W = I.
+2. Seconds of `fit` with the defaults against the number of patterns and of features.
+3. Smallest and mean distance of the normalised features, before and after each loss.
+
+Run it with ``python examples/benchmarks/fit_speed.py --data FOLDER``, where FOLDER
+holds mnist.npz and cifar10.npz (keys X: uint8 images; sklearn.datasets.fetch_openml
+has them as "mnist_784" and "CIFAR_10"); random patterns stand in without. Numbers go
+to ``benchmark_results/fit_speed.csv``, the scaling plot beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import sklearn
+import torch
+
+from skuhop import UHopMemory
+from skuhop.learning import LOSSES
+
+PUBLISHED_STEPS = 100
+PUBLISHED_RATE = 10.0
+
+
+def load(folder, name, n_features):
+    """Rows of a stored image set in [0, 1], or random ones where it is absent."""
+    path = Path(folder or ".") / f"{name}.npz"
+    if folder and path.exists():
+        images = np.load(path)["X"]
+        return images.reshape(len(images), -1).astype(np.float32) / 255, name
+    rng = np.random.default_rng(0)
+    return rng.random((4000, n_features), dtype=np.float32), "random"
+
+
+def published_loop(patterns, n_steps=PUBLISHED_STEPS):
+    """Seconds and loss curve of gradient descent on a full random d x d matrix."""
+    x = torch.from_numpy(patterns)
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(x.shape[1], x.shape[1], generator=generator)
+    weight.requires_grad_(True)
+    curve = []
+    start = time.perf_counter()
+    for _ in range(n_steps):
+        loss = LOSSES["average"](x @ weight.T)
+        (gradient,) = torch.autograd.grad(loss, weight)
+        with torch.no_grad():
+            weight -= PUBLISHED_RATE * gradient
+        curve.append(loss.item())
+    return time.perf_counter() - start, curve
+
+
+def ours_until(patterns, target):
+    """Seconds of `fit`, its steps, and the loss, stopping as soon as it reaches."""
+    for max_iter in (2, 5, 10, 20, 50, 100, 200):
+        memory = UHopMemory(
+            similarity="dot", max_iter=max_iter, early_stopping=False, tol=0.0
+        )
+        start = time.perf_counter()
+        memory.fit(patterns)
+        seconds = time.perf_counter() - start
+        components = torch.from_numpy(memory.components_)
+        reached = LOSSES["average"](torch.from_numpy(patterns) @ components.T).item()
+        if reached <= target:
+            break
+    return seconds, max_iter, reached
+
+
+def against_published(patterns, name):
+    """Row of the first table."""
+    UHopMemory(max_iter=1).fit(patterns[:10])
+    loop_seconds, curve = published_loop(patterns)
+    seconds, steps, loss = ours_until(patterns, curve[-1])
+    return {
+        "patterns": f"{name} {patterns.shape[0]} × {patterns.shape[1]}",
+        "published loop (s)": f"{loop_seconds:.1f}",
+        "its loss, first → last": f"{curve[0]:.3f} → {curve[-1]:.3f}",
+        "fit (s)": f"{seconds:.2f}",
+        "steps": str(steps),
+        "loss": f"{loss:.3f}",
+        "times sooner": f"{loop_seconds / seconds:.0f}",
+    }
+
+
+def scaling(mnist, cifar):
+    """Rows of the second table: seconds of `fit` with the defaults."""
+    cases = [(mnist, n, 784) for n in (100, 300, 1000, 2000, 4000)]
+    cases += [(cifar, 500, d) for d in (48, 192, 768, 3072)]
+    for images, n, d in cases:
+        patterns = np.ascontiguousarray(images[:n, :: images.shape[1] // d][:, :d])
+        start = time.perf_counter()
+        memory = UHopMemory(random_state=0).fit(patterns)
+        seconds = time.perf_counter() - start
+        yield {
+            "M": str(len(patterns)),
+            "d": str(patterns.shape[1]),
+            "fit (s)": f"{seconds:.2f}",
+            "steps": str(memory.n_iter_),
+            "kept step": str(memory.selection_["step"]),
+        }
+
+
+def distances(features):
+    """Smallest and mean distance between rows of unit length."""
+    unit = torch.nn.functional.normalize(features.double(), dim=1)
+    found = torch.pdist(unit)
+    return found.min().item(), found.mean().item()
+
+
+def separations(patterns, name):
+    """Rows of the third table."""
+    x = torch.from_numpy(patterns)
+    smallest, mean = distances(x)
+    for loss in LOSSES:
+        memory = UHopMemory(similarity="dot", loss=loss, early_stopping=False)
+        components = torch.from_numpy(memory.fit(patterns).components_)
+        after = distances(x @ components.T)
+        yield {
+            "patterns": f"{name} {patterns.shape[0]} × {patterns.shape[1]}",
+            "loss": loss,
+            "smallest distance": f"{smallest:.3f} → {after[0]:.3f}",
+            "mean distance": f"{mean:.3f} → {after[1]:.3f}",
+        }
+    bound = (2 * len(patterns) / (len(patterns) - 1)) ** 0.5
+    yield {
+        "patterns": "spherical-code bound",
+        "loss": "simplex",
+        "smallest distance": f"{bound:.3f}",
+        "mean distance": f"{bound:.3f}",
+    }
+
+
+def markdown(rows):
+    """Format rows of equal keys as a Markdown table."""
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *(row.values() for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def plot(rows, path):
+    """Draw seconds of `fit` against M and against d."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
+    for axis, fixed, varied, label in (
+        (axes[0], ("d", "784"), "M", "stored patterns M (d = 784)"),
+        (axes[1], ("M", "500"), "d", "features d (M = 500)"),
+    ):
+        chosen = [row for row in rows if row[fixed[0]] == fixed[1]]
+        axis.loglog(
+            [float(row[varied]) for row in chosen],
+            [float(row["fit (s)"]) for row in chosen],
+            "o-",
+            color="#0072B2",
+        )
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("fit with defaults (s)")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main():
+    """Run the three tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", help="folder of mnist.npz and cifar10.npz")
+    parser.add_argument("--out", default="benchmark_results/fit_speed.csv")
+    args = parser.parse_args()
+    mnist, mnist_name = load(args.data, "mnist", 784)
+    cifar, cifar_name = load(args.data, "cifar10", 3072)
+    print(
+        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"scikit-learn {sklearn.__version__}, float32\n"
+    )
+    tables = [
+        [against_published(cifar[:500], cifar_name)],
+        list(scaling(mnist, cifar)),
+        [*separations(mnist[:500], mnist_name)],
+    ]
+    print("\n\n".join(markdown(table) for table in tables))
+    out = Path(args.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("w", newline="") as file:
+        for table in tables:
+            writer = csv.DictWriter(file, fieldnames=table[0])
+            writer.writeheader()
+            writer.writerows(table)
+    plot(tables[1], out.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
