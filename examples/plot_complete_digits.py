@@ -72,7 +72,9 @@ for line, (label, (images, mistake)) in zip(axes, rows.items(), strict=True):
     for axis, image in zip(line, images[shown], strict=True):
         axis.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
         axis.set(xticks=[], yticks=[])
-figure.suptitle("300 stored digits, ten shown; error: squared pixel differences, summed")
+figure.suptitle(
+    "300 stored digits, ten shown; error: squared pixel differences, summed"
+)
 figure.subplots_adjust(left=0.3, right=0.99, top=0.93, bottom=0.02)
 figure.savefig("complete_digits.png", dpi=110)
 print("The picture is in complete_digits.png")
