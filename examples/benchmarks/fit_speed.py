@@ -16,16 +16,12 @@ to ``benchmark_results/fit_speed.csv``, the scaling plot beside it.
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
-import os
-import platform
 import time
 from pathlib import Path
 
 import numpy as np
-import sklearn
 import torch
+from _report import machine, markdown_rows, write_tables
 
 from skuhop import UHopMemory
 from skuhop.learning import LOSSES
@@ -141,13 +137,6 @@ def separations(patterns, name):
     }
 
 
-def markdown(rows):
-    """Format rows of equal keys as a Markdown table."""
-    head = list(rows[0])
-    lines = [head, ["---"] * len(head), *(row.values() for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def plot(rows, path):
     """Draw seconds of `fit` against M and against d."""
     import matplotlib.pyplot as plt
@@ -179,25 +168,15 @@ def main():
     args = parser.parse_args()
     mnist, mnist_name = load(args.data, "mnist", 784)
     cifar, cifar_name = load(args.data, "cifar10", 3072)
-    print(
-        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"scikit-learn {sklearn.__version__}, float32\n"
-    )
+    print(machine(), end="\n\n")
     tables = [
         [against_published(cifar[:500], cifar_name)],
         list(scaling(mnist, cifar)),
         [*separations(mnist[:500], mnist_name)],
     ]
-    print("\n\n".join(markdown(table) for table in tables))
-    out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", newline="") as file:
-        for table in tables:
-            writer = csv.DictWriter(file, fieldnames=table[0])
-            writer.writeheader()
-            writer.writerows(table)
-    plot(tables[1], out.with_suffix(".png"))
+    print("\n\n".join(markdown_rows(table) for table in tables))
+    write_tables(args.out, tables)
+    plot(tables[1], Path(args.out).with_suffix(".png"))
 
 
 if __name__ == "__main__":

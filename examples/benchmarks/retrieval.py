@@ -11,17 +11,13 @@ Run ``python examples/benchmarks/retrieval.py --data FOLDER``; ``--help`` says m
 
 import argparse
 import csv
-import os
-import platform
 import sys
 import time
 from dataclasses import asdict
-from datetime import date
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import sklearn
 import torch
 from _baselines import (
     LOG_LIKELIHOODS,
@@ -46,6 +42,7 @@ from _cells import (
     mean_pattern_error,
     squared_error,
 )
+from _report import machine, markdown
 
 SIGMAS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
 BASELINES = ("fixed", "paper", "ahop", "bayes")
@@ -325,11 +322,6 @@ def _methods(results):
     return list(dict.fromkeys(m for outcomes in results.values() for m in outcomes))
 
 
-def _markdown(header, rows):
-    ruler = ["---"] * len(header)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ruler, *rows))
-
-
 def summary_table(results, reference):
     """Write geometric mean and worst cell of each method as a Markdown table."""
     rows = []
@@ -350,7 +342,7 @@ def summary_table(results, reference):
                 ]
             )
     header = ["method", "geometric mean", "worst", "worst cell", "mean hit", "cells"]
-    return _markdown(header, rows)
+    return markdown(header, rows)
 
 
 #: Columns of the table of errors; the CSV has all methods.
@@ -375,7 +367,7 @@ def error_table(results):
         best = f"{outcomes[fixed].error:.3g} ({fixed})" if fixed else "-"
         errors = [f"{outcomes[m].error:.3g}" if m in outcomes else "-" for m in shown]
         rows.append([cell_name(cell), best, *errors])
-    return _markdown(["cell", "best fixed, oracle beta", *shown], rows)
+    return markdown(["cell", "best fixed, oracle beta", *shown], rows)
 
 
 def _above_ahop(results, mode):
@@ -419,20 +411,6 @@ def report(results, options):
             for mode in options.modes
         ]
     return "\n\n".join(parts)
-
-
-def machine():
-    """Describe machine, versions and day in one line."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [x for x in info.read_text().splitlines() if x.startswith("model name")]
-        cpu = names[0].split(":", 1)[1].strip() if names else cpu
-    return (
-        f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads; "
-        f"Python {platform.python_version()}, NumPy {np.__version__}, "
-        f"torch {torch.__version__}, scikit-learn {sklearn.__version__}; {date.today()}"
-    )
 
 
 def write_csv(results, file):

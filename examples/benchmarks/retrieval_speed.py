@@ -16,18 +16,14 @@ Run it with ``python examples/benchmarks/retrieval_speed.py``; the numbers go to
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
-import os
-import platform
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import sklearn
 import torch
+from _report import machine, markdown_rows, write_tables
 
 from skuhop import UHopMemory
 
@@ -133,13 +129,6 @@ def time_published_loop(repeats, n_patterns=500, n_features=3072, n_looped=2):
     }
 
 
-def markdown(rows):
-    """Format rows of equal keys as a Markdown table."""
-    head = list(rows[0])
-    lines = [head, ["---"] * len(head), *(row.values() for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def main():
     """Run both tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -150,21 +139,11 @@ def main():
     if args.memory_of:
         print_extra_memory(args.memory_of[0], args.memory_of[1:])
         return
-    print(
-        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"scikit-learn {sklearn.__version__}, float32, best of {args.repeats}\n"
-    )
+    print(machine(), end="\n\n")
     speed = [row for s in SHAPES.values() for row in time_shape(s, args.repeats)]
     loop = list(time_published_loop(args.repeats))
-    print(markdown(speed), markdown(loop), sep="\n\n")
-    out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", newline="") as file:
-        for table in (speed, loop):
-            writer = csv.DictWriter(file, fieldnames=table[0])
-            writer.writeheader()
-            writer.writerows(table)
+    print(markdown_rows(speed), markdown_rows(loop), sep="\n\n")
+    write_tables(args.out, [speed, loop])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ import torch
 from torch import Tensor
 
 from skuhop.learning.embeddings import MemberMap, is_learned
+from skuhop.learning.export import numpy_state
 from skuhop.learning.losses import LOSSES
+from skuhop.learning.optimiser import Adam
 from skuhop.retrieval.separations import Separation
 from skuhop.retrieval.similarities import Similarity
 
@@ -369,15 +371,13 @@ def _train(kind, settings, problem: Problem, parts, beta, generator):
         (len(parts),), math.log(beta), dtype=problem.Z.dtype, device=problem.Z.device
     )
     supervised = settings.loss not in LOSSES
-    groups = [{"params": learned, "weight_decay": settings.weight_decay}]
-    if supervised and settings.beta is None:
-        groups.append({"params": [log_betas.requires_grad_()], "weight_decay": 0.0})
-    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.max_iter)
+    free = supervised and settings.beta is None
+    moving = [*learned, log_betas.requires_grad_()] if free else learned
+    optimiser = Adam(moving, settings.learning_rate)
     watch = _Watch(kind, settings, problem, parts, tensors, log_betas)
     curve = []
     draw = batches([kept for _, kept in parts], settings.batch_size, generator)
-    for step in range(settings.max_iter):
+    for step in range(settings.max_iter if moving else 0):
         if settings.early_stopping and step % LOOK_EVERY == 0:
             watch.look(step)
         index, valid, n_queries = next(draw)
@@ -397,15 +397,24 @@ def _train(kind, settings, problem: Problem, parts, beta, generator):
             )
         else:
             losses = separation_loss(settings.loss, features, weights, valid)
-        optimiser.zero_grad()
-        losses.sum().backward()
-        optimiser.step()
-        schedule.step()
+        gradients = torch.autograd.grad(losses.sum(), moving, allow_unused=True)
+        optimiser.learning_rate = _annealed(settings, step)
+        with torch.no_grad():
+            for tensor in learned:
+                tensor.mul_(1 - optimiser.learning_rate * settings.weight_decay)
+        optimiser.step(gradients)
         curve.append(losses.mean().item())
         if settings.report is not None:
             settings.report(step + 1, curve[-1])
     watch.look(settings.max_iter, last=not settings.early_stopping)
     return watch, curve
+
+
+def _annealed(settings: Settings, step: int) -> float:
+    """Learning rate that falls to zero along a cosine."""
+    return (
+        settings.learning_rate * (1 + math.cos(math.pi * step / settings.max_iter)) / 2
+    )
 
 
 class _Watch:
@@ -535,7 +544,7 @@ def cross_fit(kind: MemberMap | None, problem: Problem, settings: Settings):
     if settings.early_stopping and _clearly_better(untrained, learned):
         reason = "learning made the rows left out less likely"
         return _untrained(untrained, curve, reason, seen)
-    state = {k: t.detach().cpu().numpy().copy() for k, t in watch.best.items()}
+    state = numpy_state(watch.best)
     betas = (learned.beta * betas).cpu().numpy()
     selection = {"kept": "learned", "reason": "best on the rows left out", **seen}
     return CrossFitted(state, betas, learned.prior_weight, curve, selection)

@@ -1,0 +1,128 @@
+"""
+A classifier that shows its reasons
+===================================
+
+``UHopClassifier`` stores the training rows and lets them vote. What it learns is how
+rows are compared: leave-one-out, every row is to retrieve its own class from the
+others. Here it closes a pipeline that scales and encodes columns, is searched over,
+and says for one prediction which stored rows decided it.
+"""
+
+# %%
+# A pipeline on a table
+# ---------------------
+#
+# The breast cancer data of scikit-learn, with one column cut into three levels so
+# that there is something to encode. The classifier itself sees numbers only.
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.calibration import CalibrationDisplay
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from skuhop import UHopClassifier
+
+data = load_breast_cancer()
+names, classes = data.feature_names, data.target_names
+smoothness = list(names).index("mean smoothness")
+X = data.data.copy()
+X[:, smoothness] = np.digitize(
+    X[:, smoothness], np.quantile(X[:, smoothness], [1 / 3, 2 / 3])
+)
+y = classes[data.target]
+X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
+
+numeric = np.delete(np.arange(X.shape[1]), smoothness)
+columns = make_column_transformer(
+    (StandardScaler(), numeric),
+    (OneHotEncoder(sparse_output=False), [smoothness]),
+)
+
+# %%
+# Search, or not
+# --------------
+#
+# ``beta="auto"`` is learned and calibrated inside ``fit``, so that a search has little
+# to add to the defaults. It works all the same.
+
+defaults = make_pipeline(columns, UHopClassifier(random_state=0)).fit(X_train, y_train)
+search = GridSearchCV(
+    make_pipeline(columns, UHopClassifier(max_iter=50, n_folds=4, random_state=0)),
+    {
+        "uhopclassifier__n_components": [8, 32],
+        "uhopclassifier__beta": ["auto", 10.0],
+    },
+    scoring="neg_log_loss",
+    cv=3,
+).fit(X_train, y_train)
+print("The search chooses", search.best_params_)
+
+models = {
+    "UHopClassifier": defaults,
+    "UHopClassifier, searched": search,
+    "k nearest neighbours": make_pipeline(columns, KNeighborsClassifier(5)),
+    "logistic regression": make_pipeline(columns, LogisticRegression()),
+}
+print(f"{'model':28}{'accuracy':>10}{'log-loss':>10}")
+for name, model in models.items():
+    if name not in ("UHopClassifier", "UHopClassifier, searched"):
+        model.fit(X_train, y_train)
+    right = (model.predict(X_test) == y_test).mean()
+    loss = log_loss(y_test, model.predict_proba(X_test), labels=model.classes_)
+    print(f"{name:28}{right:10.3f}{loss:10.3f}")
+
+# %%
+# Are the probabilities right?
+# ----------------------------
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5))
+for name in ("UHopClassifier", "k nearest neighbours"):
+    CalibrationDisplay.from_estimator(
+        models[name], X_test, y_test, n_bins=6, pos_label="benign", ax=left, name=name
+    )
+left.set_title("Calibration on the test set")
+
+# %%
+# The rows that decided
+# ---------------------
+#
+# The least certain of the test rows, and the stored rows with the largest weights.
+# They are rows of the training set, so one can go and look at them.
+
+proba = defaults.predict_proba(X_test)
+row = [proba.max(axis=1).argmin()]
+classifier = defaults[-1]
+indices, weights = classifier.association(defaults[:-1].transform(X_test[row]), top=5)
+print(f"\np(benign) = {proba[row[0], 0]:.2f}; it is {y_test[row[0]]}. Decided by")
+for index, weight in zip(indices[0], weights[0], strict=True):
+    label = classifier.classes_[classifier.pattern_classes_[index]]
+    print(f"  training row {index:3d}, {label:10} weight {weight:.3f}")
+
+shown = [
+    "mean radius",
+    "mean texture",
+    "mean concavity",
+    "worst area",
+    "worst symmetry",
+]
+places = [list(names).index(name) for name in shown]
+spread = X_train[:, places].std(axis=0)
+centre = X_train[:, places].mean(axis=0)
+colours = {"benign": "tab:blue", "malignant": "tab:red"}
+for index in indices[0]:
+    values = (X_train[index, places] - centre) / spread
+    right.plot(shown, values, color=colours[y_train[index]], alpha=0.6, marker="o")
+right.plot(shown, (X_test[row[0], places] - centre) / spread, "k--", marker="s")
+right.set(title="The query (black) and the rows that decided", ylabel="standardised")
+right.tick_params(axis="x", rotation=25)
+figure.tight_layout()
+figure.savefig("classifier_pipeline.png", dpi=110)
+print("The picture is in classifier_pipeline.png")
+plt.show()
