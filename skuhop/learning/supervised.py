@@ -167,12 +167,14 @@ def stratified_folds(labels: Tensor, n_classes: int, n_folds: int, generator) ->
     return folds.to(labels.device)
 
 
-def _parts(folds: Tensor, n_folds: int) -> list[tuple[Tensor, Tensor]]:
-    """Rows left out by, and rows of, every member."""
-    return [
-        ((folds == k).nonzero()[:, 0], (folds != k).nonzero()[:, 0])
-        for k in range(n_folds)
-    ]
+def _parts(folds: Tensor, n_folds: int, generator) -> list[tuple[Tensor, Tensor]]:
+    """Rows left out by, and rows of, every member, in random order.
+
+    Distinct rows come sorted, and of a large set only the first of these are looked at.
+    """
+    order = torch.randperm(len(folds), generator=generator).to(folds)
+    shuffled = folds[order]
+    return [(order[shuffled == k], order[shuffled != k]) for k in range(n_folds)]
 
 
 # ---- scores and losses
@@ -475,7 +477,7 @@ def _folds(problem: Problem, settings: Settings):
     generator = torch.Generator().manual_seed(settings.seed)
     n_folds = min(settings.n_folds, len(problem.Z) // 2)
     folds = stratified_folds(problem.labels, problem.n_classes, n_folds, generator)
-    return _parts(folds, n_folds), generator
+    return _parts(folds, n_folds, generator), generator
 
 
 def choose_inputs(candidates: list[Tensor], problem: Problem, settings: Settings):

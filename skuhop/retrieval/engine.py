@@ -19,10 +19,12 @@ from torch import Tensor
 from skuhop.retrieval.scorers import Query, Scorer
 from skuhop.retrieval.separations import Separation
 
-# Scores per block: small enough to stay in a CPU's cache between the matrix
-# product that writes them and the one that reads them, large enough for a GPU.
-_BLOCK = {"cpu": 2**21, "cuda": 2**26, "mps": 2**24}
-_BLOCK_ROWS = 512
+# Scores per streamed block. Smaller ones stay in a CPU's cache but make so many small
+# parallel steps that a busy machine spends its time waiting at their ends.
+_BLOCK = {"cpu": 2**24, "cuda": 2**26, "mps": 2**24}
+_BLOCK_ROWS = 1024
+# A separation that sees whole rows holds several numbers per score: smaller chunks.
+_DENSE_BLOCK = {"cpu": 2**21, "cuda": 2**25, "mps": 2**22}
 # Fewer rows than this starve the matrix product.
 _FEWEST_ROWS = 64
 # Numbers per query and pattern that a separation holds at its peak.
@@ -129,7 +131,7 @@ def _stream_rows(memory: Memory, X: Tensor, budget: int) -> Iterator[slice]:
 def _dense_rows(memory: Memory, X: Tensor, budget: int) -> Iterator[slice]:
     """Rows whose scores of all patterns fit in memory, and in cache if few suffice."""
     cell = X.element_size() * (memory.scorer.width + _SEPARATION_WIDTH)
-    cells = max(_BLOCK[X.device.type], _FEWEST_ROWS * memory.scorer.n_patterns)
+    cells = max(_DENSE_BLOCK[X.device.type], _FEWEST_ROWS * memory.scorer.n_patterns)
     row = cell * memory.scorer.n_patterns
     step = min(budget, cell * cells) // row
     encoded = X.element_size() * memory.scorer.row_width

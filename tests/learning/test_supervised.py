@@ -16,6 +16,7 @@ from skuhop.learning.supervised import (
     FULL_BATCH,
     Problem,
     Settings,
+    _folds,
     batches,
     calibrate,
     cross_fit,
@@ -231,6 +232,16 @@ def test_folds_are_even(n_folds):
     for rows in (labels >= 0, *(labels == c for c in range(4))):
         sizes = torch.bincount(folds[rows], minlength=n_folds)
         assert sizes.max() - sizes.min() <= 1
+
+
+def test_large_sets_are_looked_at_in_random_order():
+    # Rows come sorted: the first thousand of them would be no sample.
+    task = problem(4000)
+    parts, _ = _folds(task, settings(n_folds=2))
+    for out, kept in parts:
+        assert sorted(torch.cat([out, kept]).tolist()) == list(range(4000))
+        for rows in (out, kept):
+            assert abs(rows[:500].double().mean() - 2000) < 300
 
 
 def test_small_sets_are_taken_whole():
