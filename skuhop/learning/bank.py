@@ -78,17 +78,27 @@ def families(bins: Bins) -> Iterator[Damage]:
     yield from map(replaced, (0.2, 0.6))
 
 
-def family_tables(values: Tensor, mass: Tensor, bins: Bins, codes: Tensor) -> Tensor:
-    """Tables p(query bin | pattern bin) of all families, shape (F, A, K)."""
+def family_tables(
+    values: Tensor, mass: Tensor, bins: Bins, codes: Tensor, least: Tensor
+) -> Tensor:
+    """Tables p(query bin | pattern bin) of all families, shape (F, A, K).
+
+    `least`, shape (A,), is the smallest value in every bin: it stands in where a
+    large memory's thinned sample has none.
+    """
     n_bins = len(bins.edges) + 1
     where = torch.searchsorted(codes, quantise(values, bins.edges))
     sample, rows = [], []
     for code in range(len(codes)):
         own = (where == code).nonzero()[:, 0]
-        share = mass[own].cumsum(0)
-        steps = torch.linspace(0, 1, VALUES_PER_BIN, dtype=share.dtype) * share[-1]
-        index = torch.searchsorted(share, steps.to(share)).clamp_max(len(own) - 1)
-        sample.append(values[own[index]].cpu().numpy())
+        if len(own):
+            share = mass[own].cumsum(0)
+            steps = torch.linspace(0, 1, VALUES_PER_BIN, dtype=share.dtype) * share[-1]
+            index = torch.searchsorted(share, steps.to(share)).clamp_max(len(own) - 1)
+            chosen = values[own[index]]
+        else:
+            chosen = least[code].expand(VALUES_PER_BIN)
+        sample.append(chosen.cpu().numpy())
         rows.append(np.full(VALUES_PER_BIN, code))
     sample, rows = np.concatenate(sample), torch.from_numpy(np.concatenate(rows))
     tables = []
@@ -137,14 +147,16 @@ def learn_bank(patterns: Tensor, weights: Tensor | None) -> dict[str, np.ndarray
     pattern_bins = quantise(patterns, bins.edges)
     codes = torch.unique(pattern_bins)
     kept = torch.isin(quantise(values, bins.edges), codes)
-    tables = family_tables(values[kept], mass[kept], bins, codes)
+    columns = torch.searchsorted(codes, pattern_bins).reshape(-1)
+    least = values.new_zeros(len(codes)).scatter_reduce_(
+        0, columns, patterns.double().reshape(-1), "amin", include_self=False
+    )
+    tables = family_tables(values[kept], mass[kept], bins, codes, least)
     mixed = (1 - UNIFORM) * tables + UNIFORM / tables.shape[2]
 
     row_mass = torch.ones(len(patterns)) if weights is None else weights
     row_mass = row_mass.to(values)[:, None].expand(patterns.shape).reshape(-1)
-    share = values.new_zeros(len(codes)).scatter_add_(
-        0, torch.searchsorted(codes, pattern_bins).reshape(-1), row_mass
-    )
+    share = values.new_zeros(len(codes)).scatter_add_(0, columns, row_mass)
     share = share / share.sum()
     base, left, right = factorise(mixed.log(), share, RANK)
     at = torch.arange(1, 6).to(mass) / 6 * mass.sum()

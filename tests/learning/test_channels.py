@@ -74,6 +74,16 @@ def test_bank_is_the_same_for_weights_and_copies_and_for_any_generator_state():
             np.testing.assert_allclose(weighted[name], value, err_msg=name)
 
 
+def test_bins_that_a_thinned_sample_misses_have_tables(monkeypatch):
+    monkeypatch.setattr("skuhop.learning.bins.MOST_VALUES", 100)
+    patterns = torch.from_numpy(np.random.RandomState(5).uniform(size=(200, 50)))
+    patterns[:, ::7] = 0
+    patterns[3, 1] = 1.5
+    bank = learn_bank(patterns, None)
+    np.testing.assert_allclose(bank["tables"].sum(2), 1)
+    assert np.isfinite(bank["base"]).all()
+
+
 def test_joint_counts_count_pairs():
     a = torch.tensor([[0, 1, 1], [1, 1, 1]])
     b = torch.tensor([[2, 0, 0], [0, 1, 2]])
