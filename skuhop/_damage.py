@@ -26,7 +26,11 @@ from skuhop.learning import (
     learn_from_queries,
     restore,
 )
-from skuhop.retrieval import build_auto_scorer, told_experts, told_pool
+from skuhop.retrieval import build_auto_scorer, build_scorer, told_experts, told_pool
+
+FEWEST_FEATURES = 8
+"""With fewer, a query has no histogram to speak of, and that is the null of all
+evidence: noise of unknown level is then the one model."""
 
 
 def learn_damage_model(
@@ -51,13 +55,16 @@ def learn_damage_model(
     -------
     model : dict
         Empty for a plain similarity; `channel` and `trust` where damage is told;
-        `bank` and `learned` where it is not. All values are NumPy or plain.
+        `bank` and `learned` where it is not, or the `rule` that stands in for them
+        where there are too few features. All values are NumPy or plain.
     """
     if settings.similarity not in ("auto", "channel"):
         return {}
     untold = settings.similarity == "auto" or queries is not None
     if settings.corruption is not None or not untold:
         return _learn_pool(settings, learned, patterns, weights, device)
+    if patterns.shape[1] < FEWEST_FEATURES:
+        return {"rule": "euclidean"}
     X = to_tensor(patterns, device)
     w = None if weights is None else to_tensor(weights, device)
     model = {"bank": learn_bank(X, w), "learned": {}}
@@ -126,6 +133,8 @@ def damage_scorer(model, patterns, weights, tensors, mean, feature_map, matrix):
     matrix : Tensor or None
         What `linear_matrix` gave.
     """
+    if "rule" in model:
+        return build_scorer(model["rule"], "auto", tensors, mean, None, None)
     if "trust" in model:
         return told_pool(model["channel"], model["trust"], tensors, mean, feature_map)
     rows, totals, columns = distinct_rows(patterns, weights)

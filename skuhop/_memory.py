@@ -92,27 +92,36 @@ class UHopMemory(
 
     Parameters
     ----------
-    feature_map : {"linear", "identity"} or callable, default="linear"
+    feature_map : {"linear", "mlp", "identity"} or callable, default="linear"
         Phi. "linear" is U-Hop's ``Phi(x) = W x``, learned from ``W = I`` in the
-        span of the patterns; "identity" learns nothing; a callable
+        span of the patterns; "mlp" adds ``U tanh(V x + b)`` with 128 hidden units,
+        learned from ``U = 0``; "identity" learns nothing; a callable
         ``n_features -> torch.nn.Module`` makes a module that is learned instead.
 
     n_components : int, default=None
         Number of rows of W. None keeps the whole span of the patterns, and more
         than that adds nothing: it is the most that is used.
 
-    loss : {"average", "max", "logsumexp"}, default="average"
-        Separation loss of Stage I on features of unit length: the log-mean of
+    loss : {"average", "max", "logsumexp", "posterior"}, default="average"
+        What Stage I minimises. On features of unit length: the log-mean of
         ``exp(-2 |phi_i - phi_j|^2)``, its largest pair, or the log-mean of
-        ``exp(<phi_i, phi_j> / 0.05)``.
+        ``exp(<phi_i, phi_j> / 0.05)``. "posterior" is ``-log p(right pattern | its
+        corrupted copy)``, with a scale and a shift of the queries learned as well.
 
-    similarity : {"auto", "euclidean", "dot", "cosine", "correlation", "manhattan"}, \
-            default="auto"
+    corruption : {"mask", "noise"}, callable or None, default=None
+        What queries look like: half of the entries set to zero, Gaussian noise of
+        half the standard deviation of the entries, or a function ``(X,
+        random_state) -> X_corrupted`` that keeps the shape. None is unknown.
+
+    similarity : {"auto", "euclidean", "dot", "cosine", "correlation", "manhattan", \
+            "channel"}, default="auto"
         The score s of a query and a pattern, computed on features. "euclidean" is
-        ``-|u - v|^2 / 2`` and "manhattan" ``-|u - v|_1``. "auto" averages, by
-        likelihood and query by query, what a query looks like under noise, under
-        noise and gain, under noise, gain and offset, and under noise as seen
-        through the learned feature map.
+        ``-|u - v|^2 / 2`` and "manhattan" ``-|u - v|_1``. "auto" weighs models of
+        damage by evidence, query by query: noise; noise, gain and offset; noise as
+        the learned feature map sees it; noise with heavy tails; and a bank of
+        channels (with fewer than 8 features only noise). Told a corruption, or shown
+        queries in `fit`, it learns from them. "channel" is the same with
+        ``corruption=None`` standing for masks and noise.
 
     separation : {"softmax", "sparsemax", "entmax", "normmax", "ksubsets", \
             "softmax1", "polynomial", "max"}, default="softmax"
@@ -144,11 +153,13 @@ class UHopMemory(
         Tolerance of Stage I on the loss and of Stage II on a row's relative change.
 
     early_stopping : bool, default=True
-        Whether Stage I stops when `n_iter_no_change` steps in a row have not
-        lowered its loss by `tol`.
+        Whether Stage I watches retrieval of held-out corrupted copies, keeps the best
+        feature map it has seen and falls back to the identity where none is better.
+        False watches the loss instead and keeps the last.
 
     n_iter_no_change : int, default=20
-        Patience of `early_stopping`, in steps.
+        Stage I stops when what it watches has not improved by `tol` for so many
+        steps.
 
     warm_start : bool, default=False
         Whether Stage I starts from the feature map of the previous `fit`, if its
@@ -163,8 +174,8 @@ class UHopMemory(
         on another.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of Stage I where it draws: batches of large memories and the start of
-        a callable's module.
+        Seed of what `fit` draws: corrupted copies, batches of large memories and the
+        start of a module.
 
     Attributes
     ----------
@@ -179,6 +190,19 @@ class UHopMemory(
 
     feature_map_state_ : dict of str to ndarray
         Learned state of a feature map that is not the identity.
+
+    alignment_ : dict of str to ndarray
+        `scale` and `shift` that the posterior loss learned for queries, else empty.
+
+    damage_model_ : dict
+        What "auto" and "channel" learned about damage; empty for the others.
+
+    selection_ : dict
+        Which feature map was kept and why: `kept`, `step`, the held-out scores of the
+        start, of the one kept and of the identity, and `reason`.
+
+    validation_scores_ : list of float
+        Held-out scores of Stage I, the first one of the start.
 
     mean_ : ndarray of shape (n_features,)
         Weighted mean of the patterns.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_iris
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
@@ -206,3 +206,10 @@ def test_no_better_than_the_identity_is_the_identity():
     assert memory.selection_["kept"] == "identity"
     plain = UHopMemory("identity", similarity="euclidean").fit(X)
     assert_array_equal(memory.transform(NOISY), plain.transform(NOISY))
+
+
+def test_few_features_are_compared_by_distance():
+    A = load_iris().data
+    queries = A + 0.2 * np.random.RandomState(0).standard_normal(A.shape)
+    plain = UHopMemory("identity", similarity="euclidean").fit(A)
+    assert_allclose(UHopMemory().fit(A).transform(queries), plain.transform(queries))
