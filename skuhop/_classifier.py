@@ -10,15 +10,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from skuhop import _validation as rules
 from skuhop._device import resolve_device, to_numpy, to_tensor
-from skuhop._memory import _SEPARATION_RULES
 from skuhop._persistence import VersionedStateMixin
-from skuhop._stage_one import _print_loss, distinct_rows
-from skuhop._stage_two import ask
-from skuhop._validation import check_parameters, check_weights
+from skuhop._stage_one import distinct_rows, print_loss
+from skuhop._stage_two import DTYPES, StageTwoMixin
+from skuhop._validation import check_weights
 from skuhop.learning import LOSSES
 from skuhop.learning.embeddings import (
     MEMBER_MAPS,
@@ -39,11 +38,11 @@ from skuhop.retrieval import (
     SEPARATIONS,
     SIMILARITIES,
     Memory,
-    associations,
+    answers,
     build_observed_scorer,
     build_scorer,
 )
-from skuhop.retrieval.labels import CompletingScorer, Completion, votes
+from skuhop.retrieval.completion import CompletingScorer, Completion
 
 _RULES = {
     "feature_map": (rules.Choice((*MEMBER_MAPS, "identity")), rules.CALLABLE),
@@ -72,14 +71,15 @@ _RULES = {
     "verbose": (rules.FLAG, rules.Number(Integral, 0)),
     "device": (rules.DEVICE,),
 }
-_DTYPES = [np.float64, np.float32]
 _SMALL = 2000
 """Fewer patterns than this are learned with 8 folds, others with 4."""
 _STEPS = 100
 """Steps of Stage I for up to 5,000 patterns."""
 
 
-class UHopClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
+class UHopClassifier(
+    ClassifierMixin, StageTwoMixin, VersionedStateMixin, BaseEstimator
+):
     """Classifier that retrieves labelled patterns in a learned kernel.
 
     Stage I, in `fit`, learns a feature map Phi by leave-one-out retrieval: every
@@ -254,6 +254,8 @@ class UHopClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
     array([[0, 0, 0]])
     """
 
+    _rules = _RULES
+
     def __init__(
         self,
         feature_map="periodic",
@@ -424,7 +426,7 @@ class UHopClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
             self,
             X,
             y,
-            dtype=_DTYPES,
+            dtype=DTYPES,
             order="C",
             copy=True,
             reset=reset,
@@ -483,7 +485,7 @@ class UHopClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
             early_stopping=self.early_stopping,
             start=self.__dict__.get("feature_map_state_") if self.warm_start else None,
             seed=int(check_random_state(self.random_state).randint(2**31 - 4)),
-            report=_print_loss if self.verbose else None,
+            report=print_loss if self.verbose else None,
         )
 
     def predict_proba(self, X):
@@ -499,7 +501,7 @@ class UHopClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
         proba : ndarray of shape (n_queries, n_classes)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        found = self._ask(self._check_queries(X), votes)
+        found = self._ask(self._check_queries(X), answers)
         proba = found.astype(np.float64, copy=False)
         nothing = np.clip(1 - proba.sum(axis=1, keepdims=True), 0, None)
         proba = proba + nothing * self.class_prior_
@@ -523,76 +525,6 @@ class UHopClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
         """
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
-
-    def association(self, X, top=None):
-        """Compute retrieval weights: which stored rows decide, and how much each.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features)
-            Queries; NaN marks entries that are unknown.
-
-        top : int, default=None
-            If given, only so many of the heaviest rows.
-
-        Returns
-        -------
-        weights : ndarray of shape (n_queries, n_patterns)
-            Weights; rows sum to one (to less with "softmax1"). If `top` is given, a
-            tuple ``(indices, weights)`` of shape (n_queries, top) each instead, the
-            heaviest first; indices are positions in `patterns_`.
-        """
-        X = self._check_queries(X)
-        if top is None:
-            return self._ask(X, associations)
-        allowed = {"top": (rules.Number(Integral, 1, high=len(self.patterns_)),)}
-        check_parameters("association", {"top": top}, allowed)
-        return self._ask(X, lambda *args: associations(*args, top=int(top)))
-
-    def _check_parameters(self):
-        """Check all parameters against their rules."""
-        values = self.get_params(deep=False)
-        check_parameters(
-            type(self).__name__, {name: values[name] for name in _RULES}, _RULES
-        )
-        defaults = SEPARATIONS[self.separation].defaults
-        check_parameters(
-            f"separation={self.separation!r}",
-            self.separation_params or {},
-            {name: _SEPARATION_RULES[name] for name in defaults},
-        )
-
-    def _separation_params(self):
-        """Parameters of the separation, the defaults included."""
-        defaults = SEPARATIONS[self.separation].defaults
-        return {**defaults, **(self.separation_params or {})}
-
-    def _check_queries(self, X):
-        """Validate queries as a float array; NaN is allowed, infinity is not."""
-        check_is_fitted(self)
-        return validate_data(
-            self,
-            X,
-            dtype=_DTYPES,
-            order="C",
-            reset=False,
-            ensure_all_finite="allow-nan",
-        )
-
-    def _ask(self, X, question):
-        """Put a question of Stage II to the memory."""
-        self._check_parameters()
-        device = resolve_device(self.device)
-        key = (
-            self.similarity,
-            self.separation,
-            *sorted(self._separation_params().items()),
-        )
-
-        def prepare(complete, dtype):
-            return self._prepare(complete, dtype, device)
-
-        return ask(self, X, question, prepare, key, device)
 
     def _prepare(self, complete, dtype, device):
         """Tensors on the device, the members restored, the keys encoded."""

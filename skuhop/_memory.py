@@ -7,15 +7,15 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, validate_data
 
 from skuhop import _validation as rules
 from skuhop._damage import damage_scorer, learn_damage_model, linear_matrix
 from skuhop._device import resolve_device, to_tensor
 from skuhop._persistence import VersionedStateMixin
 from skuhop._stage_one import StageOne, distinct_rows, kept_kind, run_stage_one
-from skuhop._stage_two import ask
-from skuhop._validation import after_fit, check_parameters, check_weights
+from skuhop._stage_two import DTYPES, StageTwoMixin
+from skuhop._validation import after_fit, check_weights
 from skuhop.learning import (
     CORRUPTIONS,
     FEATURE_MAPS,
@@ -28,7 +28,6 @@ from skuhop.retrieval import (
     SIMILARITIES,
     Memory,
     ScaledScorer,
-    associations,
     best_patterns,
     build_observed_scorer,
     build_scorer,
@@ -58,13 +57,6 @@ _RULES = {
     "verbose": (rules.FLAG, rules.Number(Integral, 0)),
     "device": (rules.DEVICE,),
 }
-_SEPARATION_RULES = {
-    "alpha": (rules.Number(low=1, open_low=True, high=2),),
-    "gamma": (rules.Number(low=1, open_low=True),),
-    "k": (rules.COUNT,),
-    "degree": (rules.POSITIVE,),
-}
-_DTYPES = [np.float64, np.float32]
 
 
 def _has_energy(memory):
@@ -79,7 +71,11 @@ def _has_energy(memory):
 
 
 class UHopMemory(
-    OneToOneFeatureMixin, TransformerMixin, VersionedStateMixin, BaseEstimator
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    StageTwoMixin,
+    VersionedStateMixin,
+    BaseEstimator,
 ):
     """Associative memory: store patterns, get them back from damaged queries.
 
@@ -253,6 +249,9 @@ class UHopMemory(
     array([[1., 1., 1., 0.]])
     """
 
+    _rules = _RULES
+    _asked = ("similarity", "beta", "separation")
+
     def __init__(
         self,
         feature_map="linear",
@@ -340,7 +339,7 @@ class UHopMemory(
         given, X = (
             X,
             check_array(
-                X, dtype=_DTYPES, order="C", copy=True, estimator=self, input_name="X"
+                X, dtype=DTYPES, order="C", copy=True, estimator=self, input_name="X"
             ),
         )
         weights = check_weights(sample_weight, X)
@@ -471,31 +470,6 @@ class UHopMemory(
         """
         return -self.energy(X)
 
-    def association(self, X, top=None):
-        """Compute retrieval weights: how much each stored pattern has in the answer.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features)
-            Queries; NaN marks entries that are unknown.
-
-        top : int, default=None
-            If given, only so many of the heaviest patterns.
-
-        Returns
-        -------
-        weights : ndarray of shape (n_queries, n_patterns)
-            Weights; rows sum to one (to less with "softmax1"). If `top` is given, a
-            tuple ``(indices, weights)`` of shape (n_queries, top) each instead, the
-            heaviest first.
-        """
-        X = self._check_queries(X)
-        if top is None:
-            return self._ask(X, associations)
-        allowed = {"top": (rules.Number(Integral, 1, high=len(self.patterns_)),)}
-        check_parameters("association", {"top": top}, allowed)
-        return self._ask(X, lambda *args: associations(*args, top=int(top)))
-
     def score(self, X, y=None):
         """Minus the mean over rows of the squared error of `transform`.
 
@@ -517,26 +491,13 @@ class UHopMemory(
         retrieved = self.transform(X)
         target = X if y is None or np.ndim(y) == 1 != retrieved.shape[1] else y
         target = check_array(
-            target, dtype=_DTYPES, ensure_all_finite="allow-nan", input_name="y"
+            target, dtype=DTYPES, ensure_all_finite="allow-nan", input_name="y"
         )
         if target.shape != retrieved.shape:
             raise ValueError(
                 f"y must have the shape of X, {retrieved.shape}; got {target.shape}."
             )
         return -float(np.nansum((retrieved - target) ** 2, axis=1).mean())
-
-    def _check_parameters(self):
-        """Check all parameters against their rules."""
-        values = self.get_params(deep=False)
-        check_parameters(
-            type(self).__name__, {name: values[name] for name in _RULES}, _RULES
-        )
-        defaults = SEPARATIONS[self.separation].defaults
-        check_parameters(
-            f"separation={self.separation!r}",
-            self.separation_params or {},
-            {name: _SEPARATION_RULES[name] for name in defaults},
-        )
 
     def _check_unlabelled(self, queries, X):
         """Validate the queries that `fit` learns from; None if there are none."""
@@ -562,30 +523,6 @@ class UHopMemory(
             )
         return queries[~np.isnan(queries).any(axis=1)]
 
-    def _check_queries(self, X):
-        """Validate queries as a float array; NaN is allowed, infinity is not."""
-        check_is_fitted(self)
-        return validate_data(
-            self,
-            X,
-            dtype=_DTYPES,
-            order="C",
-            reset=False,
-            ensure_all_finite="allow-nan",
-        )
-
-    def _ask(self, X, question):
-        """Put a question of Stage II to the memory."""
-        self._check_parameters()
-        device = resolve_device(self.device)
-        params = tuple(sorted((self.separation_params or {}).items()))
-        key = (self.similarity, self.beta, self.separation, params)
-
-        def prepare(complete, dtype):
-            return self._prepare(complete, dtype, device)
-
-        return ask(self, X, question, prepare, key, device)
-
     def _prepare(self, complete, dtype, device):
         """Tensors on the device, the feature map restored, the keys encoded."""
 
@@ -606,7 +543,7 @@ class UHopMemory(
             else:
                 scorer = self._damage_scorer(patterns, mean, feature_map)
         separation = SEPARATIONS[self.separation]
-        params = {**separation.defaults, **(self.separation_params or {})}
+        params = self._separation_params()
         return Memory(scorer, separation, params, patterns, weights, complete)
 
     def _damage_scorer(self, patterns, mean, feature_map):

@@ -95,7 +95,7 @@ def run_stage_one(settings: StageOne, patterns, weights, device) -> Learned:
         start=settings.start,
         schedule=settings.schedule,
         seed=seed,
-        report=_print_loss if settings.verbose else None,
+        report=print_loss if settings.verbose else None,
     )
     return _or_identity(learned, watch, settings.n_components)
 
@@ -146,5 +146,6 @@ def _watch(settings, patterns, X, w, corrupt, seed, device):
     return score
 
 
-def _print_loss(step, loss):
+def print_loss(step: int, loss: float) -> None:
+    """Report a step of Stage I in the way of scikit-learn's neural networks."""
     print(f"Iteration {step}, loss = {loss:.8f}")

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from numbers import Integral
+from types import MappingProxyType
 
 import numpy as np
 from sklearn import get_config
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skuhop import _validation as rules
 from skuhop._cache import prepared
-from skuhop._device import to_numpy, to_tensor
-from skuhop.retrieval import Memory
+from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop._validation import check_parameters
+from skuhop.retrieval import SEPARATIONS, Memory, associations
+
+DTYPES = [np.float64, np.float32]
+"""What is computed in; any other number is converted to the first."""
+SEPARATION_RULES = {
+    "alpha": (rules.Number(low=1, open_low=True, high=2),),
+    "gamma": (rules.Number(low=1, open_low=True),),
+    "k": (rules.COUNT,),
+    "degree": (rules.POSITIVE,),
+}
 
 
 def ask(
@@ -69,3 +83,86 @@ def _merge(parts, n_rows):
     for rows, found in parts:
         out[rows] = to_numpy(found)
     return out
+
+
+class StageTwoMixin:
+    """What every estimator with a memory shares: its checks and its questions.
+
+    An estimator gives `_rules`, the table of its parameters; `_prepare(complete,
+    dtype, device)`, its memory for queries without or with NaN; and `_asked`, the
+    names of the parameters that the memory depends on.
+    """
+
+    _rules: Mapping = MappingProxyType({})
+    _asked: tuple = ("similarity", "separation")
+
+    def association(self, X, top=None):
+        """Compute retrieval weights: how much each stored pattern has in the answer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        top : int, default=None
+            If given, only so many of the heaviest patterns.
+
+        Returns
+        -------
+        weights : ndarray of shape (n_queries, n_patterns)
+            Weights; rows sum to one (to less with "softmax1"). If `top` is given, a
+            tuple ``(indices, weights)`` of shape (n_queries, top) each instead, the
+            heaviest first.
+        """
+        X = self._check_queries(X)
+        if top is None:
+            return self._ask(X, associations)
+        allowed = {"top": (rules.Number(Integral, 1, high=len(self.patterns_)),)}
+        check_parameters("association", {"top": top}, allowed)
+        return self._ask(X, lambda *args: associations(*args, top=int(top)))
+
+    def _check_parameters(self):
+        """Check all parameters against their rules."""
+        values = self.get_params(deep=False)
+        check_parameters(
+            type(self).__name__,
+            {name: values[name] for name in self._rules},
+            self._rules,
+        )
+        defaults = SEPARATIONS[self.separation].defaults
+        check_parameters(
+            f"separation={self.separation!r}",
+            self.separation_params or {},
+            {name: SEPARATION_RULES[name] for name in defaults},
+        )
+
+    def _separation_params(self):
+        """Parameters of the separation, the defaults included."""
+        defaults = SEPARATIONS[self.separation].defaults
+        return {**defaults, **(self.separation_params or {})}
+
+    def _check_queries(self, X):
+        """Validate queries as a float array; NaN is allowed, infinity is not."""
+        check_is_fitted(self)
+        return validate_data(
+            self,
+            X,
+            dtype=DTYPES,
+            order="C",
+            reset=False,
+            ensure_all_finite="allow-nan",
+        )
+
+    def _ask(self, X, question):
+        """Put a question of Stage II to the memory."""
+        self._check_parameters()
+        device = resolve_device(self.device)
+        key = (
+            *(getattr(self, name) for name in self._asked),
+            *sorted(self._separation_params().items()),
+        )
+
+        def prepare(complete, dtype):
+            return self._prepare(complete, dtype, device)
+
+        return ask(self, X, question, prepare, key, device)

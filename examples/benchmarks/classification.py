@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from _classifiers import LARGE_MODELS, MODELS, OWN, PEERS
+from _report import machine, markdown
 from _tables import LARGE, RULE_GENERATED, Split, folds, large, table_names
-from retrieval import machine
 
 OURS = "UHopClassifier"
 
@@ -144,11 +144,6 @@ def table_means(results: dict) -> dict:
     }
 
 
-def _markdown(header, rows):
-    ruler = ["---"] * len(header)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ruler, *rows))
-
-
 def _models(means):
     found = {model for models in means.values() for model in models}
     return [model for model in MODELS if model in found]
@@ -187,7 +182,7 @@ def summary_table(means: dict) -> str:
             ]
         )
     header = ["model", "accuracy", "log-loss", "fit s", "predict s", "rank", "rank ll"]
-    return f"{len(means)} tables\n\n" + _markdown(header, rows)
+    return f"{len(means)} tables\n\n" + markdown(header, rows)
 
 
 def each_table(means: dict, number: str) -> str:
@@ -197,7 +192,7 @@ def each_table(means: dict, number: str) -> str:
         [table, *(f"{m[k][number]:.4f}" if k in m else "-" for k in models)]
         for table, m in means.items()
     ]
-    return _markdown(["table", *models], rows)
+    return markdown(["table", *models], rows)
 
 
 def targets(means: dict) -> str:

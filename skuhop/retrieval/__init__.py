@@ -3,6 +3,7 @@
 from skuhop.retrieval.auto_scorer import build_auto_scorer
 from skuhop.retrieval.engine import (
     Memory,
+    answers,
     associations,
     best_patterns,
     energies,
@@ -18,6 +19,7 @@ __all__ = [
     "SIMILARITIES",
     "Memory",
     "ScaledScorer",
+    "answers",
     "associations",
     "build_auto_scorer",
     "best_patterns",

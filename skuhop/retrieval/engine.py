@@ -42,8 +42,8 @@ class Memory(NamedTuple):
         Turns them into weights.
     params : mapping
         Parameters of the separation.
-    patterns : Tensor of shape (M, d)
-        What is read out.
+    patterns : Tensor of shape (M, v)
+        What is read out: the patterns, or other values that belong to them.
     weights : Tensor of shape (M,) or None
         Multiplicity of the patterns; None is one each.
     complete : bool
@@ -140,7 +140,7 @@ def _dense_rows(memory: Memory, X: Tensor, budget: int) -> Iterator[slice]:
 
 def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """Compute ``Xi^T Sep(beta s(Xi, x))``, the answer to every row x."""
-    out = torch.empty_like(X)
+    out = X.new_empty((len(X), memory.patterns.shape[1]))
     if memory.streams:
         for rows in _stream_rows(memory, X, budget):
             out[rows] = _stream(memory, X[rows], budget // 2, read=True)[0]

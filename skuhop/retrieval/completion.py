@@ -1,4 +1,4 @@
-"""Labels as the values of a memory: class votes, and queries completed on the way."""
+"""Queries that are completed before a memory with other values is asked."""
 
 from __future__ import annotations
 
@@ -7,31 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skuhop.retrieval.engine import (
-    Memory,
-    _dense_rows,
-    _dense_weights,
-    _stream,
-    _stream_rows,
-    answers,
-)
+from skuhop.retrieval.engine import Memory, answers
 from skuhop.retrieval.scorers import Scorer
 
 _BUDGET = 2**26
 """Bytes for the completion of one batch of queries."""
-
-
-def votes(memory: Memory, X: Tensor, budget: int) -> Tensor:
-    """``Sep(beta s(Xi, x))^T V`` of values V that are not the patterns, row by row."""
-    out = X.new_empty((len(X), memory.patterns.shape[1]))
-    if memory.separation.streams:
-        for rows in _stream_rows(memory, X, budget):
-            out[rows] = _stream(memory, X[rows], budget // 2, read=True)[0]
-        return out
-    for rows in _dense_rows(memory, X, budget):
-        _, weights = _dense_weights(memory, memory.scorer.prepare(X[rows]))
-        out[rows] = weights @ memory.patterns
-    return out
 
 
 class Completion(NamedTuple):
@@ -70,6 +50,7 @@ class CompletingScorer:
         self.width = max(scorer.width, complete.memory.scorer.width)
         self.row_width = scorer.row_width + complete.memory.scorer.row_width
         self.block, self.null = scorer.block, scorer.null
+        self.streams = scorer.streams
 
     def prepare(self, X):
         """Complete the queries, then encode them."""
