@@ -183,7 +183,8 @@ class AutoScorer:
         bins = torch.bucketize(X.double().contiguous(), self.bank["edges"])
         histogram = _histogram(bins, self.n_bins)
         null = (histogram / X.shape[1]).gather(1, bins).to(X)
-        answer, found = self._parameter_free(X, bins, null)
+        coarse = evidence.half_bins(X, evidence.query_sextiles(X))
+        answer, found = self._parameter_free(X, bins, coarse, null)
         evidences = X.new_full((len(X), len(self.tables) + 1), -math.inf)
         evidences[:, 0] = found
         log_mixture = answer + found[:, None]
@@ -217,9 +218,9 @@ class AutoScorer:
     def _posterior(self, scores):
         return torch.log_softmax(scores + self.log_weights, 1)
 
-    def _parameter_free(self, X, bins, null):
+    def _parameter_free(self, X, bins, coarse, null):
         """Log-posterior (n, M) of the parameter-free models and its evidence (n,)."""
-        models = self._models(X, bins, null)
+        models = self._models(X, bins, coarse, null)
         log_posteriors = [model.log_posterior for model in models]
         evidences = torch.stack([model.evidence for model in models], 1)
         adaptives = torch.stack([model.adaptive for model in models], 1)
@@ -247,13 +248,13 @@ class AutoScorer:
             (mixing.T * trust), log_posteriors, strict=True
         ):
             answer = torch.logaddexp(answer, log_posterior + share.log()[:, None])
-        winner = self._adaptive(X, answer.argmax(1))
+        winner = self._adaptive(X, coarse, answer.argmax(1))
         found = torch.cat([evidences, winner[:, None]], 1).amax(1)
         if self.learned:
             found = found + self.learned["log_families"][0].to(X)
         return answer, found
 
-    def _models(self, X, bins, null):
+    def _models(self, X, bins, coarse, null):
         """Ask the parameter-free models for their posteriors and evidences."""
         edges = self.bank["edges"].to(X)
         far = edges.new_tensor([math.inf])
@@ -265,15 +266,17 @@ class AutoScorer:
             scores = kernel.block(query, 0, len(self.patterns))
             totals.append(torch.logsumexp(scores + self.log_weights, 1))
             if name == "feature map":
-                models.append(self._through_map(X, scores, models[0], totals))
+                model = self._through_map(X, coarse, scores, models[0], totals)
+                models.append(model)
             else:
                 ratio = evidence.gaussian_ratio
-                models.append(self._model(name, X, scores, cells, ratio))
+                models.append(self._model(name, X, coarse, scores, cells, ratio))
         scores = self._laplace_scores(X, models)
-        models.append(self._model("tails", X, scores, cells, evidence.laplace_ratio))
+        ratio = evidence.laplace_ratio
+        models.append(self._model("tails", X, coarse, scores, cells, ratio))
         return models
 
-    def _model(self, name, X, scores, cells, ratio):
+    def _model(self, name, X, coarse, scores, cells, ratio):
         """Judge a model of noise by the pattern that it likes best."""
         log_posterior = self._posterior(scores)
         top, winner = log_posterior.max(1)
@@ -284,9 +287,10 @@ class AutoScorer:
         found = found + self.log_weights[winner] - top
         found = found - 0.5 * COSTS[name] * math.log(X.shape[1])
         shape = evidence.structure(X - centre, self.directions)
-        return _Model(name, log_posterior, found, self._adaptive(X, winner), shape)
+        adaptive = self._adaptive(X, coarse, winner)
+        return _Model(name, log_posterior, found, adaptive, shape)
 
-    def _through_map(self, X, scores, noise, totals):
+    def _through_map(self, X, coarse, scores, noise, totals):
         """Judge the model of noise with the metric of the feature map.
 
         What that metric adds to the density of the query it adds to the evidence; a
@@ -297,7 +301,7 @@ class AutoScorer:
         if self.log_volume is not None:
             gain = totals[-1] + self.log_volume - totals[0]
             found = noise.evidence + gain - 0.5 * math.log(X.shape[1])
-        adaptive = self._adaptive(X, log_posterior.argmax(1))
+        adaptive = self._adaptive(X, coarse, log_posterior.argmax(1))
         return _Model("feature map", log_posterior, found, adaptive, noise.structure)
 
     def _laplace_scores(self, X, models):
@@ -320,10 +324,9 @@ class AutoScorer:
         rest = scores.amin(1, keepdim=True).expand(n, len(self.patterns))
         return rest.scatter(1, near, scores)
 
-    def _adaptive(self, X, winner):
+    def _adaptive(self, X, coarse, winner):
         """Evidence (n,) of the adaptive channel for the winners."""
-        bins = evidence.half_bins(X, evidence.query_sextiles(X))
-        found = evidence.adaptive(bins, self.coarse[winner], self.n_coarse)
+        found = evidence.adaptive(coarse, self.coarse[winner], self.n_coarse)
         return found.to(X) + self.log_weights[winner]
 
     def _families(self, bins, histogram, null):
