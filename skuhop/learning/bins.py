@@ -13,6 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skuhop.retrieval.evidence import quantise
+
+__all__ = ["Bins", "make_bins", "quantise", "sorted_sample"]
+
 N_ATOMS = 6
 ATOM_MASS = 0.02
 MOST_VALUES = 400_000
@@ -86,11 +90,3 @@ def make_bins(values: Tensor, mass: Tensor, n_quantiles: int) -> Bins:
     kept += [atom + side for atom in atoms for side in (-tolerance, tolerance)]
     edges = torch.tensor(sorted(kept), dtype=torch.float64, device=values.device)
     return Bins(edges, low, high, span)
-
-
-def quantise(values: Tensor, edges: Tensor) -> Tensor:
-    """Bin number of every value, 0 to len(edges).
-
-    In float64, because the edges around an atom lie a millionth of the range apart.
-    """
-    return torch.bucketize(values.double().contiguous(), edges)

@@ -50,22 +50,72 @@ def joint_counts(pattern_bins, query_bins, n_pattern_bins, n_query_bins) -> Tens
     return counts.scatter_add_(1, pairs, torch.ones_like(pairs, dtype=counts.dtype))
 
 
-def tables_from_counts(counts: Tensor) -> Tensor:
-    """Turn counts (C, A, K) into tables whose rows sum to one."""
-    n_components, _, n_query_bins = counts.shape
-    pooled = counts.sum(0, keepdim=True)
-    common = pooled + PSEUDO_COUNT / n_query_bins
-    common = common / common.sum(2, keepdim=True)
-    lean = PSEUDO_COUNT + (SHRINKAGE if n_components > 1 else 0)
-    tables = counts + lean * common + PSEUDO_COUNT / n_query_bins
-    tables = tables / tables.sum(2, keepdim=True)
-    return (1 - UNIFORM) * tables + UNIFORM / n_query_bins
+class ChannelEM:
+    """EM for a mixture of tables, on queries that come from one of some candidates.
+
+    Parameters
+    ----------
+    counts : Tensor of shape (n, J, A * K)
+        Joint counts of the bins of every query and of each of its J candidates.
+    log_weights : Tensor of shape (n, J)
+        Log-weights of the candidates.
+    weights : Tensor of shape (n,)
+        Weights of the queries.
+    prior : Tensor of shape (A, K)
+        Prior counts of every table, more than one half of a count in each row.
+    """
+
+    def __init__(self, counts, log_weights, weights, prior):
+        self.counts, self.log_weights, self.weights = counts, log_weights, weights
+        self.prior = prior
+
+    def maximise(self, member: Tensor) -> Channel:
+        """M-step: tables and their weights from memberships (n, J, C)."""
+        member = (member * self.weights[:, None, None]).flatten(0, 1)
+        tables = (member.T @ self.counts.flatten(0, 1)).to(self.prior)
+        tables = tables.unflatten(1, self.prior.shape) + self.prior
+        tables = tables / tables.sum(2, keepdim=True)
+        share = member.sum(0) / member.sum()
+        return Channel(tables.log(), share.clamp_min(1e-12).log())
+
+    def scores(self, channel: Channel) -> Tensor:
+        """Log of weight times likelihood (n, J, C) of candidates and tables."""
+        scores = self.counts @ channel.log_tables.flatten(1).T.to(self.counts)
+        return scores + channel.log_prior + self.log_weights[:, :, None]
+
+    def objective(self, channel: Channel) -> Tensor:
+        """Log-posterior of the channel, up to a constant: no round lowers it."""
+        fit = torch.logsumexp(self.scores(channel).flatten(1), 1)
+        return self.weights @ fit + (self.prior * channel.log_tables).sum()
+
+    def run(self, member: Tensor, rounds: int) -> tuple[Channel, list[float]]:
+        """Alternate M- and E-steps; the channel, the objective after every M-step."""
+        curve = []
+        for _ in range(rounds):
+            channel = self.maximise(member)
+            curve.append(self.objective(channel).item())
+            scores = self.scores(channel)
+            member = torch.softmax(scores.flatten(1), 1).view_as(scores)
+        return channel, curve
+
+
+def equal_groups(key: Tensor, n_groups: int) -> Tensor:
+    """Membership (n, n_groups) of groups of equal size in the order of the key."""
+    rank = key.argsort(stable=True).argsort(stable=True)
+    return torch.nn.functional.one_hot(rank * n_groups // len(rank), n_groups)
+
+
+def smoothed(channel: Channel) -> Channel:
+    """Mix the share `UNIFORM` of a uniform into every row of the tables."""
+    tables = channel.log_tables.exp()
+    tables = (1 - UNIFORM) * tables + UNIFORM / tables.shape[2]
+    return channel._replace(log_tables=tables.log())
 
 
 def fit_mixture(
     counts: Tensor, weights: Tensor, key: Tensor, shape: tuple, n_components: int
 ) -> Channel:
-    """Fit a mixture of tables to paired rows by EM.
+    """Fit a mixture of tables to pairs of patterns and damaged copies.
 
     Parameters
     ----------
@@ -80,16 +130,16 @@ def fit_mixture(
     n_components : int
         Number of tables.
     """
-    rank = key.argsort(stable=True).argsort(stable=True)
-    groups = rank * n_components // len(rank)
-    member = torch.nn.functional.one_hot(groups, n_components).to(counts)
-    for _ in range(EM_ROUNDS if n_components > 1 else 1):
-        member = member * weights[:, None]
-        tables = tables_from_counts((member.T @ counts).view(n_components, *shape))
-        log_prior = (member.sum(0) / member.sum()).clamp_min(1e-12).log()
-        scores = counts @ tables.log().view(n_components, -1).T + log_prior
-        member = torch.softmax(scores, 1)
-    return Channel(tables.log(), log_prior)
+    n_query_bins = shape[1]
+    common = (weights @ counts).view(shape) + PSEUDO_COUNT / n_query_bins
+    common = common / common.sum(1, keepdim=True)
+    lean = PSEUDO_COUNT + (SHRINKAGE if n_components > 1 else 0)
+    prior = lean * common + PSEUDO_COUNT / n_query_bins
+    no_choice = counts.new_zeros((len(counts), 1))
+    problem = ChannelEM(counts[:, None], no_choice, weights, prior)
+    member = equal_groups(key, n_components).to(counts)[:, None]
+    rounds = EM_ROUNDS if n_components > 1 else 1
+    return smoothed(problem.run(member, rounds)[0])
 
 
 def factorise(log_tables: Tensor, share: Tensor, rank: int = RANK):

@@ -1,92 +1,95 @@
-"""What unlabelled queries teach: which damage is common, and a channel of its own.
+"""What unlabelled queries teach: which damage is common, and channels of its own.
 
-The bank's families get the weights with which they explain the queries (EM on their
-evidences). Beyond that one table is fitted to the queries by EM, with the posterior
-over patterns that the memory has without it as a start: E-step, which pattern each
-query came from; M-step, expected counts of (pattern's bin, query's bin). It is kept
-only if it raises the likelihood of queries that it has not seen.
+The hypotheses of the memory told nothing get the weights with which they explain the
+queries (EM on their evidences). Beside them stands a channel of its own, a small
+mixture of tables fitted to the queries by EM, with the memory's posterior over
+patterns as a start: E-step, which pattern and which table each query came from;
+M-step, expected counts of (pattern's bin, query's bin). Its weight comes from
+queries that it has not seen, so one that explains nothing gets none.
 """
 
 from __future__ import annotations
+
+import math
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from skuhop.learning.channels import factorise
+from skuhop.learning.channels import (
+    Channel,
+    ChannelEM,
+    equal_groups,
+    factorise,
+    joint_counts,
+    smoothed,
+)
 from skuhop.learning.export import numpy_state
+from skuhop.retrieval import evidence
 from skuhop.retrieval.auto_scorer import AutoScorer
 
 MOST_QUERIES = 1000
 CANDIDATES = 6
 """Likeliest patterns of a query among which EM shares it out."""
 ROUNDS = 8
-FAMILY_ROUNDS = 50
+WEIGHT_ROUNDS = 50
 PRIOR_STRENGTHS = (2.0, 100.0, 2000.0)
-"""Prior counts per table row; the strength is chosen by held-out likelihood."""
+COMPONENTS = (1, 3)
+"""Prior counts per table row and number of tables: chosen on unseen queries."""
+FEWEST_QUERIES = 4
+"""With fewer there is nothing to hold out."""
 _FLAT = 0.5
-_SIGNIFICANT = 2.0
-"""Standard errors by which the held-out gain must exceed zero."""
 
 
-def family_weights(evidences: Tensor) -> Tensor:
-    """Maximise ``sum_n log sum_f pi_f exp(e_nf)`` with one prior count, by EM."""
-    n, n_families = evidences.shape
-    log_pi = evidences.new_full((n_families,), -np.log(n_families))
-    for _ in range(FAMILY_ROUNDS):
+def hypothesis_weights(evidences: Tensor) -> Tensor:
+    """Maximise ``sum_n log sum_h pi_h exp(e_nh)`` with one prior count, by EM.
+
+    Returns ``log pi`` of shape (H,) for evidences of shape (n, H).
+    """
+    n, n_hypotheses = evidences.shape
+    log_pi = evidences.new_full((n_hypotheses,), -np.log(n_hypotheses))
+    for _ in range(WEIGHT_ROUNDS):
         member = torch.softmax(evidences + log_pi, 1)
-        log_pi = ((member.sum(0) + 1 / n_families) / (n + 1)).log()
+        log_pi = ((member.sum(0) + 1 / n_hypotheses) / (n + 1)).log()
     return log_pi
 
 
-class TableEM:
-    """EM for one table on queries of unknown origin.
+class _Queries(NamedTuple):
+    """Queries and the patterns they may come from.
 
-    Parameters
+    Attributes
     ----------
-    pattern_bins : Tensor of shape (n, C, d)
-        Bins of the candidate patterns of every query.
-    query_bins : Tensor of shape (n, d)
-        Bins of the queries.
-    log_weights : Tensor of shape (n, C)
+    counts : Tensor of shape (n, J, A * K)
+        Joint counts of the bins of candidate and query.
+    start : Tensor of shape (n, J)
+        Probabilities of the candidates.
+    log_weights : Tensor of shape (n, J)
         Log-weights of the candidates.
-    prior : Tensor of shape (A, K)
-        Prior counts.
+    shift : Tensor of shape (n,)
+        How much brighter a query is than its pattern: what all features of a query
+        share is what tells one table of a mixture from the next.
+    cells : Tensor of shape (n, J, d), integer
+        Pairs of bins, feature by feature.
+    null : Tensor of shape (n, d)
+        Share of every feature's bin in the query's histogram.
     """
 
-    def __init__(self, pattern_bins, query_bins, log_weights, prior):
-        self.cells = pattern_bins * prior.shape[1] + query_bins[:, None]
-        self.log_weights, self.prior = log_weights, prior
+    counts: Tensor
+    start: Tensor
+    log_weights: Tensor
+    shift: Tensor
+    cells: Tensor
+    null: Tensor
 
-    def table(self, posterior: Tensor) -> Tensor:
-        """M-step: the table (A, K) from posteriors (n, C)."""
-        mass = posterior[:, :, None].expand(self.cells.shape).reshape(-1)
-        counts = self.prior.new_zeros(self.prior.numel())
-        counts.scatter_add_(0, self.cells.reshape(-1), mass)
-        table = counts.view_as(self.prior) + self.prior
-        return table / table.sum(1, keepdim=True)
-
-    def scores(self, table: Tensor) -> Tensor:
-        """Log of weight times likelihood (n, C) of the candidates."""
-        return table.log().flatten()[self.cells].sum(2) + self.log_weights
-
-    def objective(self, table: Tensor) -> Tensor:
-        """Log-posterior of the table, up to a constant: no round lowers it."""
-        fit = torch.logsumexp(self.scores(table), 1).sum()
-        return fit + (self.prior * table.log()).sum()
-
-    def run(self, posterior: Tensor) -> tuple[Tensor, list[float]]:
-        """Alternate M- and E-steps; the table and the objective after every M-step."""
-        curve = []
-        for _ in range(ROUNDS):
-            table = self.table(posterior)
-            curve.append(self.objective(table).item())
-            posterior = torch.softmax(self.scores(table), 1)
-        return table, curve
+    def __getitem__(self, rows):
+        """Take some of the queries."""
+        return _Queries(*(tensor[rows] for tensor in self._asdict().values()))
 
 
 def learn_from_queries(scorer: AutoScorer, queries: Tensor) -> dict[str, np.ndarray]:
-    """Learn family weights, and a table if it proves itself.
+    """Learn weights of the hypotheses, and channels if they prove themselves.
 
     Parameters
     ----------
@@ -98,57 +101,116 @@ def learn_from_queries(scorer: AutoScorer, queries: Tensor) -> dict[str, np.ndar
     Returns
     -------
     state : dict of str to ndarray
-        `log_families` (F + 1,), relative to the most common one; `gain`, the table's
-        held-out gain in nats per query; and, if it is kept, `table` (A, K) with its
-        factors `table_base`, `table_left`, `table_right`.
+        `log_prior` (H,), log-weights of the hypotheses; and, if channels are kept,
+        their `tables` (C, A, K), factors and `uniform` as in the bank, with C more
+        entries at the end of `log_prior`.
     """
     queries = queries[:: -(-len(queries) // MOST_QUERIES)]
-    bins, log_posterior, evidences, null = scorer.explain(queries)
-    log_pi = family_weights(evidences.double().clamp_min(-1e9))
-    state = {"log_families": log_pi - log_pi.max()}
-    if len(queries) < 4:
-        return numpy_state(state)
+    seen = evidence.observe(queries, scorer.edges)
+    evidences, log_posterior = _explain(scorer, seen)
+    log_prior = hypothesis_weights(evidences)
+    if len(queries) < FEWEST_QUERIES:
+        return numpy_state({"log_prior": log_prior})
+    data = _candidates(scorer, seen, log_posterior)
+    common = _common_table(scorer, seen, log_prior)
+    known = torch.logsumexp(evidences + log_prior, 1).mean()
+    trials = {}
+    for strength, n_tables in product(PRIOR_STRENGTHS, COMPONENTS):
+        prior = strength * common + _FLAT / common.shape[1]
+        held_out = _held_out_evidences(data, prior, n_tables)
+        together = torch.cat([evidences, held_out], 1)
+        weights = hypothesis_weights(together)
+        gain = torch.logsumexp(together + weights, 1).mean() - known
+        trials[gain.item()] = prior, n_tables, weights
+    gain = max(trials)
+    # Noise pays as much for a level that it fits to every query.
+    if gain < 0.5 * math.log(queries.shape[1]):
+        return numpy_state({"log_prior": log_prior})
+    prior, n_tables, weights = trials[gain]
+    own = weights[len(log_prior) :]
+    channel = smoothed(_fit(data, prior, n_tables))
+    share = scorer.share.to(channel.log_tables)
+    base, left, right = factorise(channel.log_tables, share)
+    # The tables come in the order of the full fit: they share what the halves' earned.
+    log_prior = torch.cat([weights[: len(log_prior)], own.logsumexp(0) + channel[1]])
+    state = {"log_prior": log_prior, "tables": channel.log_tables.exp()}
+    state |= {"base": base, "left": left, "right": right}
+    return numpy_state(state | {"uniform": torch.tensor(0.0, dtype=torch.float64)})
 
-    pi = log_pi.exp()
-    tables = scorer.bank["tables"]
-    common = (pi[1:, None, None] * tables).sum(0) + pi[0] * _mean_histogram(
-        bins, tables.shape[2]
-    )
-    common = common / common.sum(1, keepdim=True)
+
+def _explain(scorer: AutoScorer, seen) -> tuple[Tensor, Tensor]:
+    """Evidences (n, H) of all hypotheses and the log-posterior (n, M) of the memory."""
+    n = len(seen.X)
+    evidences = torch.full((n, len(scorer.log_prior)), -1e9, dtype=torch.float64)
+    evidences = evidences.to(seen.X.device)
+    mixture = None
+    for number, hypothesis in scorer.hypotheses(seen):
+        evidences[hypothesis.rows, number] = hypothesis.evidence.double()
+        mixture = scorer.add(hypothesis, scorer.log_prior[number], mixture)
+    return evidences, mixture
+
+
+def _candidates(scorer, seen, log_posterior) -> _Queries:
     likely = log_posterior.topk(min(CANDIDATES, log_posterior.shape[1]), 1)
     start = torch.softmax(likely.values.double(), 1)
-    log_weights = scorer.log_weights.double()[likely.indices]
-    known = torch.logsumexp(evidences.double() + log_pi, 1)
-
-    def problem(rows, strength):
-        prior = strength * common + _FLAT / common.shape[1]
-        candidates = scorer.bins[likely.indices[rows]]
-        return TableEM(candidates, bins[rows], log_weights[rows], prior)
-
-    def held_out_gains(strength):
-        gains = torch.empty(len(queries), dtype=torch.float64, device=queries.device)
-        halves = slice(0, None, 2), slice(1, None, 2)
-        for seen, unseen in (halves, halves[::-1]):
-            table, _ = problem(seen, strength).run(start[seen])
-            scores = problem(unseen, strength).scores(table)
-            found = torch.logsumexp(scores, 1) - null.double()[unseen]
-            gains[unseen] = found - known[unseen]
-        return gains
-
-    all_gains = [held_out_gains(strength) for strength in PRIOR_STRENGTHS]
-    best = int(np.argmax([gains.mean().item() for gains in all_gains]))
-    gains = all_gains[best]
-    state["gain"] = gains.mean()
-    error = gains.std() / len(gains) ** 0.5
-    if state["gain"] > _SIGNIFICANT * error:
-        table, _ = problem(slice(None), PRIOR_STRENGTHS[best]).run(start)
-        share = scorer.bank["share"].to(table)
-        base, left, right = factorise(table.log()[None], share)
-        state |= {"table": table, "table_base": base[0]}
-        state |= {"table_left": left, "table_right": right[0]}
-    return numpy_state(state)
+    n_codes = len(scorer.share)
+    cells = scorer.stored.bins[likely.indices]
+    counts = torch.stack(
+        [
+            joint_counts(bins, seen.bins, n_codes, seen.histogram.shape[1]).float()
+            for bins in cells.unbind(1)
+        ],
+        1,
+    )
+    cells = cells * seen.histogram.shape[1] + seen.bins[:, None]
+    levels = scorer.patterns.mean(1)[likely.indices].double()
+    shift = seen.X.mean(1).double() - (start * levels).sum(1)
+    log_weights = scorer.log_weights[likely.indices].double()
+    return _Queries(counts, start, log_weights, shift, cells, seen.null.double())
 
 
-def _mean_histogram(bins: Tensor, n_bins: int) -> Tensor:
-    counts = torch.bincount(bins.flatten(), minlength=n_bins).double()
-    return counts / counts.sum()
+def _common_table(scorer, seen, log_prior) -> Tensor:
+    """Mean table (A, K) of the bank's channels, weighed as the queries have it."""
+    pi = log_prior.exp()
+    tables = scorer.banks[0].tables.double()
+    known = pi[-len(tables) :]
+    plain = seen.histogram.sum(0) / seen.histogram.sum()
+    common = (known[:, None, None] * tables).sum(0) + (1 - known.sum()) * plain
+    return common / common.sum(1, keepdim=True)
+
+
+def _fit(data: _Queries, prior: Tensor, n_tables: int) -> Channel:
+    groups = equal_groups(data.shift, n_tables)
+    member = data.start[:, :, None] * groups[:, None]
+    problem = _problem(data, prior)
+    return problem.run(member.to(data.counts), ROUNDS)[0]
+
+
+def _problem(data: _Queries, prior: Tensor) -> ChannelEM:
+    weights = data.counts.new_ones(len(data.counts))
+    return ChannelEM(data.counts, data.log_weights.to(data.counts), weights, prior)
+
+
+def _held_out_evidences(data: _Queries, prior: Tensor, n_tables: int) -> Tensor:
+    """Evidences (n, C) of tables fitted to the other half of the queries."""
+    found = data.start.new_empty((len(data.start), n_tables))
+    halves = slice(0, None, 2), slice(1, None, 2)
+    for fitted, unseen in (halves, halves[::-1]):
+        channel = smoothed(_fit(data[fitted], prior, n_tables))
+        found[unseen] = _evidences(data[unseen], channel, prior)
+    return found
+
+
+def _evidences(data: _Queries, channel: Channel, prior: Tensor) -> Tensor:
+    """Evidence (n, C) of every table, as Stage II will find it."""
+    scores = _problem(data, prior).scores(channel) - channel.log_prior
+    log_total = torch.logsumexp(scores, 1)
+    found = torch.empty_like(log_total, dtype=data.null.dtype)
+    rows = torch.arange(len(scores), device=scores.device)
+    for table, log_table in enumerate(channel.log_tables.flatten(1)):
+        best = scores[:, :, table].argmax(1)
+        ratio = log_table.exp()[data.cells[rows, best]] / data.null
+        doubt = log_total[:, table] - scores[rows, best, table]
+        found[:, table] = evidence.contaminated(ratio) + data.log_weights[rows, best]
+        found[:, table] += doubt
+    return found

@@ -8,6 +8,7 @@ is judged by what it says about the pattern it likes best.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +18,89 @@ ARBITRARY = (0.02, 0.05, 0.2, 0.5)
 CONCENTRATION = 4.0
 """Prior counts of the adaptive channel, in every row of its table."""
 _SEXTILES = 6
+
+
+class Seen(NamedTuple):
+    """Queries with what every hypothesis looks at.
+
+    Attributes
+    ----------
+    X : Tensor of shape (n, d)
+        The queries.
+    bins : Tensor of shape (n, d), integer
+        Bins of their features, 0 to K - 1.
+    histogram : Tensor of shape (n, K)
+        Counts of these.
+    null : Tensor of shape (n, d)
+        Share of every feature's bin in the query's histogram.
+    coarse : Tensor of shape (n, d), integer
+        `half_bins` of the features between the query's own sextiles.
+    """
+
+    X: Tensor
+    bins: Tensor
+    histogram: Tensor
+    null: Tensor
+    coarse: Tensor
+
+
+class Hypothesis(NamedTuple):
+    """What one model of damage says about some of the queries.
+
+    Attributes
+    ----------
+    rows : Tensor of shape (m,) or slice
+        Which queries.
+    log_posterior : Tensor of shape (m, M)
+        Log-probabilities of the patterns.
+    evidence : Tensor of shape (m,)
+        Log-likelihood ratio of the model to the null.
+    """
+
+    rows: Tensor | slice
+    log_posterior: Tensor
+    evidence: Tensor
+
+
+def quantise(values: Tensor, edges: Tensor) -> Tensor:
+    """Bin number of every value, 0 to len(edges).
+
+    In float64, because the edges around an atom lie a millionth of the range apart.
+    """
+    return torch.bucketize(values.double().contiguous(), edges)
+
+
+def histogram(bins: Tensor, n_bins: int) -> Tensor:
+    """Counts (n, n_bins) of the bins in every row, float64."""
+    counts = torch.zeros((len(bins), n_bins), dtype=torch.float64, device=bins.device)
+    return counts.scatter_add_(1, bins, torch.ones_like(bins, dtype=counts.dtype))
+
+
+def observe(X: Tensor, edges: Tensor) -> Seen:
+    """Look at queries of shape (n, d) through the bins between `edges`."""
+    bins = quantise(X, edges)
+    counts = histogram(bins, len(edges) + 1)
+    null = (counts / X.shape[1]).gather(1, bins).to(X)
+    return Seen(X, bins, counts, null, half_bins(X, query_sextiles(X)))
+
+
+def null_log_likelihood(seen: Seen) -> Tensor:
+    """Log-likelihood (n,) of the features under the query's own histogram."""
+    share = seen.histogram / seen.histogram.sum(1, keepdim=True)
+    return torch.special.xlogy(seen.histogram, share).sum(1).to(seen.X)
+
+
+def coarseness_cost(seen: Seen) -> Tensor:
+    """Nats (n,) that the null's fine histogram gains by fitting noise.
+
+    Whoever explains no more than the coarse bins leaves the rest of a feature to the
+    null, whose further shares have been fitted to the query itself. Schwarz's
+    criterion, ``log(d / 2 pi) / 2`` for every one of them.
+    """
+    d = seen.X.shape[1]
+    fine = (seen.histogram > 0).sum(1)
+    coarse = (histogram(seen.coarse, 2 * _SEXTILES - 1) > 0).sum(1)
+    return 0.5 * max(0.0, math.log(d / (2 * math.pi))) * (fine - coarse)
 
 
 def contaminated(ratio: Tensor) -> Tensor:

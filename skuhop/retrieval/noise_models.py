@@ -1,0 +1,247 @@
+"""Models of damage without parameters: noise, with a gain, an offset or heavy tails.
+
+Each profiles its parameters out for every query and pattern. Where none of them is
+right they still know something together: pooled geometrically, a pattern has to be
+good under all, and what is left unsaid is asked of the channel between the query and
+the few patterns that they like (see `evidence.adaptive`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skuhop.retrieval import evidence
+from skuhop.retrieval.evidence import Hypothesis, Seen
+from skuhop.retrieval.scorers import FeatureMap, KernelScorer
+from skuhop.retrieval.similarities import SIMILARITIES
+
+COSTS = {"noise": 1, "gain and offset": 4, "feature map": 2, "tails": 1.5}
+"""What the evidence is charged for parameters that are profiled, half a log d apiece:
+one for a level, the rest so that noise is recognised as noise (benchmark)."""
+POOL_PRIOR = {"noise": 1.0, "gain and offset": 0.0, "feature map": -1.0, "tails": 0.0}
+"""Log-weights in the geometric pool."""
+POOL_TEMPER = 0.005
+"""Nats of pool log-weight per nat of evidence: evidence of wrong models misleads."""
+STRUCTURE_POWER = 1.5
+"""How fast a model's pool weight falls with the structure of its residual."""
+WITNESSES = 2
+"""Best patterns of every model that the adaptive channel is asked about."""
+ADAPTIVE_POWER = 0.3
+"""Power of the adaptive channel in the pool: it takes features for independent."""
+SHORTLIST = 16
+"""Best patterns of every model that absolute distances are computed for."""
+_GATHERED = 2**22
+"""Differences held at once."""
+
+
+class _Model(NamedTuple):
+    """What one model says about a batch of queries."""
+
+    name: str
+    log_posterior: Tensor
+    evidence: Tensor
+    structure: Tensor
+
+
+class NoiseModels:
+    """Posteriors and evidences of the parameter-free models and of their pool.
+
+    Parameters
+    ----------
+    patterns : Tensor of shape (M, d)
+        Distinct patterns.
+    log_weights : Tensor of shape (M,)
+        Log of their shares in all weight.
+    mean : Tensor of shape (d,)
+        Mean pattern.
+    feature_map : FeatureMap or None
+        The learned feature map.
+    components : Tensor of shape (r, d) or None
+        Its matrix if it is linear. A map that is not gives no density in the space
+        of the queries, so it joins the pool but is no hypothesis of its own.
+    directions : Tensor of shape (k, d)
+        Principal directions on which residuals are checked for structure.
+    sextiles : Tensor of shape (<= 5,)
+        Of the patterns' values.
+    least : float
+        Smallest noise level: a match up to rounding has some too.
+    """
+
+    def __init__(
+        self,
+        patterns,
+        log_weights,
+        mean,
+        feature_map,
+        components,
+        directions,
+        sextiles,
+        least,
+    ):
+        self.patterns, self.log_weights = patterns, log_weights
+        self.directions, self.least = directions, least
+        self.log_volume = None
+        if components is not None:
+            feature_map, self.log_volume = _fill_space(components)
+        kernels = {
+            "noise": ("euclidean", None),
+            "gain and offset": ("correlation", None),
+        }
+        if feature_map is not None:
+            kernels["feature map"] = ("euclidean", feature_map)
+        self.kernels = {
+            name: KernelScorer(SIMILARITIES[rule], patterns, mean, phi, None)
+            for name, (rule, phi) in kernels.items()
+        }
+        self.coarse = evidence.half_bins(
+            patterns, sextiles.expand(len(patterns), -1).contiguous()
+        )
+        self.n_coarse = 2 * len(sextiles) + 1
+
+    def hypotheses(self, seen: Seen, cells) -> Iterator[tuple[int, Hypothesis]]:
+        """Yield number and hypothesis of the models, as in `COSTS`, and of the pool.
+
+        Parameters
+        ----------
+        seen : Seen
+            The queries.
+        cells : pair of Tensors of shape (n, d)
+            Edges of the bins that their features are in.
+        """
+        models = self._models(seen, cells)
+        for model in models:
+            cost = evidence.structure_cost(model.structure, len(self.directions))
+            found = model.evidence - cost
+            number = list(COSTS).index(model.name)
+            yield number, Hypothesis(slice(None), model.log_posterior, found)
+        yield len(COSTS), self._unknown(seen, models)
+
+    def _posterior(self, scores):
+        return torch.log_softmax(scores + self.log_weights, 1)
+
+    def _models(self, seen, cells) -> list[_Model]:
+        """Ask the models for their posteriors and evidences."""
+        X, models, totals = seen.X, [], {}
+        for name, kernel in self.kernels.items():
+            scores = kernel.block(kernel.prepare(X), 0, len(self.patterns))
+            totals[name] = torch.logsumexp(scores + self.log_weights, 1)
+            if name == "feature map":
+                gain = totals[name] - totals["noise"]
+                models.append(self._through_map(X, scores, models[0], gain))
+            else:
+                ratio = evidence.gaussian_ratio
+                models.append(self._model(name, seen, scores, cells, ratio))
+        scores = self._laplace_scores(X, models)
+        ratio = evidence.laplace_ratio
+        models.append(self._model("tails", seen, scores, cells, ratio))
+        return models
+
+    def _model(self, name, seen, scores, cells, ratio) -> _Model:
+        """Judge a model of noise by the pattern that it likes best."""
+        X, log_posterior = seen.X, self._posterior(scores)
+        top, winner = log_posterior.max(1)
+        centre = self.patterns[winner]
+        if name == "gain and offset":
+            centre = _regress(X, centre)
+        found = evidence.contaminated(ratio(X, centre, *cells, seen.null, self.least))
+        found = found + self.log_weights[winner] - top
+        found = found - 0.5 * COSTS[name] * math.log(X.shape[1])
+        shape = evidence.structure(X - centre, self.directions)
+        return _Model(name, log_posterior, found, shape)
+
+    def _through_map(self, X, scores, noise, gain) -> _Model:
+        """Judge the model of noise with the metric of the feature map.
+
+        What that metric adds to the density of the query it adds to the evidence; a
+        map that gives no density has no evidence.
+        """
+        found = torch.full_like(noise.evidence, -math.inf)
+        if self.log_volume is not None:
+            extra = COSTS["feature map"] - COSTS["noise"]
+            found = noise.evidence + gain + self.log_volume
+            found = found - 0.5 * extra * math.log(X.shape[1])
+        log_posterior = self._posterior(scores)
+        return _Model("feature map", log_posterior, found, noise.structure)
+
+    def _laplace_scores(self, X, models):
+        """Scores (n, M) of Laplace noise, its level profiled out.
+
+        Absolute distances have no matrix product, so only the patterns are compared
+        that another model likes; the rest get the score of the worst of them.
+        """
+        n, d = X.shape
+        near = self._liked(models, SHORTLIST)
+        distances = torch.empty_like(near, dtype=X.dtype)
+        step = max(1, _GATHERED // (near.shape[1] * d))
+        for start in range(0, n, step):
+            rows = slice(start, start + step)
+            distances[rows] = (self.patterns[near[rows]] - X[rows, None]).abs_().sum(2)
+        scores = distances.clamp_min_(1e-3 * self.least * d).log_().mul_(-d)
+        rest = scores.amin(1, keepdim=True).expand(n, len(self.patterns))
+        return rest.scatter(1, near, scores)
+
+    def _liked(self, models, most) -> Tensor:
+        """Best patterns of all models side by side."""
+        most = min(most, len(self.patterns))
+        best = [model.log_posterior.topk(most, 1).indices for model in models]
+        return torch.cat(best, 1)
+
+    def _unknown(self, seen, models) -> Hypothesis:
+        """Hold damage to be of no known kind: pool the models.
+
+        The evidence is that of the adaptive channel, which a known kind has to beat.
+        """
+        evidences = torch.stack([model.evidence for model in models], 1)
+        evidences = torch.where(evidences.isfinite(), evidences, evidences[:, :1])
+        structures = torch.stack([model.structure for model in models], 1)
+        witnesses = self._liked(models, WITNESSES)
+        adaptive = torch.stack(
+            [
+                evidence.adaptive(seen.coarse, self.coarse[liked], self.n_coarse)
+                for liked in witnesses.T
+            ],
+            1,
+        ).to(seen.X)
+        adaptive += self.log_weights[witnesses]
+        winners = adaptive.view(len(adaptive), len(models), -1)[:, :, 0]
+
+        prior = evidences.new_tensor([POOL_PRIOR[model.name] for model in models])
+        leaning = POOL_TEMPER * (evidences + winners) + prior
+        shares = torch.softmax(leaning - STRUCTURE_POWER * structures.log(), 1)
+        pooled = sum(
+            share[:, None] * model.log_posterior
+            for share, model in zip(shares.T, models, strict=True)
+        )
+        rest = adaptive.amin(1, keepdim=True).expand(pooled.shape)
+        pooled += ADAPTIVE_POWER * rest.scatter(1, witnesses, adaptive)
+        found = winners.amax(1) - evidence.coarseness_cost(seen).to(winners)
+        return Hypothesis(slice(None), torch.log_softmax(pooled, 1), found)
+
+
+def _regress(X: Tensor, patterns: Tensor) -> Tensor:
+    """Best fit (n, d) of every query by its pattern times a gain plus an offset."""
+    centred = patterns - patterns.mean(1, keepdim=True)
+    tiny = torch.finfo(X.dtype).tiny
+    energy = centred.square().sum(1, keepdim=True).clamp_min(tiny)
+    gain = (X * centred).sum(1, keepdim=True) / energy
+    return X.mean(1, keepdim=True) + gain * centred
+
+
+def _fill_space(components: Tensor) -> tuple[FeatureMap, Tensor]:
+    """Extend W to all of R^d by the identity beside its rows' span.
+
+    Returns the map and the logarithm of its volume, which makes likelihoods through
+    it densities of the query itself.
+    """
+    basis = torch.linalg.qr(components.T.contiguous())[0]
+
+    def extended(X):
+        return X + (X @ components.T - X @ basis) @ basis.T
+
+    log_volume = torch.linalg.slogdet(components @ basis)[1]
+    return FeatureMap(extended, extended), log_volume
