@@ -19,14 +19,16 @@ from skuhop.learning.channels import factorise, fit_mixture, joint_counts
 from skuhop.learning.export import numpy_state
 from skuhop.learning.pooling import fit_exponents
 
-COUNTED_ROWS = 4000
-MOST_COPIES = 40
-HELD_OUT_ROWS = 1000
+COUNTED_VALUES = 2**22
+"""Entries of corrupted copies that are counted, in at most COUNTED_ROWS rows."""
+COUNTED_ROWS = 8000
+MOST_COPIES = 80
+HELD_OUT_ROWS = 2000
 MOST_SCORES = 2**23
 """Scores per expert of the held-out copies at most."""
 COMPONENTS = (1, 5)
 """Tables in the mixtures: one, and one per level of what a query's features share."""
-PATTERN_QUANTILES = 16
+PATTERN_QUANTILES = 32
 QUERY_QUANTILES = 32
 
 
@@ -49,8 +51,9 @@ def learn_channels(
         (mean squared change of an entry), and, for every number C of tables, the
         factors `base_C`, `left_C`, `right_C` of them and `log_prior_C`.
     """
-    n, _ = patterns.shape
-    n_copies = max(1, min(MOST_COPIES, COUNTED_ROWS // n))
+    n, d = patterns.shape
+    n_rows = min(COUNTED_ROWS, COUNTED_VALUES // d)
+    n_copies = max(1, min(MOST_COPIES, n_rows // n))
     rows = torch.arange(n).repeat(n_copies)
     originals = patterns.repeat(n_copies, 1)
     copies = torch.cat([damage(torch.arange(n)) for _ in range(n_copies)])

@@ -139,13 +139,14 @@ def learn_from_queries(scorer: AutoScorer, queries: Tensor) -> dict[str, np.ndar
 
 
 def _explain(scorer: AutoScorer, seen) -> tuple[Tensor, Tensor]:
-    """Evidences (n, H) of all hypotheses and the log-posterior (n, M) of the memory."""
+    """Strict evidences (n, H) of all hypotheses and the log-posterior (n, M) of the memory."""
     n = len(seen.X)
     evidences = torch.full((n, len(scorer.log_prior)), -1e9, dtype=torch.float64)
     evidences = evidences.to(seen.X.device)
     mixture = None
     for number, hypothesis in scorer.hypotheses(seen):
-        evidences[hypothesis.rows, number] = hypothesis.evidence.double()
+        found = hypothesis.strict_evidence
+        evidences[hypothesis.rows, number] = found.double()
         mixture = scorer.add(hypothesis, scorer.log_prior[number], mixture)
     return evidences, mixture
 
@@ -202,7 +203,7 @@ def _held_out_evidences(data: _Queries, prior: Tensor, n_tables: int) -> Tensor:
 
 
 def _evidences(data: _Queries, channel: Channel, prior: Tensor) -> Tensor:
-    """Evidence (n, C) of every table, as Stage II will find it."""
+    """Strict evidence (n, C) of every table."""
     scores = _problem(data, prior).scores(channel) - channel.log_prior
     log_total = torch.logsumexp(scores, 1)
     found = torch.empty_like(log_total, dtype=data.null.dtype)
@@ -211,6 +212,6 @@ def _evidences(data: _Queries, channel: Channel, prior: Tensor) -> Tensor:
         best = scores[:, :, table].argmax(1)
         ratio = log_table.exp()[data.cells[rows, best]] / data.null
         doubt = log_total[:, table] - scores[rows, best, table]
-        found[:, table] = evidence.contaminated(ratio) + data.log_weights[rows, best]
-        found[:, table] += doubt
+        strict = evidence.contaminated(ratio)[:, 0]
+        found[:, table] = strict + data.log_weights[rows, best] + doubt
     return found

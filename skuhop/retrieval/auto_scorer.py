@@ -109,8 +109,9 @@ class AutoScorer:
     @staticmethod
     def add(hypothesis, log_prior, mixture):
         """Add a hypothesis to the mixture (n, M) of posteriors; the first starts it."""
-        rows, log_posterior, found = hypothesis
-        weighed = log_posterior + (found + log_prior)[:, None]
+        rows = hypothesis.rows
+        weight = hypothesis.evidence + log_prior
+        weighed = hypothesis.log_posterior + weight[:, None]
         if mixture is None:
             return weighed
         mixture[rows] = torch.logaddexp(mixture[rows], weighed)

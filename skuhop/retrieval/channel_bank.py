@@ -93,7 +93,7 @@ class ChannelBank:
             top, winner = log_posterior.max(1)
             ratio = self.tables[channel][self.stored.bins[winner], bins]
             found = evidence.contaminated(ratio / seen.null[rows])
-            found = found + log_weights[winner] - top
+            found += (log_weights[winner] - top)[:, None]
             yield channel, Hypothesis(rows, log_posterior, found)
 
     def _select(self, histogram: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 ARBITRARY = (0.02, 0.05, 0.2, 0.5)
-"""Shares of features that a model may leave unexplained; the best one counts."""
+"""Shares of features that a model may leave unexplained."""
 CONCENTRATION = 4.0
 """Prior counts of the adaptive channel, in every row of its table."""
 _SEXTILES = 6
@@ -53,13 +53,24 @@ class Hypothesis(NamedTuple):
         Which queries.
     log_posterior : Tensor of shape (m, M)
         Log-probabilities of the patterns.
-    evidence : Tensor of shape (m,)
-        Log-likelihood ratio of the model to the null.
+    evidences : Tensor of shape (m, E)
+        Log-likelihood ratio of the model to the null, for shares of arbitrary
+        features from the smallest on (see `contaminated`).
     """
 
     rows: Tensor | slice
     log_posterior: Tensor
-    evidence: Tensor
+    evidences: Tensor
+
+    @property
+    def evidence(self) -> Tensor:
+        """Evidence (m,) at the share of arbitrary features that suits each query."""
+        return self.evidences.amax(1)
+
+    @property
+    def strict_evidence(self) -> Tensor:
+        """Evidence (m,) at the smallest share: for whoever sees many queries."""
+        return self.evidences[:, 0]
 
 
 def quantise(values: Tensor, edges: Tensor) -> Tensor:
@@ -104,13 +115,15 @@ def coarseness_cost(seen: Seen) -> Tensor:
 
 
 def contaminated(ratio: Tensor) -> Tensor:
-    """``max_e sum_k log((1 - e) ratio_k + e)`` over shares e of arbitrary features.
+    """``sum_k log((1 - e) ratio_k + e)`` for shares e of arbitrary features, (n, E).
 
     `ratio`, shape (n, d), is the model's probability of every feature's bin over the
-    null's. Features that the model cannot explain then cost a bounded amount each.
+    null's. Features that the model cannot explain then cost a bounded amount each. A
+    single query may have its best share; among many queries that makes up for models
+    that are nearly right, and the smallest share tells them apart.
     """
     terms = [torch.log((1 - e) * ratio + e).sum(1) for e in ARBITRARY]
-    return torch.stack(terms).amax(0)
+    return torch.stack(terms, 1)
 
 
 def gaussian_ratio(
