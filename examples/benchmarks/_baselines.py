@@ -244,12 +244,58 @@ def _occlude_log_likelihood(queries, patterns):
     return np.where(equal, 0.0, -np.inf)
 
 
-#: corruption -> exact log p(query | pattern), where it is known in closed form
+def _near_log_likelihood(queries, patterns, log_density, n_near=32):
+    """Log p(query | pattern) for the right pattern and the best correlated ones.
+
+    The sums over all features of all pairs are many; patterns further away have no
+    weight to speak of and get none.
+    """
+    scores = np.full((len(queries), len(patterns)), -np.inf)
+    n_near = min(n_near, len(patterns))
+    likely = np.argsort(-similarity_scores("pearson", queries, patterns), axis=1)
+    patterns = torch.from_numpy(patterns)
+    for i, query in enumerate(torch.from_numpy(queries)):
+        near = np.union1d(likely[i, :n_near], [i])
+        scores[i, near] = log_density(query, patterns[near]).numpy()
+    return scores
+
+
+def _folded_noise_log_density(query, patterns, sigma=0.5):
+    low, high = (query - patterns) / sigma, (query + patterns) / sigma
+    density = torch.logaddexp(-low.square() / 2, -high.square() / 2)
+    density -= np.log(sigma * np.sqrt(2 * np.pi))
+    normal = torch.special.ndtr
+    ceiling = normal((patterns - 1) / sigma) + normal((-1 - patterns) / sigma)
+    return torch.where(query >= 1, ceiling.log(), density).double().sum(1)
+
+
+def _mixed_log_density(query, patterns, sigma=0.3, keep=0.7, n_offsets=31):
+    # The offset is the same for all pixels of a query: integrate it out last.
+    totals = []
+    for offset in 0.3 * (np.arange(n_offsets) + 0.5) / n_offsets:
+        kept = -((query - patterns - offset) / sigma).square() / 2 + np.log(keep)
+        lost = -((query - offset) / sigma).square() / 2 + np.log1p(-keep)
+        totals.append(torch.logaddexp(kept, lost.expand_as(kept)).double().sum(1))
+    return torch.logsumexp(torch.stack(totals), 0)
+
+
+def _folded_noise_log_likelihood(queries, patterns):
+    return _near_log_likelihood(queries, patterns, _folded_noise_log_density)
+
+
+def _mixed_log_likelihood(queries, patterns):
+    return _near_log_likelihood(queries, patterns, _mixed_log_density)
+
+
+#: corruption -> exact log p(query | pattern); "mixed" integrates its offset out on a
+#: grid
 LOG_LIKELIHOODS = {
     "half_mask": _half_mask_log_likelihood,
     "zero_mask": _zero_mask_log_likelihood,
     "occlude": _occlude_log_likelihood,
+    "folded_noise": _folded_noise_log_likelihood,
     "gaussian": gaussian_log_likelihood,
+    "mixed": _mixed_log_likelihood,
 }
 
 # ---- A-Hop
