@@ -139,7 +139,7 @@ def learn_from_queries(scorer: AutoScorer, queries: Tensor) -> dict[str, np.ndar
 
 
 def _explain(scorer: AutoScorer, seen) -> tuple[Tensor, Tensor]:
-    """Strict evidences (n, H) of all hypotheses and the log-posterior (n, M) of the memory."""
+    """Strict evidences (n, H) of all hypotheses and the memory's log-posterior."""
     n = len(seen.X)
     evidences = torch.full((n, len(scorer.log_prior)), -1e9, dtype=torch.float64)
     evidences = evidences.to(seen.X.device)

@@ -82,7 +82,7 @@ def quantise(values: Tensor, edges: Tensor) -> Tensor:
 
 
 def histogram(bins: Tensor, n_bins: int) -> Tensor:
-    """Counts (n, n_bins) of the bins in every row, float64."""
+    """Count the bins of every row, shape (n, n_bins), float64."""
     counts = torch.zeros((len(bins), n_bins), dtype=torch.float64, device=bins.device)
     return counts.scatter_add_(1, bins, torch.ones_like(bins, dtype=counts.dtype))
 
