@@ -10,9 +10,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, validate_data
 
 from skuhop import _validation as rules
+from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._damage import damage_scorer, learn_damage_model, linear_matrix
 from skuhop._device import resolve_device, to_tensor
 from skuhop._persistence import VersionedStateMixin
+from skuhop._progress import StageOneProgress
 from skuhop._stage_one import StageOne, distinct_rows, kept_kind, run_stage_one
 from skuhop._stage_two import DTYPES, StageTwoMixin
 from skuhop._validation import after_fit, check_weights
@@ -70,7 +72,34 @@ def _has_energy(memory):
     return True
 
 
+def _fitted_attributes(X, weights, learned, damage_model):
+    """Fitted attributes of a memory, from what it stores and what it has learned."""
+    attributes = {
+        "patterns_": X,
+        "sample_weight_": weights,
+        "mean_": np.average(X, axis=0, weights=weights).astype(X.dtype),
+        "feature_map_state_": learned.state,
+        "alignment_": learned.alignment,
+        "loss_curve_": learned.loss_curve,
+        "loss_": learned.loss_curve[-1] if learned.loss_curve else float("nan"),
+        # scikit-learn wants at least one iteration of whatever has a max_iter.
+        "n_iter_": max(1, len(learned.loss_curve)),
+        "validation_scores_": learned.validation_scores,
+        "selection_": learned.selection,
+        "damage_model_": damage_model,
+    }
+    if "components" in learned.state:
+        attributes["components_"] = learned.state["components"]
+    return attributes
+
+
+def _columns(X):
+    """Say of rows without column names what `validate_data` would."""
+    return {"n_features_in_": X.shape[1], "feature_names_in_": None}
+
+
 class UHopMemory(
+    CallbackSupportMixin,
     OneToOneFeatureMixin,
     TransformerMixin,
     StageTwoMixin,
@@ -304,6 +333,7 @@ class UHopMemory(
         tags.no_validation = True
         return tags
 
+    @with_callbacks
     def fit(self, X, y=None, *, sample_weight=None, queries=None):
         """Store the patterns and learn the feature map on them (Stage I).
 
@@ -348,27 +378,24 @@ class UHopMemory(
         queries = self._check_unlabelled(queries, X)
         distinct, totals, _ = distinct_rows(X, weights)
         settings = self._stage_one()
-        learned = run_stage_one(settings, distinct, totals, device)
-        damage_model = learn_damage_model(
-            settings, learned, distinct, totals, queries, device
+
+        def fitted(learned):
+            """Compute all attributes of a memory with this feature map."""
+            damage_model = learn_damage_model(
+                settings, learned, distinct, totals, queries, device
+            )
+            return _fitted_attributes(X, weights, learned, damage_model)
+
+        progress = StageOneProgress(
+            self, self.max_iter, X, X, lambda learned: fitted(learned) | _columns(X)
         )
+        learned = run_stage_one(settings, distinct, totals, device, progress)
+        attributes = fitted(learned)
         # Nothing is set before here: a failed fit leaves the estimator as it was.
         validate_data(self, given, skip_check_array=True)
-        self.patterns_ = X
-        self.sample_weight_ = weights
-        self.mean_ = np.average(X, axis=0, weights=weights).astype(X.dtype)
-        self.feature_map_state_ = learned.state
-        self.alignment_ = learned.alignment
-        self.loss_curve_ = learned.loss_curve
-        self.loss_ = learned.loss_curve[-1] if learned.loss_curve else float("nan")
-        # scikit-learn wants at least one iteration of whatever has a max_iter.
-        self.n_iter_ = max(1, len(learned.loss_curve))
-        self.validation_scores_ = learned.validation_scores
-        self.selection_ = learned.selection
-        self.damage_model_ = damage_model
         self.__dict__.pop("components_", None)
-        if "components" in learned.state:
-            self.components_ = learned.state["components"]
+        vars(self).update(attributes)
+        progress.end()
         return self
 
     def _stage_one(self):
@@ -389,7 +416,6 @@ class UHopMemory(
             ),
             start=self.__dict__.get("feature_map_state_") if self.warm_start else None,
             random_state=self.random_state,
-            verbose=self.verbose,
         )
 
     def transform(self, X):

@@ -39,7 +39,6 @@ class StageOne(NamedTuple):
     schedule: Schedule
     start: dict | None
     random_state: object
-    verbose: int
 
 
 def resolve_corruption(corruption) -> Callable:
@@ -67,8 +66,11 @@ def distinct_rows(X: np.ndarray, weights: np.ndarray | None):
     return X[first], None if (total == 1).all() else total, inverse
 
 
-def run_stage_one(settings: StageOne, patterns, weights, device) -> Learned:
-    """Learn the feature map on distinct patterns, as `distinct_rows` gives them."""
+def run_stage_one(settings: StageOne, patterns, weights, device, report) -> Learned:
+    """Learn the feature map on distinct patterns, as `distinct_rows` gives them.
+
+    `report` hears of every step, see `skuhop.learning.learn`.
+    """
     kind = feature_map_kind(settings.feature_map)
     if kind is None:
         return Learned({}, {}, [], [], {"kept": "identity", "reason": "as asked"})
@@ -95,7 +97,7 @@ def run_stage_one(settings: StageOne, patterns, weights, device) -> Learned:
         start=settings.start,
         schedule=settings.schedule,
         seed=seed,
-        report=print_loss if settings.verbose else None,
+        report=report,
     )
     return _or_identity(learned, watch, settings.n_components)
 
@@ -144,8 +146,3 @@ def _watch(settings, patterns, X, w, corrupt, seed, device):
         return torch.log((1 - _DOUBT) * p + _DOUBT / len(X)).mean().item()
 
     return score
-
-
-def print_loss(step: int, loss: float) -> None:
-    """Report a step of Stage I in the way of scikit-learn's neural networks."""
-    print(f"Iteration {step}, loss = {loss:.8f}")
