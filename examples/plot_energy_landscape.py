@@ -61,7 +61,7 @@ for axis, (name, memory) in zip(axes, memories.items(), strict=True):
     features = patterns @ getattr(memory, "components_", np.eye(2)).T
     memory.set_params(beta=30 / np.square(features).sum(axis=1).mean())
     EnergyDisplay.from_estimator(
-        memory, queries=queries, n_steps=60, grid_resolution=90, ax=axis
+        memory, queries=queries, n_steps=150, grid_resolution=80, ax=axis
     )
     axis.set_title(f"{name}: {wells(memory)} wells")
     ends = queries
@@ -76,6 +76,6 @@ plt.show()
 # orange lines are the ways of queries, from the dot on. Before, queries end in two
 # mixtures; after, each ends at its own pattern.
 #
-# Moving patterns apart is not the whole story: it can also amplify noise. So by default
-# ``fit`` watches the retrieval of held-out corrupted copies and keeps a learned map only
-# where it helps; ``memory.selection_`` says what it did.
+# Moving patterns apart is not the whole story: it can also amplify noise. So by
+# default ``fit`` watches the retrieval of held-out corrupted copies and keeps a learned
+# map only where it helps; ``memory.selection_`` says what it did.

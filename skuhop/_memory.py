@@ -15,7 +15,13 @@ from skuhop._damage import damage_scorer, learn_damage_model, linear_matrix
 from skuhop._device import resolve_device, to_tensor
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
-from skuhop._stage_one import StageOne, distinct_rows, kept_kind, run_stage_one
+from skuhop._stage_one import (
+    StageOne,
+    distinct_rows,
+    kept_kind,
+    run_completion,
+    run_stage_one,
+)
 from skuhop._stage_two import DTYPES, StageTwoMixin
 from skuhop._validation import after_fit, check_weights
 from skuhop.learning import (
@@ -29,6 +35,7 @@ from skuhop.retrieval import (
     SEPARATIONS,
     SIMILARITIES,
     Memory,
+    NewRowScorer,
     ScaledScorer,
     best_patterns,
     build_observed_scorer,
@@ -49,6 +56,7 @@ _RULES = {
         rules.NONE,
     ),
     "beta": (rules.Choice(("auto",)), rules.POSITIVE),
+    "missing": (rules.Choice(("copy", "new")),),
     "update_steps": (rules.COUNT,),
     "max_iter": (rules.COUNT,),
     "learning_rate": (rules.POSITIVE,),
@@ -72,7 +80,7 @@ def _has_energy(memory):
     return True
 
 
-def _fitted_attributes(X, weights, learned, damage_model):
+def _fitted_attributes(X, weights, learned, damage_model, precision):
     """Fitted attributes of a memory, from what it stores and what it has learned."""
     attributes = {
         "patterns_": X,
@@ -87,6 +95,7 @@ def _fitted_attributes(X, weights, learned, damage_model):
         "validation_scores_": learned.validation_scores,
         "selection_": learned.selection,
         "damage_model_": damage_model,
+        "precision_": precision,
     }
     if "components" in learned.state:
         attributes["components_"] = learned.state["components"]
@@ -164,6 +173,12 @@ class UHopMemory(
         ``sqrt(r) / mean(|phi|^2)``, attention's scale, r the number of features.
         A number with ``similarity="auto"`` multiplies the log-likelihoods.
 
+    missing : {"copy", "new"}, default="copy"
+        What a query with missing entries (NaN) is: a stored pattern, noise and damage
+        apart, or a new row that resembles stored ones, as in imputation. For "new"
+        `fit` learns from the patterns themselves how far neighbours may be, and the
+        answer is a mean over neighbours, whatever the similarity.
+
     update_steps : int, default=1
         Largest number of Stage II updates. A row stops early once an update moves
         it by less than `tol` times its length.
@@ -222,6 +237,10 @@ class UHopMemory(
     damage_model_ : dict
         What "auto" and "channel" learned about damage; empty for the others.
 
+    precision_ : ndarray of shape (n_features,) or None
+        Inverse of the squared prior noise level of every feature, with
+        ``missing="new"``; None with "copy".
+
     selection_ : dict
         Which feature map was kept and why: `kept`, `step`, the held-out scores of the
         start, of the one kept and of the identity, and `reason`.
@@ -256,7 +275,8 @@ class UHopMemory(
     -----
     A query may hold NaN for entries that are unknown: it is compared on the others,
     without the feature map, which are kept as they are, and the unknown ones are
-    filled from the retrieved pattern. Patterns may not hold NaN.
+    filled from the retrieved pattern. Patterns may not hold NaN. Features of
+    different units belong on one scale first, as for any distance.
 
     Weight k is the same as k copies of a pattern, and weight 0 the same as leaving
     it out; zero-weight rows are not stored and are not counted by `predict`.
@@ -279,7 +299,7 @@ class UHopMemory(
     """
 
     _rules = _RULES
-    _asked = ("similarity", "beta", "separation")
+    _asked = ("similarity", "beta", "separation", "missing")
 
     def __init__(
         self,
@@ -292,6 +312,7 @@ class UHopMemory(
         separation="softmax",
         separation_params=None,
         beta="auto",
+        missing="copy",
         update_steps=1,
         max_iter=100,
         learning_rate=1e-3,
@@ -311,6 +332,7 @@ class UHopMemory(
         self.separation = separation
         self.separation_params = separation_params
         self.beta = beta
+        self.missing = missing
         self.update_steps = update_steps
         self.max_iter = max_iter
         self.learning_rate = learning_rate
@@ -378,13 +400,16 @@ class UHopMemory(
         queries = self._check_unlabelled(queries, X)
         distinct, totals, _ = distinct_rows(X, weights)
         settings = self._stage_one()
+        precision = None
+        if self.missing == "new":
+            precision = run_completion(distinct, totals, self.random_state, device)
 
         def fitted(learned):
             """Compute all attributes of a memory with this feature map."""
             damage_model = learn_damage_model(
                 settings, learned, distinct, totals, queries, device
             )
-            return _fitted_attributes(X, weights, learned, damage_model)
+            return _fitted_attributes(X, weights, learned, damage_model, precision)
 
         progress = StageOneProgress(
             self, self.max_iter, X, X, lambda learned: fitted(learned) | _columns(X)
@@ -558,7 +583,9 @@ class UHopMemory(
         patterns, mean = tensor(self.patterns_), tensor(self.mean_)
         weights = None if self.sample_weight_ is None else tensor(self.sample_weight_)
         rule, beta = self.similarity, self.beta
-        if not complete:
+        if not complete and self.missing == "new":
+            scorer = self._new_row_scorer(patterns, mean)
+        elif not complete:
             scorer = build_observed_scorer(rule, beta, patterns, mean, weights)
         else:
             kind = kept_kind(self.feature_map, self.selection_)
@@ -571,6 +598,17 @@ class UHopMemory(
         separation = SEPARATIONS[self.separation]
         params = self._separation_params()
         return Memory(scorer, separation, params, patterns, weights, complete)
+
+    def _new_row_scorer(self, patterns, mean):
+        """Scorer for incomplete queries that are no copies of stored patterns."""
+        if self.precision_ is None:
+            raise ValueError(
+                "missing='new' needs what only fit can learn; call fit again after "
+                "setting it."
+            )
+        precision = to_tensor(self.precision_, patterns.device).to(patterns)
+        scorer = NewRowScorer(patterns, mean, precision)
+        return scorer if self.beta == "auto" else ScaledScorer(scorer, self.beta)
 
     def _damage_scorer(self, patterns, mean, feature_map):
         """Scorer for the similarities that know what damage looks like."""

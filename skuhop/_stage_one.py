@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skuhop._device import to_tensor
+from skuhop._device import to_numpy, to_tensor
 from skuhop.learning import (
     CORRUPTIONS,
     Learned,
@@ -18,6 +18,7 @@ from skuhop.learning import (
     corrupted_copies,
     feature_map_kind,
     learn,
+    learn_precision,
 )
 from skuhop.retrieval import build_scorer
 
@@ -100,6 +101,14 @@ def run_stage_one(settings: StageOne, patterns, weights, device, report) -> Lear
         report=report,
     )
     return _or_identity(learned, watch, settings.n_components)
+
+
+def run_completion(patterns, weights, random_state, device) -> np.ndarray:
+    """Learn from distinct patterns what incomplete new rows are compared by."""
+    seed = int(check_random_state(random_state).randint(2**31 - 1))
+    X = to_tensor(patterns, device)
+    w = None if weights is None else to_tensor(weights, device)
+    return to_numpy(learn_precision(X, w, seed))
 
 
 def _or_identity(learned: Learned, watch, n_components) -> Learned:

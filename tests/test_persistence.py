@@ -31,6 +31,7 @@ class Module(torch.nn.Sequential):
 VARIANTS = {
     "default": {},
     "identity": {"feature_map": "identity"},
+    "new rows": {"missing": "new"},
     "float32": {},
     "weighted": {},
     "separation_params": {"separation": "entmax", "separation_params": {"alpha": 1.2}},
