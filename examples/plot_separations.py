@@ -91,5 +91,5 @@ plt.show()
 # Left: softmax spreads its weight, the sparse ones cut it off. Middle: with enough β
 # all find the right pattern; before that they average. Right: exact to twelve digits;
 # softmax needs a β some thirty times as large as sparsemax until the rest of its
-# weights is rounded away. "sparsemax" and "normmax" have the same margin and lie on each
-# other; "ksubsets" with k = 2 always mixes two patterns, which is what it is for.
+# weights is rounded away. "sparsemax" and "normmax" have the same margin and coincide;
+# "ksubsets" with k = 2 always mixes two patterns, which is what it is for.

@@ -108,7 +108,7 @@ def run_completion(patterns, weights, random_state, device) -> np.ndarray:
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     X = to_tensor(patterns, device)
     w = None if weights is None else to_tensor(weights, device)
-    return to_numpy(learn_precision(X, w, seed))
+    return to_numpy(learn_precision(X, w, seed)).copy()
 
 
 def _or_identity(learned: Learned, watch, n_components) -> Learned:

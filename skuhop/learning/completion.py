@@ -2,7 +2,11 @@
 
 No query and no label is needed: entries of stored patterns are hidden at random and
 completed from the other patterns. First one level for all features, then, where they
-are few, one for each, by gradient; kept only if it completes better.
+are few, one for each, by gradient; kept only if it completes better. Gradients see a
+sample of the patterns, in which neighbours are farther apart, so that they decide how
+the levels compare, and all patterns decide how large they are.
+
+Everything is in single precision: a prior needs no more, and it is twice as fast.
 """
 
 from __future__ import annotations
@@ -15,18 +19,19 @@ from torch import Tensor
 from skuhop.learning.optimiser import Adam
 from skuhop.retrieval.new_rows import log_shape, mean_distances
 
-N_WATCHED = 512
+N_WATCHED = 256
 """Patterns on which levels are compared, at most."""
 BATCH, CANDIDATES = 256, 1024
 """Patterns in a gradient step, and patterns that they are completed from, at most."""
-STEPS, LEARNING_RATE = 60, 0.05
+STEPS, LEARNING_RATE = 50, 0.05
 MOST_FEATURES = 64
 """With more features than this one level serves all: they outvote each other, and
 gradients would cost more than they bring."""
 SHARES = (0.1, 0.5)
 """Range of the share of entries that are hidden from a pattern."""
-LEVELS = torch.logspace(-1.5, 0.7, 20)
-"""Levels that are tried, in units of the standard deviation of the patterns."""
+COARSE, FINE = (0.03, 0.1, 0.3, 1.0, 3.0), (0.4, 0.6, 1.0, 1.6, 2.5)
+"""Factors of the level that are tried, first of the standard deviation of the patterns
+and then of the best of these."""
 
 
 def learn_precision(patterns: Tensor, weights: Tensor | None, seed: int) -> Tensor:
@@ -47,25 +52,22 @@ def learn_precision(patterns: Tensor, weights: Tensor | None, seed: int) -> Tens
         is the standard deviation of the patterns, or 1 if they do not vary.
     """
     n, d = patterns.shape
-    variance = (patterns - patterns.mean(0)).square().mean(0)
-    spread = variance.mean().item()
-    if d < 2 or n < 3 or spread == 0:
-        return torch.full_like(variance, 1 / spread if spread else 1)
-    task = _Completion(patterns, weights, variance)
+    X = patterns - patterns.mean(0)
+    spread = X.square().mean().sqrt().item()
+    if not 0 < spread < math.inf:
+        return torch.ones_like(patterns[0])
+    if d < 2 or n < 3:
+        return torch.full_like(patterns[0], spread**-2)
+    task = _Completion((X / spread).to(torch.float32), weights)
     generator = torch.Generator().manual_seed(seed)
     watched = task.draw(generator, N_WATCHED, n)
-    tried = [
-        torch.full_like(variance, -math.log(level**2 * spread))
-        for level in LEVELS.tolist()
-    ]
-
-    def error(log_precision):
-        return task.error(log_precision, watched).item()
-
-    best = min(tried, key=error)
+    equal = torch.zeros_like(task.unit)
+    best = task.levelled(task.levelled(equal, COARSE, watched), FINE, watched)
     if d <= MOST_FEATURES:
-        best = min((best, _descend(task, best.clone(), generator)), key=error)
-    return best.exp()
+        learned = _descend(task, best.clone(), generator)
+        learned = task.levelled(learned, FINE, watched)
+        best = min((best, learned), key=lambda one: task.error(one, watched).item())
+    return best.exp().to(patterns) / spread**2
 
 
 def _descend(task: _Completion, log_precision: Tensor, generator) -> Tensor:
@@ -81,9 +83,10 @@ def _descend(task: _Completion, log_precision: Tensor, generator) -> Tensor:
 class _Completion:
     """Patterns with hidden entries, completed from the others."""
 
-    def __init__(self, patterns: Tensor, weights: Tensor | None, variance: Tensor):
-        self.patterns = patterns - patterns.mean(0)
-        self.log_weights = None if weights is None else weights.log()
+    def __init__(self, patterns: Tensor, weights: Tensor | None):
+        self.patterns = patterns
+        variance = patterns.square().mean(0)
+        self.log_weights = None if weights is None else weights.log().to(patterns)
         self.unit = torch.where(variance > 0, variance, torch.inf).rsqrt()
 
     def draw(self, generator: torch.Generator, n_hidden: int, n_candidates: int):
@@ -112,3 +115,8 @@ class _Completion:
         scores = scores.masked_fill(rows[:, None] == candidates, -torch.inf)
         wrong = torch.softmax(scores, 1) @ others - truth
         return (wrong * self.unit)[hidden].square().mean()
+
+    def levelled(self, log_precision: Tensor, factors, drawn) -> Tensor:
+        """Multiply the levels by the factor that completes best."""
+        tried = [log_precision - 2 * math.log(factor) for factor in factors]
+        return min(tried, key=lambda one: self.error(one, drawn).item())
