@@ -46,11 +46,7 @@ def resolve_corruption(corruption) -> Callable:
     """Turn the parameter into a function; the unknown gets masks and noise."""
     if corruption is None:
         return any_of_both
-    return (
-        CORRUPTIONS.get(corruption, corruption)
-        if isinstance(corruption, str)
-        else (corruption)
-    )
+    return CORRUPTIONS[corruption] if isinstance(corruption, str) else corruption
 
 
 def distinct_rows(X: np.ndarray, weights: np.ndarray | None):

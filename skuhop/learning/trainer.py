@@ -208,6 +208,9 @@ def learn(
             alignment = numpy_state(aligner.state_dict())
             return Learned(export(), alignment, [], [], selection)
 
+        def tell(step, loss):
+            return report(step, loss, so_far)
+
         curve, scores, best_step = train(
             nn.ModuleList([module, aligner]),
             cross_entropy if loss == "posterior" else separation,
@@ -215,7 +218,7 @@ def learn(
             schedule,
             torch.Generator().manual_seed(seed),
             look if watch and schedule.early_stopping else None,
-            report and (lambda step, loss: report(step, loss, so_far)),
+            None if report is None else tell,
         )
     selection = _select(curve, scores, best_step)
     alignment = numpy_state(aligner.state_dict())
