@@ -13,9 +13,11 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import validate_data
 
 from skuhop import _validation as rules
+from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._device import resolve_device, to_numpy, to_tensor
 from skuhop._persistence import VersionedStateMixin
-from skuhop._stage_one import distinct_rows, print_loss
+from skuhop._progress import StageOneProgress
+from skuhop._stage_one import distinct_rows
 from skuhop._stage_two import DTYPES, StageTwoMixin
 from skuhop._validation import check_weights
 from skuhop.learning import LOSSES
@@ -78,7 +80,11 @@ _STEPS = 100
 
 
 class UHopClassifier(
-    ClassifierMixin, StageTwoMixin, VersionedStateMixin, BaseEstimator
+    CallbackSupportMixin,
+    ClassifierMixin,
+    StageTwoMixin,
+    VersionedStateMixin,
+    BaseEstimator,
 ):
     """Classifier that retrieves labelled patterns in a learned kernel.
 
@@ -216,7 +222,7 @@ class UHopClassifier(
     n_features_in_ : int
         Number of features seen during `fit`.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if X had any.
 
     See Also
@@ -370,14 +376,17 @@ class UHopClassifier(
         X, codes, weights = _positive(X, codes, _product(weights, class_weight[codes]))
         X = _filled(X, self.mean_).astype(self.patterns_.dtype, copy=False)
         old = _ones_unless(self.sample_weight_, self.patterns_)
-        self.classes_, self.class_weight_ = known, class_weight
-        self._store(
+        stored = _stored(
             np.concatenate([self.patterns_, X]),
             np.concatenate([moved[self.pattern_classes_], codes]),
             np.concatenate([old, _ones_unless(weights, X)]),
+            len(known),
         )
+        self.classes_, self.class_weight_ = known, class_weight
+        vars(self).update(stored)
         return self
 
+    @with_callbacks
     def _fit(self, X, y, sample_weight, classes):
         """Validate, learn, store."""
         self._check_parameters()
@@ -395,30 +404,19 @@ class UHopClassifier(
         if len(kept) == 0:
             raise ValueError("All class_weight entries are zero: nothing is stored.")
         rows, totals_of_rows, *_ = distinct_rows(np.column_stack([X, codes]), weights)
-        inputs, fitted = self._learn(rows, totals_of_rows, class_weight, device)
-        self.classes_, self.class_weight_ = known, class_weight
-        self.mean_ = to_numpy(inputs.centre)
-        with np.errstate(divide="ignore"):
-            self.scale_ = 1 / to_numpy(inputs.scale)
-        self.feature_map_state_ = fitted.state
-        self.betas_ = fitted.betas
-        self.prior_weight_ = fitted.prior_weight
-        self.loss_curve_ = fitted.loss_curve
-        self.loss_ = fitted.loss_curve[-1] if fitted.loss_curve else float("nan")
-        # scikit-learn wants at least one iteration of whatever has a max_iter.
-        self.n_iter_ = max(1, len(fitted.loss_curve))
-        self.selection_ = fitted.selection
-        self._store(kept, kept_codes, totals)
+        stored = {"classes_": known, "class_weight_": class_weight}
+        stored |= _stored(kept, kept_codes, totals, len(known))
+        progress = StageOneProgress(
+            self,
+            self._settings(len(rows), None).max_iter,
+            X,
+            known[codes],
+            lambda learned: stored | _learned(*learned),
+        )
+        learned = self._learn(rows, totals_of_rows, class_weight, device, progress)
+        vars(self).update(stored | _learned(*learned))
+        progress.end()
         return self
-
-    def _store(self, patterns, codes, weights):
-        """Keep the rows and what follows from them alone."""
-        self.patterns_ = patterns
-        self.pattern_classes_ = codes
-        plain = weights is None or (weights == 1).all()
-        self.sample_weight_ = None if plain else weights
-        counts = np.bincount(codes, weights=weights, minlength=len(self.classes_))
-        self.class_prior_ = counts / counts.sum()
 
     def _check_rows(self, X, y, sample_weight, reset):
         """Validate rows, labels and weights."""
@@ -435,7 +433,7 @@ class UHopClassifier(
         check_classification_targets(y)
         return X, column_or_1d(y, warn=True), check_weights(sample_weight, X)
 
-    def _learn(self, rows, weights, class_weight, device):
+    def _learn(self, rows, weights, class_weight, device, progress):
         """Stage I on distinct labelled rows: how inputs are scaled, and the members.
 
         Labels are the last column. Class weights do not count for the scale: at the
@@ -458,13 +456,17 @@ class UHopClassifier(
             to_tensor(weights.astype(np.float32), device),
             len(class_weight),
         )
-        settings = self._settings(len(X))
+
+        def report(step, loss, so_far):
+            return progress(step, loss, lambda: (ways[chosen], so_far()))
+
+        settings = self._settings(len(X), report)
         chosen = choose_inputs(tried, problem, settings)
         problem = problem._replace(Z=tried[chosen])
         fitted = cross_fit(member_map(self.feature_map), problem, settings)
         return ways[chosen], fitted
 
-    def _settings(self, n):
+    def _settings(self, n, report):
         """Collect what Stage I needs to know beside the rows."""
         automatic = int(np.clip(n / 50, _STEPS, 6 * _STEPS))
         return Settings(
@@ -485,7 +487,7 @@ class UHopClassifier(
             early_stopping=self.early_stopping,
             start=self.__dict__.get("feature_map_state_") if self.warm_start else None,
             seed=int(check_random_state(self.random_state).randint(2**31 - 4)),
-            report=print_loss if self.verbose else None,
+            report=report,
         )
 
     def predict_proba(self, X):
@@ -560,6 +562,40 @@ class UHopClassifier(
         values = np.eye(len(self.classes_))[self.pattern_classes_]
         params = self._separation_params()
         return Memory(scorer, separation, params, tensor(values), weights, complete)
+
+
+# ---- fitted attributes
+
+
+def _stored(patterns, codes, weights, n_classes):
+    """Attributes that follow from the rows alone."""
+    plain = weights is None or (weights == 1).all()
+    counts = np.bincount(codes, weights=weights, minlength=n_classes)
+    return {
+        "patterns_": patterns,
+        "pattern_classes_": codes,
+        "sample_weight_": None if plain else weights,
+        "class_prior_": counts / counts.sum(),
+    }
+
+
+def _learned(inputs, fitted):
+    """Attributes that Stage I has learned."""
+    with np.errstate(divide="ignore"):
+        scale = 1 / to_numpy(inputs.scale)
+    curve = fitted.loss_curve
+    return {
+        "mean_": to_numpy(inputs.centre),
+        "scale_": scale,
+        "feature_map_state_": fitted.state,
+        "betas_": fitted.betas,
+        "prior_weight_": fitted.prior_weight,
+        "loss_curve_": curve,
+        "loss_": curve[-1] if curve else float("nan"),
+        # scikit-learn wants at least one iteration of whatever has a max_iter.
+        "n_iter_": max(1, len(curve)),
+        "selection_": fitted.selection,
+    }
 
 
 # ---- rows and weights

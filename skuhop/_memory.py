@@ -10,10 +10,18 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, validate_data
 
 from skuhop import _validation as rules
+from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._damage import damage_scorer, learn_damage_model, linear_matrix
 from skuhop._device import resolve_device, to_tensor
 from skuhop._persistence import VersionedStateMixin
-from skuhop._stage_one import StageOne, distinct_rows, kept_kind, run_stage_one
+from skuhop._progress import StageOneProgress
+from skuhop._stage_one import (
+    StageOne,
+    distinct_rows,
+    kept_kind,
+    run_completion,
+    run_stage_one,
+)
 from skuhop._stage_two import DTYPES, StageTwoMixin
 from skuhop._validation import after_fit, check_weights
 from skuhop.learning import (
@@ -27,6 +35,7 @@ from skuhop.retrieval import (
     SEPARATIONS,
     SIMILARITIES,
     Memory,
+    NewRowScorer,
     ScaledScorer,
     best_patterns,
     build_observed_scorer,
@@ -47,6 +56,7 @@ _RULES = {
         rules.NONE,
     ),
     "beta": (rules.Choice(("auto",)), rules.POSITIVE),
+    "missing": (rules.Choice(("copy", "new")),),
     "update_steps": (rules.COUNT,),
     "max_iter": (rules.COUNT,),
     "learning_rate": (rules.POSITIVE,),
@@ -70,7 +80,35 @@ def _has_energy(memory):
     return True
 
 
+def _fitted_attributes(X, weights, learned, damage_model, precision):
+    """Fitted attributes of a memory, from what it stores and what it has learned."""
+    attributes = {
+        "patterns_": X,
+        "sample_weight_": weights,
+        "mean_": np.average(X, axis=0, weights=weights).astype(X.dtype),
+        "feature_map_state_": learned.state,
+        "alignment_": learned.alignment,
+        "loss_curve_": learned.loss_curve,
+        "loss_": learned.loss_curve[-1] if learned.loss_curve else float("nan"),
+        # scikit-learn wants at least one iteration of whatever has a max_iter.
+        "n_iter_": max(1, len(learned.loss_curve)),
+        "validation_scores_": learned.validation_scores,
+        "selection_": learned.selection,
+        "damage_model_": damage_model,
+        "precision_": precision,
+    }
+    if "components" in learned.state:
+        attributes["components_"] = learned.state["components"]
+    return attributes
+
+
+def _columns(X):
+    """Say of rows without column names what `validate_data` would."""
+    return {"n_features_in_": X.shape[1], "feature_names_in_": None}
+
+
 class UHopMemory(
+    CallbackSupportMixin,
     OneToOneFeatureMixin,
     TransformerMixin,
     StageTwoMixin,
@@ -135,6 +173,12 @@ class UHopMemory(
         ``sqrt(r) / mean(|phi|^2)``, attention's scale, r the number of features.
         A number with ``similarity="auto"`` multiplies the log-likelihoods.
 
+    missing : {"copy", "new"}, default="copy"
+        What a query with missing entries (NaN) is: a stored pattern, noise and damage
+        apart, or a new row that resembles stored ones, as in imputation. For "new"
+        `fit` learns from the patterns themselves how far neighbours may be, and the
+        answer is a mean over neighbours, whatever the similarity.
+
     update_steps : int, default=1
         Largest number of Stage II updates. A row stops early once an update moves
         it by less than `tol` times its length.
@@ -193,6 +237,10 @@ class UHopMemory(
     damage_model_ : dict
         What "auto" and "channel" learned about damage; empty for the others.
 
+    precision_ : ndarray of shape (n_features,) or None
+        Inverse of the squared prior noise level of every feature, with
+        ``missing="new"``; None with "copy".
+
     selection_ : dict
         Which feature map was kept and why: `kept`, `step`, the held-out scores of the
         start, of the one kept and of the identity, and `reason`.
@@ -215,7 +263,7 @@ class UHopMemory(
     n_features_in_ : int
         Number of features seen during `fit`.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if X had any.
 
     See Also
@@ -227,7 +275,8 @@ class UHopMemory(
     -----
     A query may hold NaN for entries that are unknown: it is compared on the others,
     without the feature map, which are kept as they are, and the unknown ones are
-    filled from the retrieved pattern. Patterns may not hold NaN.
+    filled from the retrieved pattern. Patterns may not hold NaN. Features of
+    different units belong on one scale first, as for any distance.
 
     Weight k is the same as k copies of a pattern, and weight 0 the same as leaving
     it out; zero-weight rows are not stored and are not counted by `predict`.
@@ -250,7 +299,7 @@ class UHopMemory(
     """
 
     _rules = _RULES
-    _asked = ("similarity", "beta", "separation")
+    _asked = ("similarity", "beta", "separation", "missing")
 
     def __init__(
         self,
@@ -263,6 +312,7 @@ class UHopMemory(
         separation="softmax",
         separation_params=None,
         beta="auto",
+        missing="copy",
         update_steps=1,
         max_iter=100,
         learning_rate=1e-3,
@@ -282,6 +332,7 @@ class UHopMemory(
         self.separation = separation
         self.separation_params = separation_params
         self.beta = beta
+        self.missing = missing
         self.update_steps = update_steps
         self.max_iter = max_iter
         self.learning_rate = learning_rate
@@ -304,6 +355,7 @@ class UHopMemory(
         tags.no_validation = True
         return tags
 
+    @with_callbacks
     def fit(self, X, y=None, *, sample_weight=None, queries=None):
         """Store the patterns and learn the feature map on them (Stage I).
 
@@ -348,27 +400,27 @@ class UHopMemory(
         queries = self._check_unlabelled(queries, X)
         distinct, totals, _ = distinct_rows(X, weights)
         settings = self._stage_one()
-        learned = run_stage_one(settings, distinct, totals, device)
-        damage_model = learn_damage_model(
-            settings, learned, distinct, totals, queries, device
+        precision = None
+        if self.missing == "new":
+            precision = run_completion(distinct, totals, self.random_state, device)
+
+        def fitted(learned):
+            """Compute all attributes of a memory with this feature map."""
+            damage_model = learn_damage_model(
+                settings, learned, distinct, totals, queries, device
+            )
+            return _fitted_attributes(X, weights, learned, damage_model, precision)
+
+        progress = StageOneProgress(
+            self, self.max_iter, X, X, lambda learned: fitted(learned) | _columns(X)
         )
+        learned = run_stage_one(settings, distinct, totals, device, progress)
+        attributes = fitted(learned)
         # Nothing is set before here: a failed fit leaves the estimator as it was.
         validate_data(self, given, skip_check_array=True)
-        self.patterns_ = X
-        self.sample_weight_ = weights
-        self.mean_ = np.average(X, axis=0, weights=weights).astype(X.dtype)
-        self.feature_map_state_ = learned.state
-        self.alignment_ = learned.alignment
-        self.loss_curve_ = learned.loss_curve
-        self.loss_ = learned.loss_curve[-1] if learned.loss_curve else float("nan")
-        # scikit-learn wants at least one iteration of whatever has a max_iter.
-        self.n_iter_ = max(1, len(learned.loss_curve))
-        self.validation_scores_ = learned.validation_scores
-        self.selection_ = learned.selection
-        self.damage_model_ = damage_model
         self.__dict__.pop("components_", None)
-        if "components" in learned.state:
-            self.components_ = learned.state["components"]
+        vars(self).update(attributes)
+        progress.end()
         return self
 
     def _stage_one(self):
@@ -389,7 +441,6 @@ class UHopMemory(
             ),
             start=self.__dict__.get("feature_map_state_") if self.warm_start else None,
             random_state=self.random_state,
-            verbose=self.verbose,
         )
 
     def transform(self, X):
@@ -532,7 +583,9 @@ class UHopMemory(
         patterns, mean = tensor(self.patterns_), tensor(self.mean_)
         weights = None if self.sample_weight_ is None else tensor(self.sample_weight_)
         rule, beta = self.similarity, self.beta
-        if not complete:
+        if not complete and self.missing == "new":
+            scorer = self._new_row_scorer(patterns, mean)
+        elif not complete:
             scorer = build_observed_scorer(rule, beta, patterns, mean, weights)
         else:
             kind = kept_kind(self.feature_map, self.selection_)
@@ -545,6 +598,17 @@ class UHopMemory(
         separation = SEPARATIONS[self.separation]
         params = self._separation_params()
         return Memory(scorer, separation, params, patterns, weights, complete)
+
+    def _new_row_scorer(self, patterns, mean):
+        """Scorer for incomplete queries that are no copies of stored patterns."""
+        if self.precision_ is None:
+            raise ValueError(
+                "missing='new' needs what only fit can learn; call fit again after "
+                "setting it."
+            )
+        precision = to_tensor(self.precision_, patterns.device).to(patterns)
+        scorer = NewRowScorer(patterns, mean, precision)
+        return scorer if self.beta == "auto" else ScaledScorer(scorer, self.beta)
 
     def _damage_scorer(self, patterns, mean, feature_map):
         """Scorer for the similarities that know what damage looks like."""

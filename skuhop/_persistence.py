@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 
+from skuhop._compat import TRANSIENT
 from skuhop._version import __version__
 from skuhop.exceptions import VersionMismatchWarning
 
@@ -16,8 +17,15 @@ class VersionedStateMixin:
     """Stamp the version into the state, and warn when another one loads it."""
 
     def __getstate__(self):
-        """State to pickle, with the version of skuhop that wrote it."""
-        return {**super().__getstate__(), "_skuhop_version": __version__}
+        """State to pickle, with the version of skuhop that wrote it.
+
+        A fitted estimator goes without its callbacks, which are bound to a process. An
+        unfitted one keeps them: that is how they reach the workers of a search.
+        """
+        state = dict(super().__getstate__())
+        if "patterns_" in state:
+            state = {k: v for k, v in state.items() if k not in TRANSIENT}
+        return {**state, "_skuhop_version": __version__}
 
     def __setstate__(self, state):
         """Restore the state and compare the versions."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skuhop._device import to_tensor
+from skuhop._device import to_numpy, to_tensor
 from skuhop.learning import (
     CORRUPTIONS,
     Learned,
@@ -18,6 +18,7 @@ from skuhop.learning import (
     corrupted_copies,
     feature_map_kind,
     learn,
+    learn_precision,
 )
 from skuhop.retrieval import build_scorer
 
@@ -39,18 +40,13 @@ class StageOne(NamedTuple):
     schedule: Schedule
     start: dict | None
     random_state: object
-    verbose: int
 
 
 def resolve_corruption(corruption) -> Callable:
     """Turn the parameter into a function; the unknown gets masks and noise."""
     if corruption is None:
         return any_of_both
-    return (
-        CORRUPTIONS.get(corruption, corruption)
-        if isinstance(corruption, str)
-        else (corruption)
-    )
+    return CORRUPTIONS[corruption] if isinstance(corruption, str) else corruption
 
 
 def distinct_rows(X: np.ndarray, weights: np.ndarray | None):
@@ -67,8 +63,11 @@ def distinct_rows(X: np.ndarray, weights: np.ndarray | None):
     return X[first], None if (total == 1).all() else total, inverse
 
 
-def run_stage_one(settings: StageOne, patterns, weights, device) -> Learned:
-    """Learn the feature map on distinct patterns, as `distinct_rows` gives them."""
+def run_stage_one(settings: StageOne, patterns, weights, device, report) -> Learned:
+    """Learn the feature map on distinct patterns, as `distinct_rows` gives them.
+
+    `report` hears of every step, see `skuhop.learning.learn`.
+    """
     kind = feature_map_kind(settings.feature_map)
     if kind is None:
         return Learned({}, {}, [], [], {"kept": "identity", "reason": "as asked"})
@@ -95,9 +94,17 @@ def run_stage_one(settings: StageOne, patterns, weights, device) -> Learned:
         start=settings.start,
         schedule=settings.schedule,
         seed=seed,
-        report=print_loss if settings.verbose else None,
+        report=report,
     )
     return _or_identity(learned, watch, settings.n_components)
+
+
+def run_completion(patterns, weights, random_state, device) -> np.ndarray:
+    """Learn from distinct patterns what incomplete new rows are compared by."""
+    seed = int(check_random_state(random_state).randint(2**31 - 1))
+    X = to_tensor(patterns, device)
+    w = None if weights is None else to_tensor(weights, device)
+    return to_numpy(learn_precision(X, w, seed)).copy()
 
 
 def _or_identity(learned: Learned, watch, n_components) -> Learned:
@@ -144,8 +151,3 @@ def _watch(settings, patterns, X, w, corrupt, seed, device):
         return torch.log((1 - _DOUBT) * p + _DOUBT / len(X)).mean().item()
 
     return score
-
-
-def print_loss(step: int, loss: float) -> None:
-    """Report a step of Stage I in the way of scikit-learn's neural networks."""
-    print(f"Iteration {step}, loss = {loss:.8f}")

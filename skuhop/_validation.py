@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import update_wrapper
 from numbers import Integral, Real
 from types import MethodType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
@@ -31,7 +31,7 @@ class Choice(NamedTuple):
 class Number(NamedTuple):
     """A finite number from `low` on (`open_low`: above it) up to `high`."""
 
-    kind: type = Real
+    kind: type[Any] = Real
     low: float = -np.inf
     open_low: bool = False
     high: float = np.inf
@@ -53,7 +53,7 @@ class Number(NamedTuple):
 class Kind(NamedTuple):
     """Anything that a predicate accepts."""
 
-    predicate: object
+    predicate: Callable[[Any], Any]
     text: str
 
     def accepts(self, value) -> bool:

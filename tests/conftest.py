@@ -1,8 +1,21 @@
-"""Workers of a parallel test run get one torch thread each, as loky's do."""
+"""What all tests share: torch threads, and files that need optional packages."""
 
 import os
+from importlib.util import find_spec
 
 import torch
 
 if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers of a parallel test run get one torch thread each, as loky's do.
     torch.set_num_threads(1)
+
+_NEEDS = {
+    "matplotlib": ["test_plotting.py"],
+    "skops": ["test_persistence.py", "test_progress.py", "test_classifier.py"],
+}
+collect_ignore_glob = [
+    file
+    for package, files in _NEEDS.items()
+    if not find_spec(package)
+    for file in files
+]

@@ -47,6 +47,7 @@ def grid():
     for feature_map in (*FEATURE_MAPS, "identity", SmallModule):
         yield {"feature_map": feature_map}
     yield {"update_steps": 3}
+    yield {"missing": "new"}
     yield {"n_components": 2}
 
 

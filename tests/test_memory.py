@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_wine
+from sklearn.impute import KNNImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -216,6 +217,47 @@ def test_nothing_observed_gives_the_mean():
     for similarity in ("auto", *SIMILARITIES):
         out = fit(similarity=similarity).transform(np.full((2, 10), np.nan))
         np.testing.assert_allclose(out, np.tile(X.mean(0), (2, 1)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("similarity", ["auto", "euclidean", "dot", "cosine"])
+def test_new_rows_are_completed_by_their_neighbours(similarity):
+    """The answer is the posterior mean under Student-t noise around every pattern."""
+    memory, queries = fit(similarity=similarity, missing="new"), with_gaps()
+    p = np.ones((len(X), len(X)))
+    for weights, row in zip(p, queries, strict=True):
+        seen = ~np.isnan(row)
+        x = ((row - X)[:, seen] ** 2 * memory.precision_[seen]).sum(1) / seen.sum()
+        weights[:] = (1 + x) ** -seen.sum()
+    p /= p.sum(1, keepdims=True)
+    np.testing.assert_allclose(memory.association(queries), p, rtol=1e-7)
+    expected = np.where(np.isnan(queries), p @ X, queries)
+    np.testing.assert_allclose(memory.transform(queries), expected, rtol=1e-7)
+    # What is complete is no imputation: nothing changes for it.
+    plain = fit(similarity=similarity)
+    np.testing.assert_array_equal(memory.transform(X), plain.transform(X))
+
+
+def test_new_rows_are_completed_as_well_as_by_the_best_k_neighbours():
+    X = StandardScaler().fit_transform(load_wine().data)
+    stored, rows = X[::2], X[1::2]
+    gone = np.random.default_rng(0).random(rows.shape) < 0.3
+    queries = np.where(gone, np.nan, rows)
+
+    def error(model):
+        return (model.fit(stored).transform(queries) - rows)[gone].std()
+
+    ours = error(UHopMemory("identity", missing="new", random_state=0))
+    assert ours < 1.03 * min(error(KNNImputer(n_neighbors=k)) for k in (5, 10, 20))
+    assert ours < error(UHopMemory("identity", random_state=0))
+
+
+def test_new_rows_need_a_fit():
+    memory = fit()
+    assert memory.precision_ is None
+    memory.set_params(missing="new")
+    memory.transform(X)
+    with pytest.raises(ValueError, match="missing='new' needs.*call fit again"):
+        memory.transform(with_gaps())
 
 
 def test_rows_with_and_without_gaps_do_not_disturb_each_other():

@@ -5,6 +5,8 @@ import gc
 import io
 import pickle
 import weakref
+from contextlib import nullcontext
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -31,6 +33,7 @@ class Module(torch.nn.Sequential):
 VARIANTS = {
     "default": {},
     "identity": {"feature_map": "identity"},
+    "new rows": {"missing": "new"},
     "float32": {},
     "weighted": {},
     "separation_params": {"separation": "entmax", "separation_params": {"alpha": 1.2}},
@@ -146,6 +149,41 @@ def test_another_version_warns(version, monkeypatch):
     with pytest.warns(VersionMismatchWarning, match=f"skuhop {version}"):
         again.__setstate__(state)
     np.testing.assert_array_equal(again.transform(QUERIES), memory.transform(QUERIES))
+
+
+# Files as they lie on users' disks: one folder for each version, see saved/write.py.
+SAVED = sorted(
+    file
+    for file in (Path(__file__).parent / "saved").glob("*/*")
+    if file.suffix in (".pkl", ".joblib", ".skops")
+)
+
+
+def load_skops(file):
+    types = skops.io.get_untrusted_types(file=file)
+    assert all(name.startswith("skuhop.") for name in types), types
+    return skops.io.load(file, trusted=types)
+
+
+@pytest.mark.parametrize(
+    "file", SAVED, ids=lambda file: f"{file.parent.name}-{file.name}"
+)
+def test_files_of_earlier_versions_load_and_answer_as_they_did(file):
+    load = {".skops": load_skops}.get(file.suffix, joblib.load)
+    other = file.parent.name != skuhop.__version__
+    with pytest.warns(VersionMismatchWarning) if other else nullcontext():
+        estimator = load(file)
+    saved = np.load(file.parent / "answers.npz")
+    method = "predict_proba" if file.stem == "classifier" else "transform"
+    found = getattr(estimator, method)(saved[f"{file.stem}_queries"])
+    np.testing.assert_allclose(
+        found, saved[f"{file.stem}_answers"], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_this_version_has_saved_files():
+    # At a release: python tests/saved/write.py
+    assert skuhop.__version__ in {file.parent.name for file in SAVED}
 
 
 def test_the_stamp_is_not_left_on_the_estimator():

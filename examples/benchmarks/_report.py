@@ -39,11 +39,13 @@ def markdown_rows(rows):
 
 
 def write_tables(file, tables):
-    """Write tables of dicts one below the other into a CSV file."""
+    """Write where it ran, and tables of dicts parted by empty lines, as CSV."""
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="") as stream:
-        for table in tables:
-            writer = csv.DictWriter(stream, fieldnames=table[0])
+        stream.write(f"# {machine()}\n")
+        for position, table in enumerate(tables):
+            stream.write("\n" if position else "")
+            writer = csv.DictWriter(stream, fieldnames=table[0], lineterminator="\n")
             writer.writeheader()
             writer.writerows(table)

@@ -1,6 +1,7 @@
 """Stage I: what the feature map is and how it is learned."""
 
 from skuhop.learning.bank import learn_bank
+from skuhop.learning.completion import learn_precision
 from skuhop.learning.corruptions import CORRUPTIONS, any_of_both, corrupted_copies
 from skuhop.learning.feature_maps import FEATURE_MAPS, feature_map_kind, restore
 from skuhop.learning.losses import LOSSES
@@ -22,5 +23,6 @@ __all__ = [
     "learn_channels",
     "learn_exponents",
     "learn_from_queries",
+    "learn_precision",
     "restore",
 ]

@@ -100,12 +100,12 @@ def family_tables(
             chosen = least[code].expand(VALUES_PER_BIN)
         sample.append(chosen.cpu().numpy())
         rows.append(np.full(VALUES_PER_BIN, code))
-    sample, rows = np.concatenate(sample), torch.from_numpy(np.concatenate(rows))
+    drawn, origins = np.concatenate(sample), torch.from_numpy(np.concatenate(rows))
     tables = []
     for damage in families(bins):
         # The same draws for every memory: the bank is a constant, not a chance.
-        damaged = torch.from_numpy(damage(sample, np.random.RandomState(0)))
-        cells = rows * n_bins + quantise(damaged, bins.edges.cpu())
+        damaged = torch.from_numpy(damage(drawn, np.random.RandomState(0)))
+        cells = origins * n_bins + quantise(damaged, bins.edges.cpu())
         counts = torch.bincount(cells, minlength=len(codes) * n_bins).double()
         counts = counts.view(len(codes), n_bins)
         counts += counts.sum(0) / counts.sum() + 1 / n_bins

@@ -6,6 +6,8 @@ torch's compiler, which takes seconds: longer than nearly every fit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,7 @@ _EPSILON = 1e-8
 class Adam:
     """Adam (Kingma and Ba, ICLR 2015, algorithm 1) with its usual constants."""
 
-    def __init__(self, parameters: list[Tensor], learning_rate: float):
+    def __init__(self, parameters: Sequence[Tensor], learning_rate: float):
         self.parameters, self.learning_rate = parameters, learning_rate
         self.means = [torch.zeros_like(p) for p in parameters]
         self.squares = [torch.zeros_like(p) for p in parameters]

@@ -102,7 +102,7 @@ class Settings(NamedTuple):
     early_stopping: bool
     start: Mapping | None
     seed: int
-    report: Callable[[int, float], None] | None
+    report: Callable[[int, float, Callable], bool] | None
 
 
 class Calibration(NamedTuple):
@@ -406,9 +406,9 @@ def _train(kind, settings, problem: Problem, parts, beta, generator):
                 tensor.mul_(1 - optimiser.learning_rate * settings.weight_decay)
         optimiser.step(gradients)
         curve.append(losses.mean().item())
-        if settings.report is not None:
-            settings.report(step + 1, curve[-1])
-    watch.look(settings.max_iter, last=not settings.early_stopping)
+        if settings.report and settings.report(step + 1, curve[-1], watch.so_far):
+            break
+    watch.look(len(curve), last=not settings.early_stopping)
     return watch, curve
 
 
@@ -443,6 +443,13 @@ class _Watch:
                 for rows in Z.split(MAX_WATCHED)
             ]
         return torch.cat(pieces, 1)
+
+    def so_far(self):
+        """Give the members as they are now, not calibrated."""
+        state = numpy_state(self.current)
+        betas = np.exp(state.pop("log_betas"))
+        selection = {"kept": "learned", "reason": "Stage I is not over"}
+        return CrossFitted(state, betas, _PRIOR_WEIGHTS[0], [], selection)
 
     def look(self, step, last=False):
         """Keep the members that have become better, or at the `last` look all."""

@@ -99,13 +99,14 @@ def train(
     schedule: Schedule,
     generator: torch.Generator,
     watch: Callable[[], float] | None,
-    report: Callable[[int, float], None] | None,
+    report: Callable[[int, float], bool] | None,
 ) -> tuple[list[float], list[float], int]:
     """Minimise ``objective(batch)`` over the parameters of `model`, in place.
 
     What is watched, the loss or with `watch` the held-out score, has to improve by
-    `tol` within `n_iter_no_change` steps or the loop ends. With `watch` the model is
-    left as it was at its best look, the start included.
+    `tol` within `n_iter_no_change` steps or the loop ends, as it does when `report`,
+    called after every step, says so. With `watch` the model is left as it was at its
+    best look, the start included.
 
     Returns
     -------
@@ -123,9 +124,9 @@ def train(
         loss = objective(batch)
         optimiser.step(torch.autograd.grad(loss, parameters, allow_unused=True))
         curve.append(loss.item())
-        if report is not None:
-            report(step, curve[-1])
-        looks = watch is None or step % WATCH_EVERY == 0 or step == schedule.max_iter
+        stop = report is not None and report(step, curve[-1])
+        stop = stop or step == schedule.max_iter
+        looks = watch is None or step % WATCH_EVERY == 0 or stop
         if looks:
             score = watch() if watch else -curve[-1]
             scores += [score] if watch else []
@@ -133,7 +134,7 @@ def train(
                 last = step if score > best + schedule.tol else last
                 best, best_step = score, step
                 kept = copy.deepcopy(model.state_dict()) if watch else kept
-        if step == schedule.max_iter or step - last >= schedule.n_iter_no_change:
+        if stop or step - last >= schedule.n_iter_no_change:
             break
     if watch:
         model.load_state_dict(kept)
@@ -153,7 +154,7 @@ def learn(
     start: State | None,
     schedule: Schedule,
     seed: int,
-    report: Callable[[int, float], None] | None,
+    report: Callable[[int, float, Callable], bool] | None,
 ) -> Learned:
     """Stage I, from patterns to the learned state.
 
@@ -169,8 +170,11 @@ def learn(
         ``(indices) -> corrupted copies`` of these patterns; for the posterior loss.
     watch : callable or None
         ``(feature map) -> score``: retrieval of held-out corrupted copies.
-    n_components, start, schedule, seed, report
+    n_components, start, schedule, seed
         As in the estimators.
+    report : callable or None
+        ``(step, loss, state) -> stop`` after every step; ``state()`` gives what is
+        learned so far, as a `Learned` of the state and the alignment.
     """
     with seeded(seed):
         module, project, export = kind.begin(patterns, n_components, start)
@@ -199,6 +203,14 @@ def learn(
             module.train(training)
             return score
 
+        def so_far():
+            selection = {"kept": "learned", "reason": "Stage I is not over"}
+            alignment = numpy_state(aligner.state_dict())
+            return Learned(export(), alignment, [], [], selection)
+
+        def tell(step, loss):
+            return report(step, loss, so_far)
+
         curve, scores, best_step = train(
             nn.ModuleList([module, aligner]),
             cross_entropy if loss == "posterior" else separation,
@@ -206,7 +218,7 @@ def learn(
             schedule,
             torch.Generator().manual_seed(seed),
             look if watch and schedule.early_stopping else None,
-            report,
+            None if report is None else tell,
         )
     selection = _select(curve, scores, best_step)
     alignment = numpy_state(aligner.state_dict())

@@ -10,6 +10,7 @@ from skuhop.retrieval.engine import (
     iterate,
 )
 from skuhop.retrieval.experts import told_experts, told_pool
+from skuhop.retrieval.new_rows import NewRowScorer
 from skuhop.retrieval.scorers import ScaledScorer, build_observed_scorer, build_scorer
 from skuhop.retrieval.separations import SEPARATIONS
 from skuhop.retrieval.similarities import SIMILARITIES
@@ -18,6 +19,7 @@ __all__ = [
     "SEPARATIONS",
     "SIMILARITIES",
     "Memory",
+    "NewRowScorer",
     "ScaledScorer",
     "answers",
     "associations",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from skuhop.retrieval.channel_scorers import ChannelScorer, PooledScorer
-from skuhop.retrieval.scorers import KernelScorer, Query
+from skuhop.retrieval.scorers import KernelScorer, Query, Scorer
 from skuhop.retrieval.similarities import SIMILARITIES
 
 _FACTORS = ("base", "left", "right", "log_prior")
@@ -67,7 +67,7 @@ def told_experts(
     """
     euclidean = SIMILARITIES["euclidean"]
     precision = 1 / max(float(channel["noise"]), torch.finfo(patterns.dtype).tiny)
-    experts = {
+    experts: dict[str, Scorer] = {
         "euclidean": KernelScorer(euclidean, patterns, mean, None, None),
         "correlation": KernelScorer(
             SIMILARITIES["correlation"], patterns, mean, None, None

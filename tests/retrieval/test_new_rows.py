@@ -1,0 +1,60 @@
+"""Student-t scores of incomplete new rows against SciPy's density."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_t
+
+from skuhop.retrieval import SEPARATIONS, Memory, NewRowScorer, answers, energies
+
+RNG = np.random.RandomState(0)
+PATTERNS = RNG.normal(size=(7, 5))
+PRECISION = RNG.uniform(0.5, 4, size=5)
+QUERIES = RNG.normal(size=(9, 5))
+QUERIES[RNG.uniform(size=QUERIES.shape) < 0.4] = np.nan
+QUERIES[0] = RNG.normal(size=5)
+QUERIES[1, :4] = np.nan
+
+
+def log_density(x, centre):
+    """Student-t with as many degrees of freedom as there are observed entries."""
+    seen = ~np.isnan(x)
+    shape = np.diag(1 / PRECISION[seen])
+    return multivariate_t.logpdf(x[seen], centre[seen], shape, df=seen.sum())
+
+
+REFERENCE = np.array([[log_density(x, p) for p in PATTERNS] for x in QUERIES])
+
+
+def scorer(dtype=torch.float64):
+    arrays = PATTERNS, PATTERNS.mean(0), PRECISION
+    return NewRowScorer(*(torch.as_tensor(a, dtype=dtype) for a in arrays))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("block", [(0, 7), (2, 5)])
+def test_scores_are_a_log_density(dtype, block):
+    rule = scorer(dtype)
+    query = rule.prepare(torch.as_tensor(QUERIES, dtype=dtype))
+    found = rule.block(query, *block) + query.offset[:, None]
+    tolerance = 1e-9 if dtype == torch.float64 else 1e-4
+    expected = REFERENCE[:, slice(*block)]
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    null = [log_density(x, PATTERNS.mean(0)) for x in QUERIES]
+    np.testing.assert_allclose(rule.null(query), null, rtol=tolerance, atol=tolerance)
+
+
+def test_the_engine_gives_posterior_means_and_the_density():
+    patterns, queries = torch.as_tensor(PATTERNS), torch.as_tensor(QUERIES)
+    memory = Memory(scorer(), SEPARATIONS["softmax"], {}, patterns, None, False)
+    p = np.exp(REFERENCE)
+    expected = p / p.sum(1, keepdims=True) @ PATTERNS
+    np.testing.assert_allclose(answers(memory, queries, 2**20), expected, rtol=1e-9)
+    found = energies(memory, queries, 2**20)
+    np.testing.assert_allclose(found, -np.log(p.sum(1)), rtol=1e-9)
+
+
+def test_a_row_without_any_entry_tells_nothing():
+    rule = scorer()
+    scores = rule.block(rule.prepare(torch.full((2, 5), torch.nan).double()), 0, 7)
+    np.testing.assert_array_equal(scores, 0)
