@@ -8,8 +8,10 @@ from skuhop.retrieval.engine import (
     best_patterns,
     energies,
     iterate,
+    partial,
 )
 from skuhop.retrieval.experts import told_experts, told_pool
+from skuhop.retrieval.partials import finalise, merge
 from skuhop.retrieval.scorers import ScaledScorer, build_observed_scorer, build_scorer
 from skuhop.retrieval.separations import SEPARATIONS
 from skuhop.retrieval.similarities import SIMILARITIES
@@ -26,7 +28,10 @@ __all__ = [
     "build_observed_scorer",
     "build_scorer",
     "energies",
+    "finalise",
     "iterate",
+    "merge",
+    "partial",
     "told_experts",
     "told_pool",
 ]

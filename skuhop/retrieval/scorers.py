@@ -61,8 +61,28 @@ class Query(NamedTuple):
     offset: Tensor | None = None
 
 
+class Linear(NamedTuple):
+    """Scores that are one product: ``vectors(X) @ keys.T + bias``.
+
+    Attributes
+    ----------
+    vectors : callable
+        ``(n, d) -> (n, r)``.
+    keys : Tensor of shape (M, r)
+    bias : Tensor of shape (M,) or None
+    """
+
+    vectors: Callable[[Tensor], Tensor]
+    keys: Tensor
+    bias: Tensor | None
+
+
 class Scorer(Protocol):
-    """What the engine asks of a scorer."""
+    """What the engine asks of a scorer.
+
+    A scorer may also have a method `linear` that gives its scores, up to a part common
+    to all patterns, as a :class:`Linear`, or None where they are no product.
+    """
 
     n_patterns: int
     beta: float
@@ -163,6 +183,12 @@ class KernelScorer:
         if self.profiled:
             scores = self.similarity.profile(scores, keys.shape[1], scale)
         return scores
+
+    def linear(self):
+        """Scores as one product, unless the noise level is profiled out."""
+        if self.profiled or self.similarity.compare is not None:
+            return None
+        return Linear(lambda X: self.prepare(X).encoded[0], self.keys, self.bias)
 
     def null(self, query):
         """Score of "nothing stored"."""
