@@ -414,8 +414,11 @@ class UHopMemory(
             return iterate(memory, rows, budget, steps, self.tol)
 
         retrieved = self._ask(X, retrieve)
-        incomplete = np.isnan(X).any(axis=1, keepdims=True)
-        return np.where(incomplete & ~np.isnan(X), X, retrieved)
+        unknown = np.isnan(X)
+        if not unknown.any():
+            return retrieved
+        incomplete = unknown.any(axis=1, keepdims=True)
+        return np.where(incomplete & ~unknown, X, retrieved)
 
     @after_fit
     def predict(self, X):
