@@ -65,6 +65,8 @@ class Memory(NamedTuple):
         Multiplicity of the patterns; None is one each.
     complete : bool
         Whether the queries it is for have all entries.
+    nearest : Nearest or None
+        An index that finds good patterns without looking at all; see `approximate`.
     """
 
     scorer: Scorer
@@ -73,6 +75,7 @@ class Memory(NamedTuple):
     patterns: Tensor
     weights: Tensor | None
     complete: bool = True
+    nearest: NamedTuple | None = None
 
 
 def row_chunks(n_rows: int, bytes_per_row: int, budget: int) -> Iterator[slice]:
@@ -373,20 +376,28 @@ def best_patterns(memory: Memory, X: Tensor, budget: int) -> Tensor:
     return out
 
 
-def iterate(memory: Memory, X: Tensor, budget: int, steps: int, tol: float) -> Tensor:
+def iterate(
+    memory: Memory,
+    X: Tensor,
+    budget: int,
+    steps: int,
+    tol: float,
+    update: Callable = answers,
+) -> Tensor:
     """Stage II: up to `steps` updates ``x <- T(x)``.
 
+    `update` is T, `answers` or what stands in for it.
     A row rests once an update moves it by less than `tol` times its length, so
     its answer does not depend on the other rows.
     """
     state, moving = X, None
     for step in range(steps):
         if moving is None:
-            new, old = answers(memory, state, budget), state
+            new, old = update(memory, state, budget), state
             state = new
         else:
             old = state[moving]
-            new = answers(memory, old, budget)
+            new = update(memory, old, budget)
             state[moving] = new
         if step + 1 == steps:
             break

@@ -168,6 +168,19 @@ class KernelScorer:
             return Query((vectors, offset, scale), own)
         return Query((vectors, None, None), own, offset)
 
+    def pairs(self, query, indices):
+        """Scores (n, k) of the patterns at `indices`, its own k for every query."""
+        vectors, offset, scale = query.encoded
+        scores = (self.keys[indices] @ vectors[:, :, None])[:, :, 0]
+        for bias in (
+            None if self.bias is None else self.bias[indices],
+            None if offset is None else offset[:, None],
+        ):
+            scores = scores if bias is None else scores.add_(bias)
+        if self.profiled:
+            scores = self.similarity.profile(scores, self.keys.shape[1], scale)
+        return scores
+
     def block(self, query, start, stop):
         """Scores of the patterns from `start` to `stop`."""
         vectors, offset, scale = query.encoded
@@ -277,8 +290,10 @@ def _resolve_beta(similarity, beta, features, weights):
 def build_scorer(similarity, beta, patterns, mean, weights, feature_map) -> Scorer:
     """Scorer for complete queries, from the names that the estimators take."""
     rule = SIMILARITIES[similarity]
-    features = patterns if feature_map is None else feature_map.patterns(patterns)
-    beta = _resolve_beta(rule, beta, features, weights)
+    if beta == "auto" and rule.profile is None:
+        features = patterns if feature_map is None else feature_map.patterns(patterns)
+        beta = attention_beta(features, weights)
+    beta = None if beta == "auto" else float(beta)
     return KernelScorer(rule, patterns, mean, feature_map, beta)
 
 
