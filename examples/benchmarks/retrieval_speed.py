@@ -123,10 +123,14 @@ def time_shape(shape, repeats, device):
         "Q × M × d": " × ".join(f"{n:,}" for n in shape),
         "bare (s)": f"{bare_time:.3f}",
     }
-    row |= {name: f"{seconds / bare_time:.2f}" for name, seconds in times.items()}
-    if device == "cpu":
-        for separation in SEPARATIONS:
-            row[f"{separation} (MB)"] = f"{extra_memory(shape, separation):.0f}"
+    return row | {name: f"{spent / bare_time:.2f}" for name, spent in times.items()}
+
+
+def memory_of_shape(shape):
+    """Row of the second table: MB that `transform` needs beside data and memory."""
+    row = {"Q × M × d": " × ".join(f"{n:,}" for n in shape)}
+    for separation in SEPARATIONS:
+        row[f"{separation} (MB)"] = f"{extra_memory(shape, separation):.0f}"
     return row
 
 
@@ -236,13 +240,21 @@ def main():
         print_extra_memory(args.memory_of[0], args.memory_of[1:])
         return
     print(machine(), f"device: {args.device}", sep="; ", end="\n\n")
-    tables = (
-        [time_shape(shape, args.repeats, args.device) for shape in SHAPES],
-        list(time_one_query(args.repeats)),
-        list(time_published_loop(args.repeats)),
-        list(time_default(args.repeats)),
-    )
-    print(*map(markdown_rows, tables), sep="\n\n")
+    tables = []
+    for table in (
+        (time_shape(shape, args.repeats, args.device) for shape in SHAPES),
+        time_one_query(args.repeats),
+        map(memory_of_shape, SHAPES if args.device == "cpu" else ()),
+        time_published_loop(args.repeats),
+        time_default(args.repeats),
+    ):
+        rows = []
+        for row in table:
+            print(*row.items(), file=sys.stderr, flush=True)  # some take minutes
+            rows.append(row)
+        if rows:
+            tables.append(rows)
+            print(markdown_rows(rows), end="\n\n", flush=True)
     write_tables(args.out, tables)
 
 

@@ -4,14 +4,13 @@ from skuhop.retrieval.auto_scorer import build_auto_scorer
 from skuhop.retrieval.engine import (
     Memory,
     answers,
-    associations,
-    best_patterns,
     energies,
     iterate,
     partial,
 )
 from skuhop.retrieval.experts import told_experts, told_pool
 from skuhop.retrieval.partials import finalise, merge
+from skuhop.retrieval.ranking import associations, best_patterns
 from skuhop.retrieval.scorers import ScaledScorer, build_observed_scorer, build_scorer
 from skuhop.retrieval.separations import SEPARATIONS
 from skuhop.retrieval.similarities import SIMILARITIES

@@ -22,14 +22,10 @@ from torch.nn import functional
 from skuhop.retrieval.partials import (
     Candidates,
     Partial,
-    Sums,
     TooManyCandidates,
     block_partial,
     finalise,
-    heaviest,
     merge,
-    side_by_side,
-    unnormalised,
 )
 from skuhop.retrieval.scorers import Query, Scorer
 from skuhop.retrieval.separations import Separation, softmax
@@ -39,10 +35,8 @@ _BLOCK = {"cpu": 2**24, "cuda": 2**26, "mps": 2**24}
 _BLOCK_ROWS = 1024
 # A scorer that needs all patterns at once holds much more: smaller chunks of rows, but
 # fewer than some starve the matrix product.
-_DENSE_BLOCK = {"cpu": 2**21, "cuda": 2**25, "mps": 2**22}
-_FEWEST_ROWS = 64
-# Numbers per query and pattern that a separation holds at its peak.
-_SEPARATION_WIDTH = 5
+DENSE_BLOCK = {"cpu": 2**21, "cuda": 2**25, "mps": 2**22}
+FEWEST_ROWS = 64
 # Bytes per candidate at its peak, and the most that are kept.
 _CANDIDATE = 64
 _MOST_CANDIDATES = 2**21
@@ -77,6 +71,11 @@ class Memory(NamedTuple):
     complete: bool = True
     nearest: NamedTuple | None = None
 
+    @property
+    def rule(self) -> tuple[Separation, Mapping]:
+        """The separation and its parameters."""
+        return self.separation, self.params
+
 
 def row_chunks(n_rows: int, bytes_per_row: int, budget: int) -> Iterator[slice]:
     """Slices of rows that together need at most `budget` bytes, one row at least."""
@@ -96,7 +95,7 @@ def _origin(memory: Memory, query: Query) -> Tensor | None:
     return null if query.offset is None else null - query.offset
 
 
-def _blocks(memory: Memory, query: Query, width: int):
+def blocks(memory: Memory, query: Query, width: int):
     """Yield start, stop and scores of all blocks of patterns."""
     n_patterns, origin = memory.scorer.n_patterns, _origin(memory, query)
     for start in range(0, n_patterns, width):
@@ -105,7 +104,8 @@ def _blocks(memory: Memory, query: Query, width: int):
         yield start, stop, scores if origin is None else scores.sub_(origin[:, None])
 
 
-def _multiplicity(memory: Memory, start: int, stop: int) -> Tensor | None:
+def multiplicity(memory: Memory, start: int, stop: int) -> Tensor | None:
+    """Weights of the patterns of a block."""
     return None if memory.weights is None else memory.weights[start:stop]
 
 
@@ -134,12 +134,12 @@ def _plan(memory: Memory, X: Tensor, budget: int, read: bool = False) -> _Plan:
         cells = min(_BLOCK[device], cells)
         rows = max(_BLOCK_ROWS, -(-_BLOCK[device] // scorer.n_patterns))
     else:
-        cells = min(cells, max(_DENSE_BLOCK[device], _FEWEST_ROWS * scorer.n_patterns))
+        cells = min(cells, max(DENSE_BLOCK[device], FEWEST_ROWS * scorer.n_patterns))
         rows = cells // scorer.n_patterns
     return _Plan(max(1, min(rows, budget // (4 * row))), cells, most)
 
 
-def _passes(memory: Memory, X: Tensor, budget: int, work: Callable):
+def passes(memory: Memory, X: Tensor, budget: int, work: Callable):
     """Yield rows and ``work(query, width, most)``; fewer rows if candidates abound."""
     plan = _plan(memory, X, budget, read=True)
     start, step = 0, plan.rows
@@ -157,24 +157,24 @@ def _passes(memory: Memory, X: Tensor, budget: int, work: Callable):
         start = rows.stop
 
 
-def _partial(memory: Memory, budget: int, read: bool, first: int = 0) -> Callable:
+def partial_result(memory: Memory, budget: int, read: bool, first: int = 0) -> Callable:
     """Make the work of one pass: the partial result of all patterns."""
-    rule = memory.separation, memory.params
+    separation, rule = memory.separation, memory.rule
 
     def work(query, width, most):
         part = None
-        for start, stop, scores in _blocks(memory, query, width):
+        for start, stop, scores in blocks(memory, query, width):
             new = block_partial(
                 *rule,
                 scores,
-                _multiplicity(memory, start, stop),
+                multiplicity(memory, start, stop),
                 memory.patterns[start:stop] if read else None,
                 first + start,
-                None if part is None or rule[0].lift else part.floor,
+                None if part is None or separation.lift else part.floor,
                 most,
             )
             part = new if part is None else merge(*rule, [part, new], budget // 4)
-            if most and rule[0].lift is None and len(part.scores) > most:
+            if most and separation.lift is None and len(part.scores) > most:
                 raise TooManyCandidates
         return part
 
@@ -203,10 +203,8 @@ def partial(memory: Memory, X: Tensor, budget: int = 2**28, first: int = 0) -> P
     part : Sums or Candidates
         For Sums n * (v + 2) numbers; for Candidates the patterns that may have weight.
     """
-    parts = []
-    for rows, _, part in _passes(
-        memory, X, budget, _partial(memory, budget, True, first)
-    ):
+    parts, work = [], partial_result(memory, budget, True, first)
+    for rows, _, part in passes(memory, X, budget, work):
         if isinstance(part, Candidates):
             values = memory.patterns[part.indices - first]
             part = part._replace(rows=part.rows + rows.start, values=values)
@@ -247,40 +245,24 @@ def _attention(memory: Memory, X: Tensor, budget: int) -> Tensor | None:
     return out
 
 
-def _dense_weights(memory: Memory, query: Query) -> Tensor:
-    """Weights of all patterns for a few queries."""
-    _, _, scores = next(_blocks(memory, query, memory.scorer.n_patterns))
-    return memory.separation.weights(scores, memory.weights, **memory.params)
-
-
-def _dense_rows(memory: Memory, X: Tensor, budget: int) -> Iterator[slice]:
-    """Rows whose weights of all patterns fit in memory, and in cache if few suffice."""
-    cell = X.element_size() * (memory.scorer.width + _SEPARATION_WIDTH)
-    cells = max(_DENSE_BLOCK[X.device.type], _FEWEST_ROWS * memory.scorer.n_patterns)
-    row = cell * memory.scorer.n_patterns
-    step = min(budget, cell * cells) // row
-    encoded = X.element_size() * memory.scorer.row_width
-    return row_chunks(len(X), 1, max(1, min(step, budget // (row + encoded))))
-
-
 def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """Compute ``Xi^T Sep(beta s(Xi, x))``, the answer to every row x."""
     out = _attention(memory, X, budget)
     if out is not None:
         return out
     out = X.new_empty((len(X), memory.patterns.shape[1]))
-    rule, work = (memory.separation, memory.params), _partial(memory, budget, True)
-    for rows, _, part in _passes(memory, X, budget, work):
-        out[rows], _ = finalise(*rule, part, memory.patterns, budget=budget // 4)
+    work = partial_result(memory, budget, True)
+    for rows, _, part in passes(memory, X, budget, work):
+        out[rows], _ = finalise(*memory.rule, part, memory.patterns, budget=budget // 4)
     return out
 
 
 def conjugates(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """``Psi*(beta K(Xi, x))``, shape (n,), for every row x."""
     out = X.new_empty(len(X))
-    rule, work = (memory.separation, memory.params), _partial(memory, budget, False)
-    for rows, query, part in _passes(memory, X, budget, work):
-        _, found = finalise(*rule, part, read=False, budget=budget // 4)
+    work = partial_result(memory, budget, False)
+    for rows, query, part in passes(memory, X, budget, work):
+        _, found = finalise(*memory.rule, part, read=False, budget=budget // 4)
         for common in (_origin(memory, query), query.offset):
             found = found if common is None else found + common
         out[rows] = found
@@ -298,82 +280,6 @@ def energies(memory: Memory, X: Tensor, budget: int) -> Tensor:
     for rows in row_chunks(len(X), 4 * X.element_size() * X.shape[1], budget):
         out[rows] += memory.scorer.prepare(X[rows]).self_score / 2
     return out.div_(memory.scorer.beta)
-
-
-def associations(memory: Memory, X: Tensor, budget: int, top: int | None = None):
-    """Compute weights (n, M), or indices and weights of the `top` heaviest."""
-    if top is not None:
-        return _heaviest(memory, X, budget, top)
-    weights = X.new_empty((len(X), memory.scorer.n_patterns))
-    for rows in _dense_rows(memory, X, budget):
-        weights[rows] = _dense_weights(memory, memory.scorer.prepare(X[rows]))
-    return weights
-
-
-def _heaviest(memory: Memory, X: Tensor, budget: int, top: int):
-    """Find indices and weights, (n, top) each, of the heaviest patterns."""
-    weights = X.new_empty((len(X), top))
-    indices = torch.empty((len(X), top), dtype=torch.int64, device=X.device)
-    rule, n_patterns = (memory.separation, memory.params), memory.scorer.n_patterns
-    if memory.separation.lift is None:
-        for rows, _, part in _passes(
-            memory, X, budget, _partial(memory, budget, False)
-        ):
-            found = heaviest(*rule, part, n_patterns, top, budget // 4)
-            indices[rows], weights[rows] = found
-        return indices, weights
-    for rows, _, (found, near) in _passes(memory, X, budget, _ranked(memory, top)):
-        weights[rows], indices[rows] = found, near
-    return indices, weights
-
-
-def _ranked(memory: Memory, top: int) -> Callable:
-    """Make the work of one pass: weights and indices of the heaviest patterns."""
-    rule = memory.separation, memory.params
-
-    def work(query, width, most):
-        whole = near = None
-        for start, stop, scores in _blocks(memory, query, width):
-            top_score, lifted = unnormalised(
-                *rule, scores, _multiplicity(memory, start, stop)
-            )
-            heavy, where = lifted.topk(min(top, stop - start), dim=1)
-            part = Sums(top_score, lifted.sum(1), heavy)
-            where += start
-            if whole is not None:
-                parts = side_by_side(*rule, [whole, part])
-                where = torch.cat([near, where], 1)
-                heavy, kept = parts.answer.topk(min(top, where.shape[1]), dim=1)
-                part, where = parts._replace(answer=heavy), where.gather(1, kept)
-            whole, near = part, where
-        return finalise(*rule, whole)[0], near
-
-    return work
-
-
-def best_patterns(memory: Memory, X: Tensor, budget: int) -> Tensor:
-    """Find the pattern (n,) of the highest score, log-weight included."""
-    out = torch.empty(len(X), dtype=torch.int64, device=X.device)
-    log_weights = None if memory.weights is None else memory.weights.log()
-
-    def work(query, width, most):
-        best = where = None
-        for start in range(0, memory.scorer.n_patterns, width):
-            stop = min(start + width, memory.scorer.n_patterns)
-            scores = memory.scorer.block(query, start, stop)
-            if log_weights is not None:
-                scores += log_weights[start:stop]
-            value, index = scores.max(1)
-            index += start
-            if best is not None:
-                value = torch.maximum(best, value)
-                index = torch.where(value > best, index, where)
-            best, where = value, index
-        return where
-
-    for rows, _, found in _passes(memory, X, budget, work):
-        out[rows] = found
-    return out
 
 
 def iterate(

@@ -212,17 +212,11 @@ def merge(
 
 
 def _merge_sums(separation, params, parts) -> Sums:
-    top, total, answers = _common_scale(separation, params, parts)
+    top, total, answers = common_scale(separation, params, parts)
     return Sums(top, total, None if answers[0] is None else sum(answers))
 
 
-def side_by_side(separation, params, parts: Sequence[Sums]) -> Sums:
-    """Merge sums whose answers belong to different patterns: (n, a) and (n, b)."""
-    top, total, answers = _common_scale(separation, params, parts)
-    return Sums(top, total, torch.cat(answers, 1))
-
-
-def _common_scale(separation, params, parts):
+def common_scale(separation, params, parts):
     """Best score and total of all parts, and their answers on one scale."""
     top = torch.stack([part.top for part in parts]).amax(0)
     totals, answers = [], []
@@ -255,7 +249,7 @@ class _Rows(NamedTuple):
     weights: Tensor | None
 
 
-def _padded(part: Candidates, budget: int):
+def padded(part: Candidates, budget: int):
     """Yield candidates of some rows at a time as matrices, filled up with -inf."""
     order = part.rows.argsort(stable=True)
     counts = torch.bincount(part.rows, minlength=len(part.floor))
@@ -280,7 +274,7 @@ def _padded(part: Candidates, budget: int):
 
 def _floors(separation, params, part: Candidates, budget: int) -> Tensor:
     floors = torch.empty_like(part.floor)
-    for some in _padded(part, budget):
+    for some in padded(part, budget):
         floors[some.rows] = separation.floor(some.scores, some.weights, **params)[:, 0]
     return floors
 
@@ -338,7 +332,7 @@ def _finalise_candidates(separation, params, part, values, read, budget):
     if read:
         source = values if part.values is None else part.values
         answer = part.scores.new_empty((len(part.floor), source.shape[1]))
-    for some in _padded(part, budget):
+    for some in padded(part, budget):
         p = separation.weights(some.scores, some.weights, **params)
         conjugate[some.rows] = separation.conjugate(
             some.scores, p, some.weights, **params
@@ -362,37 +356,3 @@ def _weighted_sums(some: _Rows, p: Tensor, indices: Tensor, source: Tensor) -> T
         per_sample_weights=p[kept],
         include_last_offset=True,
     )
-
-
-def heaviest(
-    separation: Separation,
-    params: Mapping,
-    part: Candidates,
-    n_patterns: int,
-    top: int,
-    budget: int = 2**26,
-) -> tuple[Tensor, Tensor]:
-    """Positions and weights, (n, top) each, of the heaviest candidates of the whole.
-
-    Where fewer have weight, patterns without any fill up.
-    """
-    shape = (len(part.floor), top)
-    indices = part.indices.new_empty(shape)
-    weights = part.scores.new_empty(shape)
-    for some in _padded(part, budget):
-        n, width = some.scores.shape
-        p = separation.weights(some.scores, some.weights, **params)
-        taken = p.new_full((n, width), -1)
-        taken[some.row, some.column] = p[some.row, some.column]
-        own = part.indices.new_zeros((n, width))
-        own[some.row, some.column] = part.indices[some.entries]
-        # Among the first `width + top` patterns, `top` are no candidates.
-        spare = torch.arange(min(n_patterns, width + top), device=own.device)
-        free = p.new_zeros((n, len(spare)))
-        inside = own[some.row, some.column] < len(spare)
-        row = some.row[inside]
-        free[row, own[row, some.column[inside]]] = -1
-        every = torch.cat([own, spare.expand(n, -1)], 1)
-        best, place = torch.cat([taken, free], 1).topk(top, dim=1)
-        weights[some.rows], indices[some.rows] = best, every.gather(1, place)
-    return indices, weights
