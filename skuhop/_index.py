@@ -1,7 +1,7 @@
 """An index over the keys of a very large memory, kept as bytes.
 
-faiss builds it: of the four libraries compared in doc/engine.md it is built and
-searched fastest, comes as a wheel, and goes into a NumPy array and back.
+faiss builds it: of the libraries compared in doc/engine.md its graph is built and
+searched fastest, it comes as a wheel, and it goes into a NumPy array and back.
 """
 
 from __future__ import annotations

@@ -486,7 +486,8 @@ class UHopMemory(
         bound : ndarray of shape (n_queries,)
             ``(M - k) exp(s_k - lse)`` and its like, from the k-th best score that
             the index found; 0 for queries that are answered from the whole memory.
-            It trusts the index to have found the k best.
+            It trusts the index to have found the k best, which a graph does not
+            always do.
         """
 
         def bound(memory, rows, budget):
@@ -598,7 +599,7 @@ class UHopMemory(
 
     def _open_index(self):
         """Give the index for queries, None where it is not to be used."""
-        if not self.index_ or self.index is None:
+        if not getattr(self, "index_", None) or self.index is None:
             if self.index == "hnsw":
                 raise ValueError("index='hnsw' was set after fit; call fit again.")
             return None

@@ -7,9 +7,9 @@ log-normaliser taken over the candidates; where the separation has a threshold n
 is missing once s_k lies below that of the candidates. Rows whose bound is above the
 tolerance are asked again with more candidates, and at last of the whole memory.
 
-The bound takes the index at its word. A graph index may miss one of the k best: then
-what it missed is not in the bound. It finds some 99.9 % of them on images; a memory
-that must not miss anything does without an index.
+The bound takes the index at its word. A graph index may miss some of the k best, and
+what it missed is not in the bound: among a million images it lost single noisy queries
+altogether (doc/engine.md). A memory that must not miss anything does without an index.
 """
 
 from __future__ import annotations
