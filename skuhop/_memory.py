@@ -13,6 +13,7 @@ from skuhop import _validation as rules
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._damage import damage_scorer, learn_damage_model, linear_matrix
 from skuhop._device import resolve_device, to_tensor
+from skuhop._index import build_index, open_index, wanted
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._stage_one import (
@@ -37,11 +38,17 @@ from skuhop.retrieval import (
     Memory,
     NewRowScorer,
     ScaledScorer,
+    answers,
     best_patterns,
     build_observed_scorer,
     build_scorer,
     energies,
     iterate,
+)
+from skuhop.retrieval.approximate import (
+    indexed_answers,
+    indexed_best,
+    missing_weight,
 )
 
 _RULES = {
@@ -65,6 +72,8 @@ _RULES = {
     "n_iter_no_change": (rules.COUNT,),
     "warm_start": (rules.FLAG,),
     "verbose": (rules.FLAG, rules.Number(Integral, 0)),
+    "index": (rules.Choice(("auto", "hnsw")), rules.NONE),
+    "index_tol": (rules.NON_NEGATIVE,),
     "device": (rules.DEVICE,),
 }
 
@@ -208,6 +217,17 @@ class UHopMemory(
     verbose : int, default=0
         Whether Stage I prints its loss after every step.
 
+    index : {"auto", "hnsw"} or None, default=None
+        How `transform` and `predict` find the patterns that matter. None looks at
+        all. "hnsw" builds a graph in `fit` and looks at a few hundred, for the
+        similarities "euclidean", "dot", "cosine" and "correlation"; needs faiss
+        (``pip install 'skuhop[index]'``). "auto" does so from 200,000 patterns on,
+        where it can.
+
+    index_tol : float, default=1e-3
+        Weight that an answer from the index may lack, by the bound that
+        `missing_weight` gives; queries above it are answered from the whole memory.
+
     device : str, default="auto"
         "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps". Looked
         up at `fit` and at every later call, so a memory fitted on one device works
@@ -247,6 +267,9 @@ class UHopMemory(
 
     validation_scores_ : list of float
         Held-out scores of Stage I, the first one of the start.
+
+    index_ : dict
+        Empty, or the index: `similarity` it was built for and its bytes, `graph`.
 
     mean_ : ndarray of shape (n_features,)
         Weighted mean of the patterns.
@@ -299,7 +322,7 @@ class UHopMemory(
     """
 
     _rules = _RULES
-    _asked = ("similarity", "beta", "separation", "missing")
+    _asked = ("similarity", "beta", "separation", "missing", "index", "index_tol")
 
     def __init__(
         self,
@@ -321,6 +344,8 @@ class UHopMemory(
         n_iter_no_change=20,
         warm_start=False,
         verbose=0,
+        index=None,
+        index_tol=1e-3,
         device="auto",
         random_state=None,
     ):
@@ -341,6 +366,8 @@ class UHopMemory(
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
         self.verbose = verbose
+        self.index = index
+        self.index_tol = index_tol
         self.device = device
         self.random_state = random_state
 
@@ -409,7 +436,12 @@ class UHopMemory(
             damage_model = learn_damage_model(
                 settings, learned, distinct, totals, queries, device
             )
-            return _fitted_attributes(X, weights, learned, damage_model, precision)
+            attributes = _fitted_attributes(
+                X, weights, learned, damage_model, precision
+            )
+            mean = attributes["mean_"]
+            index = self._build_index(X, mean, weights, learned, device)
+            return attributes | {"index_": index}
 
         progress = StageOneProgress(
             self, self.max_iter, X, X, lambda learned: fitted(learned) | _columns(X)
@@ -462,11 +494,15 @@ class UHopMemory(
             # The weights of a row with NaN come from its observed entries, which do
             # not move: a second update would repeat the first.
             steps = self.update_steps if memory.complete else 1
-            return iterate(memory, rows, budget, steps, self.tol)
+            update = answers if memory.nearest is None else indexed_answers
+            return iterate(memory, rows, budget, steps, self.tol, update)
 
         retrieved = self._ask(X, retrieve)
-        incomplete = np.isnan(X).any(axis=1, keepdims=True)
-        return np.where(incomplete & ~np.isnan(X), X, retrieved)
+        unknown = np.isnan(X)
+        if not unknown.any():
+            return retrieved
+        incomplete = unknown.any(axis=1, keepdims=True)
+        return np.where(incomplete & ~unknown, X, retrieved)
 
     @after_fit
     def predict(self, X):
@@ -483,7 +519,36 @@ class UHopMemory(
             Position in `patterns_` of the pattern with the highest score, the
             logarithm of its weight included.
         """
-        return self._ask(self._check_queries(X), best_patterns)
+
+        def find(memory, rows, budget):
+            best = best_patterns if memory.nearest is None else indexed_best
+            return best(memory, rows, budget)
+
+        return self._ask(self._check_queries(X), find)
+
+    def missing_weight(self, X):
+        """Bound of the weight that an index keeps out of the answers of `transform`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries.
+
+        Returns
+        -------
+        bound : ndarray of shape (n_queries,)
+            ``(M - k) exp(s_k - lse)`` and its like, from the k-th best score that
+            the index found; 0 for queries that are answered from the whole memory.
+            It trusts the index to have found the k best, which a graph does not
+            always do.
+        """
+
+        def bound(memory, rows, budget):
+            if memory.nearest is None:
+                return rows.new_zeros(len(rows))
+            return missing_weight(memory, rows, budget)
+
+        return self._ask(self._check_queries(X), bound)
 
     @available_if(_has_energy)
     def energy(self, X):
@@ -574,6 +639,30 @@ class UHopMemory(
             )
         return queries[~np.isnan(queries).any(axis=1)]
 
+    def _build_index(self, X, mean, weights, learned, device):
+        """Index of the keys, if one is wanted."""
+        if not wanted(self.index, self.similarity, len(X)):
+            return {}
+        patterns = to_tensor(X, device)
+        kind = kept_kind(self.feature_map, learned.selection)
+        feature_map = restore(kind, learned.state, learned.alignment, patterns)
+        mean = to_tensor(mean, device)
+        scorer = build_scorer(self.similarity, 1.0, patterns, mean, None, feature_map)
+        return {"similarity": self.similarity, "graph": build_index(scorer)}
+
+    def _open_index(self):
+        """Give the index for queries, None where it is not to be used."""
+        if not getattr(self, "index_", None) or self.index is None:
+            if self.index == "hnsw":
+                raise ValueError("index='hnsw' was set after fit; call fit again.")
+            return None
+        if self.index_["similarity"] != self.similarity:
+            raise ValueError(
+                f"The index was built for similarity={self.index_['similarity']!r}; "
+                "call fit again or set index=None."
+            )
+        return open_index(self.index_["graph"], self.index_tol)
+
     def _prepare(self, complete, dtype, device):
         """Tensors on the device, the feature map restored, the keys encoded."""
 
@@ -597,7 +686,8 @@ class UHopMemory(
                 scorer = self._damage_scorer(patterns, mean, feature_map)
         separation = SEPARATIONS[self.separation]
         params = self._separation_params()
-        return Memory(scorer, separation, params, patterns, weights, complete)
+        nearest = self._open_index() if complete else None
+        return Memory(scorer, separation, params, patterns, weights, complete, nearest)
 
     def _new_row_scorer(self, patterns, mean):
         """Scorer for incomplete queries that are no copies of stored patterns."""

@@ -24,6 +24,8 @@ from skuhop.retrieval import build_scorer
 
 N_WATCHED = 256
 """Held-out corrupted copies on which early stopping looks at retrieval."""
+N_RIVALS = 8192
+"""Patterns among which they are looked for at most: a look costs as much as these."""
 _DOUBT = 0.01
 """Share of a uniform in the watched posterior, which bounds what one miss costs."""
 
@@ -130,11 +132,17 @@ def kept_kind(feature_map, selection: dict):
 def _watch(settings, patterns, X, w, corrupt, seed, device):
     """Make the score of a feature map: how surely it retrieves held-out copies."""
     rng = np.random.RandomState(seed)
-    rows = np.sort(rng.permutation(len(patterns))[:N_WATCHED])
+    order = rng.permutation(len(patterns))
+    rows = np.sort(order[:N_WATCHED])
     n_copies = -(-N_WATCHED // len(patterns))
     copies = corrupted_copies(corrupt, patterns[rows], rng, n_copies)
     queries = to_tensor(copies.reshape(-1, patterns.shape[1]), device)
-    right = torch.as_tensor(np.tile(rows, n_copies)).to(queries.device)
+    rivals = np.sort(order[:N_RIVALS])
+    right = torch.from_numpy(np.tile(np.searchsorted(rivals, rows), n_copies))
+    right = right.to(queries.device)
+    if len(rivals) < len(patterns):
+        kept = torch.from_numpy(rivals).to(X.device)
+        X, w = X[kept], None if w is None else w[kept]
     mean = X.mean(0) if w is None else w @ X / w.sum()
     # "auto" and "channel" use Phi as one Gaussian model among others.
     averaged = settings.similarity in ("auto", "channel")

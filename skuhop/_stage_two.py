@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop import _validation as rules
 from skuhop._cache import prepared
-from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop._device import in_smaller_chunks, resolve_device, to_numpy, to_tensor
 from skuhop._validation import check_parameters
 from skuhop.retrieval import SEPARATIONS, Memory, associations
 
@@ -59,14 +59,18 @@ def ask(
         rows = np.flatnonzero(incomplete != complete)
         if len(rows) == 0 and not (complete and len(X) == 0):
             continue
-        memory = prepared(
-            estimator,
-            (complete, X.dtype.str, str(device), *key),
-            estimator.patterns_,
-            lambda complete=complete: prepare(complete, X.dtype),
-        )
         queries = X if len(rows) == len(X) else X[rows]
-        parts.append((rows, question(memory, to_tensor(queries, device), budget)))
+
+        def answer(budget, complete=complete, queries=queries):
+            memory = prepared(
+                estimator,
+                (complete, X.dtype.str, str(device), *key),
+                estimator.patterns_,
+                lambda: prepare(complete, X.dtype),
+            )
+            return question(memory, to_tensor(queries, device), budget)
+
+        parts.append((rows, in_smaller_chunks(answer, budget, device)))
     return _merge(parts, len(X))
 
 
@@ -123,12 +127,9 @@ class StageTwoMixin:
 
     def _check_parameters(self):
         """Check all parameters against their rules."""
-        values = self.get_params(deep=False)
-        check_parameters(
-            type(self).__name__,
-            {name: values[name] for name in self._rules},
-            self._rules,
-        )
+        # Not get_params: it reads the signature anew, a third of a small call's time.
+        values = {name: getattr(self, name) for name in self._rules}
+        check_parameters(type(self).__name__, values, self._rules)
         defaults = SEPARATIONS[self.separation].defaults
         check_parameters(
             f"separation={self.separation!r}",

@@ -7,3 +7,7 @@ class InvalidParameterError(ValueError, TypeError):
 
 class VersionMismatchWarning(UserWarning):
     """A memory was saved by another version of skuhop than the one that loads it."""
+
+
+class InsufficientMemoryError(MemoryError):
+    """There is not enough memory, not even for the smallest chunks."""

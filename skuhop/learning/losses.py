@@ -28,37 +28,52 @@ def _cosines(features: Tensor) -> Tensor:
     return unit @ unit.T
 
 
-def _log_mean_exp(exponents: Tensor, w: Tensor | None) -> Tensor:
-    """``log mean_{i != j} exp(e_ij)`` over ordered pairs, weighted by w_i w_j."""
+def log_sum_pairs(exponents: Tensor, w: Tensor | None) -> Tensor:
+    """``log sum_{i != j} w_i w_j exp(e_ij)`` over ordered pairs."""
     own = torch.eye(len(exponents), dtype=torch.bool, device=exponents.device)
-    if w is None:
-        n_pairs = len(exponents) * (len(exponents) - 1)
-        log_count = torch.log(exponents.new_tensor(float(n_pairs)))
-    else:
+    if w is not None:
         log_w = w.log()
         exponents = exponents + log_w[:, None] + log_w
-        log_count = (w.sum().square() - w.square().sum()).log()
-    exponents = exponents.masked_fill(own, -torch.inf)
-    return torch.logsumexp(exponents.flatten(), 0) - log_count
+    return torch.logsumexp(exponents.masked_fill(own, -torch.inf).flatten(), 0)
+
+
+def log_count_pairs(like: Tensor, w: Tensor | None) -> Tensor:
+    """``log sum_{i != j} w_i w_j``; `like` has a row for every pattern."""
+    if w is None:
+        return torch.log(like.new_tensor(float(len(like) * (len(like) - 1))))
+    return (w.sum().square() - w.square().sum()).log()
+
+
+def squared_distances(features: Tensor) -> Tensor:
+    """``-t |phi_i - phi_j|^2`` of unit-length features, with t = 2."""
+    return 2 * SHARPNESS * (_cosines(features) - 1)
+
+
+def similarities(features: Tensor) -> Tensor:
+    """``<phi_i, phi_j> / tau`` of unit-length features, with tau = 0.05."""
+    return _cosines(features) / TEMPERATURE
 
 
 def average_separation(features: Tensor, w: Tensor | None = None) -> Tensor:
     """``log mean_{i<j} exp(-t |phi_i - phi_j|^2)`` with t = 2."""
-    return _log_mean_exp(2 * SHARPNESS * (_cosines(features) - 1), w)
+    pairs = log_sum_pairs(squared_distances(features), w)
+    return pairs - log_count_pairs(features, w)
 
 
 def max_separation(features: Tensor, w: Tensor | None = None) -> Tensor:
     """``max_{i<j} -t |phi_i - phi_j|^2`` with t = 2: the closest pair alone counts."""
-    cosines = _cosines(features)
-    own = torch.eye(len(cosines), dtype=torch.bool, device=cosines.device)
-    return 2 * SHARPNESS * (cosines.masked_fill(own, -torch.inf).amax() - 1)
+    exponents = squared_distances(features)
+    own = torch.eye(len(exponents), dtype=torch.bool, device=exponents.device)
+    return exponents.masked_fill(own, -torch.inf).amax()
 
 
 def logsumexp_separation(features: Tensor, w: Tensor | None = None) -> Tensor:
     """``log mean_{i!=j} exp(<phi_i, phi_j> / tau)`` with tau = 0.05."""
-    return _log_mean_exp(_cosines(features) / TEMPERATURE, w)
+    return log_sum_pairs(similarities(features), w) - log_count_pairs(features, w)
 
 
+EXPONENTS = {"average": squared_distances, "logsumexp": similarities}
+"""Of the losses that are the logarithm of a mean of exponentials over pairs."""
 LOSSES = {
     "average": average_separation,
     "max": max_separation,

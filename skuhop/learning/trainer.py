@@ -1,4 +1,4 @@
-"""The Stage I loop: full batches where they fit, Adam, a rule that watches retrieval.
+"""The Stage I loop: full batches up to a size, Adam, a rule that watches retrieval.
 
 Separation is not robustness: minimised hard enough, every separation loss amplifies
 directions that hold nothing but noise. So with early stopping the loop does not watch
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from skuhop.learning.export import numpy_state
 from skuhop.learning.feature_maps import FeatureMap, FeatureMapKind, State
 from skuhop.learning.losses import LOSSES, posterior
+from skuhop.learning.mini_batches import HardPairs, RunningLogMean
 from skuhop.learning.optimiser import Adam
 
 FULL_BATCH = 1024
@@ -181,10 +182,6 @@ def learn(
         aligner = Alignment(patterns) if loss == "posterior" else nn.Identity()
         inputs = project(patterns)
 
-        def separation(batch):
-            batch_weights = None if weights is None else weights[batch]
-            return LOSSES[loss](module(inputs[batch]), batch_weights)
-
         def cross_entropy(batch):
             batch_weights = None if weights is None else weights[batch]
             queries = module(project(aligner(damage(batch))))
@@ -213,7 +210,9 @@ def learn(
 
         curve, scores, best_step = train(
             nn.ModuleList([module, aligner]),
-            cross_entropy if loss == "posterior" else separation,
+            cross_entropy
+            if loss == "posterior"
+            else _separation(loss, module, inputs, weights, seed),
             len(patterns),
             schedule,
             torch.Generator().manual_seed(seed),
@@ -223,6 +222,21 @@ def learn(
     selection = _select(curve, scores, best_step)
     alignment = numpy_state(aligner.state_dict())
     return Learned(export(), alignment, curve, scores, selection)
+
+
+def _separation(loss, module, inputs, weights, seed) -> Callable[[Tensor], Tensor]:
+    """Make the objective of a separation loss: all pairs, or an estimate of it."""
+
+    def features(rows):
+        return module(inputs[rows])
+
+    if len(inputs) <= FULL_BATCH:
+        return lambda batch: LOSSES[loss](features(batch), weights)
+    if loss == "max":
+        estimate = HardPairs(inputs, torch.Generator().manual_seed(seed))
+    else:
+        estimate = RunningLogMean(loss, inputs, weights)
+    return lambda batch: estimate(features, batch)
 
 
 def _select(curve: list, scores: list, best_step: int) -> dict:

@@ -4,13 +4,14 @@ from skuhop.retrieval.auto_scorer import build_auto_scorer
 from skuhop.retrieval.engine import (
     Memory,
     answers,
-    associations,
-    best_patterns,
     energies,
     iterate,
+    partial,
 )
 from skuhop.retrieval.experts import told_experts, told_pool
 from skuhop.retrieval.new_rows import NewRowScorer
+from skuhop.retrieval.partials import finalise, merge
+from skuhop.retrieval.ranking import associations, best_patterns
 from skuhop.retrieval.scorers import ScaledScorer, build_observed_scorer, build_scorer
 from skuhop.retrieval.separations import SEPARATIONS
 from skuhop.retrieval.similarities import SIMILARITIES
@@ -28,7 +29,10 @@ __all__ = [
     "build_observed_scorer",
     "build_scorer",
     "energies",
+    "finalise",
     "iterate",
+    "merge",
+    "partial",
     "told_experts",
     "told_pool",
 ]

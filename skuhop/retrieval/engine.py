@@ -1,34 +1,45 @@
-"""The engine: chunks over queries and patterns, bounded memory.
+"""The engine: chunks of queries, blocks of patterns, one exact pass, bounded memory.
 
-Softmax-like separations stream: blocks of patterns pass by once, and a running
-maximum, normaliser and answer are kept per query, as in online softmax. The other
-separations see all scores of a query at once, a few queries at a time.
+Blocks of patterns pass by once; what they leave per query is merged by the rules of
+`partials`, so that no separation needs all scores of a query. Where the scores are one
+matrix product and the separation is softmax, torch's fused attention does the same in
+one parallel section, which matters most on a busy machine.
 
-Rejected: streaming the sparse separations by their exact candidate rule. Their
-support is often wide at small beta, so the worst case needs the whole row anyway.
+Rejected: small blocks that stay in a CPU's cache. They are faster on a quiet machine,
+but make so many short parallel steps that a busy one spends its time waiting at their
+ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from skuhop.retrieval.partials import (
+    Candidates,
+    Partial,
+    TooManyCandidates,
+    block_partial,
+    finalise,
+    merge,
+)
 from skuhop.retrieval.scorers import Query, Scorer
-from skuhop.retrieval.separations import Separation
+from skuhop.retrieval.separations import Separation, softmax
 
-# Scores per streamed block. Smaller ones stay in a CPU's cache but make so many small
-# parallel steps that a busy machine spends its time waiting at their ends.
+# Scores per block.
 _BLOCK = {"cpu": 2**24, "cuda": 2**26, "mps": 2**24}
 _BLOCK_ROWS = 1024
-# A separation that sees whole rows holds several numbers per score: smaller chunks.
-_DENSE_BLOCK = {"cpu": 2**21, "cuda": 2**25, "mps": 2**22}
-# Fewer rows than this starve the matrix product.
-_FEWEST_ROWS = 64
-# Numbers per query and pattern that a separation holds at its peak.
-_SEPARATION_WIDTH = 5
+# A scorer that needs all patterns at once holds much more: smaller chunks of rows, but
+# fewer than some starve the matrix product.
+DENSE_BLOCK = {"cpu": 2**21, "cuda": 2**25, "mps": 2**22}
+FEWEST_ROWS = 64
+# Bytes per candidate at its peak, and the most that are kept.
+_CANDIDATE = 64
+_MOST_CANDIDATES = 2**21
 
 
 class Memory(NamedTuple):
@@ -48,6 +59,8 @@ class Memory(NamedTuple):
         Multiplicity of the patterns; None is one each.
     complete : bool
         Whether the queries it is for have all entries.
+    nearest : Nearest or None
+        An index that finds good patterns without looking at all; see `approximate`.
     """
 
     scorer: Scorer
@@ -56,11 +69,12 @@ class Memory(NamedTuple):
     patterns: Tensor
     weights: Tensor | None
     complete: bool = True
+    nearest: NamedTuple | None = None
 
     @property
-    def streams(self) -> bool:
-        """Whether one pass over blocks of patterns will do."""
-        return self.separation.streams and self.scorer.streams
+    def rule(self) -> tuple[Separation, Mapping]:
+        """The separation and its parameters."""
+        return self.separation, self.params
 
 
 def row_chunks(n_rows: int, bytes_per_row: int, budget: int) -> Iterator[slice]:
@@ -70,102 +84,188 @@ def row_chunks(n_rows: int, bytes_per_row: int, budget: int) -> Iterator[slice]:
         yield slice(start, min(start + step, n_rows))
 
 
-def _shifted(memory: Memory, query: Query, scores: Tensor) -> Tensor:
-    """Scores measured from "nothing stored", where the separation cares."""
+def _origin(memory: Memory, query: Query) -> Tensor | None:
+    """Score of "nothing stored" (n,), for separations that measure scores from there.
+
+    Without `query.offset`, like the scores of a block.
+    """
     if memory.separation.shift_invariant:
-        return scores
-    shift = memory.scorer.null(query)
-    if query.offset is not None:
-        shift = shift - query.offset
-    return scores - shift[:, None]
+        return None
+    null = memory.scorer.null(query)
+    return null if query.offset is None else null - query.offset
 
 
-def _dense_weights(memory: Memory, query: Query) -> tuple[Tensor, Tensor]:
-    """Scores and weights of all patterns for a few queries."""
-    scores = memory.scorer.block(query, 0, memory.scorer.n_patterns)
-    scores = _shifted(memory, query, scores)
-    weights = memory.separation.weights(scores, memory.weights, **memory.params)
-    return scores, weights
+def blocks(memory: Memory, query: Query, width: int):
+    """Yield start, stop and scores of all blocks of patterns."""
+    n_patterns, origin = memory.scorer.n_patterns, _origin(memory, query)
+    for start in range(0, n_patterns, width):
+        stop = min(start + width, n_patterns)
+        scores = memory.scorer.block(query, start, stop)
+        yield start, stop, scores if origin is None else scores.sub_(origin[:, None])
 
 
-def _stream(memory: Memory, X: Tensor, budget: int, read: bool):
-    """One pass over the patterns: log-normaliser and, if `read`, the answer."""
-    scorer, patterns = memory.scorer, memory.patterns
-    query = scorer.prepare(X)
-    n, cell = len(X), X.element_size() * scorer.width
-    limit = max(n, min(_BLOCK[X.device.type], budget // cell))
-    width = min(scorer.n_patterns, max(1, limit // n))
-    log_weights = None if memory.weights is None else memory.weights.log()
-    answer = X.new_zeros((n, patterns.shape[1])) if read else None
-    if memory.separation.null:
-        top, total = scorer.null(query), X.new_ones(n)
-        top = top if query.offset is None else top - query.offset
+def multiplicity(memory: Memory, start: int, stop: int) -> Tensor | None:
+    """Weights of the patterns of a block."""
+    return None if memory.weights is None else memory.weights[start:stop]
+
+
+class _Plan(NamedTuple):
+    """How much to do at once: rows, scores in a block, candidates."""
+
+    rows: int
+    cells: int
+    most: int
+
+    def width(self, memory: Memory, n_rows: int) -> int:
+        """Patterns per block for so many rows."""
+        if not memory.scorer.streams:
+            return memory.scorer.n_patterns
+        return max(1, self.cells // n_rows)
+
+
+def _plan(memory: Memory, X: Tensor, budget: int, read: bool = False) -> _Plan:
+    """Keep to the budget, with blocks as large as pay."""
+    scorer, device = memory.scorer, X.device.type
+    n_values = 2 * memory.patterns.shape[1] if read else 0
+    row = X.element_size() * (scorer.row_width + scorer.width + n_values)
+    most = max(1, min(_MOST_CANDIDATES, budget // (4 * _CANDIDATE)))
+    cells = budget // (2 * X.element_size() * (scorer.width + 1))
+    if scorer.streams:
+        cells = min(_BLOCK[device], cells)
+        rows = max(_BLOCK_ROWS, -(-_BLOCK[device] // scorer.n_patterns))
     else:
-        top, total = X.new_full((n,), -torch.inf), X.new_zeros(n)
-    for start in range(0, scorer.n_patterns, width):
-        stop = min(start + width, scorer.n_patterns)
-        scores = scorer.block(query, start, stop)
-        if log_weights is not None:
-            scores += log_weights[start:stop]
-        higher = torch.maximum(top, scores.amax(1))
-        scores.sub_(higher[:, None]).exp_()
-        fade = (top - higher).exp_()
-        total.mul_(fade).add_(scores.sum(1))
-        if read:
-            answer.mul_(fade[:, None]).addmm_(scores, patterns[start:stop])
-        top = higher
-    if read:
-        answer /= total[:, None]
-    normaliser = total.log_().add_(top)
-    return answer, normaliser if query.offset is None else normaliser + query.offset
+        cells = min(cells, max(DENSE_BLOCK[device], FEWEST_ROWS * scorer.n_patterns))
+        rows = cells // scorer.n_patterns
+    return _Plan(max(1, min(rows, budget // (4 * row))), cells, most)
 
 
-def _stream_rows(memory: Memory, X: Tensor, budget: int) -> Iterator[slice]:
-    """Rows per pass: enough to feed the matrix product, few enough for memory."""
-    row = X.element_size() * (memory.scorer.row_width + memory.scorer.width)
-    wide = -(-_BLOCK[X.device.type] // memory.scorer.n_patterns)
-    rows = min(max(_BLOCK_ROWS, wide), max(1, budget // (2 * row)))
-    return row_chunks(len(X), 1, rows)
+def passes(memory: Memory, X: Tensor, budget: int, work: Callable):
+    """Yield rows and ``work(query, width, most)``; fewer rows if candidates abound."""
+    plan = _plan(memory, X, budget, read=True)
+    start, step = 0, plan.rows
+    while start < len(X):
+        rows = slice(start, min(start + step, len(X)))
+        n_rows = rows.stop - rows.start
+        query = memory.scorer.prepare(X[rows])
+        try:
+            width = plan.width(memory, n_rows)
+            found = work(query, width, plan.most if n_rows > 1 else None)
+        except TooManyCandidates:
+            step = -(-n_rows // 4)
+            continue
+        yield rows, query, found
+        start = rows.stop
 
 
-def _dense_rows(memory: Memory, X: Tensor, budget: int) -> Iterator[slice]:
-    """Rows whose scores of all patterns fit in memory, and in cache if few suffice."""
-    cell = X.element_size() * (memory.scorer.width + _SEPARATION_WIDTH)
-    cells = max(_DENSE_BLOCK[X.device.type], _FEWEST_ROWS * memory.scorer.n_patterns)
-    row = cell * memory.scorer.n_patterns
-    step = min(budget, cell * cells) // row
-    encoded = X.element_size() * memory.scorer.row_width
-    return row_chunks(len(X), 1, max(1, min(step, budget // (row + encoded))))
+def partial_result(memory: Memory, budget: int, read: bool, first: int = 0) -> Callable:
+    """Make the work of one pass: the partial result of all patterns."""
+    separation, rule = memory.separation, memory.rule
+
+    def work(query, width, most):
+        part = None
+        for start, stop, scores in blocks(memory, query, width):
+            new = block_partial(
+                *rule,
+                scores,
+                multiplicity(memory, start, stop),
+                memory.patterns[start:stop] if read else None,
+                first + start,
+                None if part is None or separation.lift else part.floor,
+                most,
+            )
+            part = new if part is None else merge(*rule, [part, new], budget // 4)
+            if most and separation.lift is None and len(part.scores) > most:
+                raise TooManyCandidates
+        return part
+
+    return work
+
+
+def partial(memory: Memory, X: Tensor, budget: int = 2**28, first: int = 0) -> Partial:
+    """Partial result of a memory that is a shard of a larger one.
+
+    Merge the shards' results with `merge`, then read the answer out with `finalise`.
+
+    Parameters
+    ----------
+    memory : Memory
+        The shard: its patterns, and a scorer that scores queries as those of all other
+        shards do (the same feature map, mean and beta).
+    X : Tensor of shape (n, d)
+        Queries, the same for all shards.
+    budget : int, default=2**28
+        Bytes of memory to keep to, the result not counted.
+    first : int, default=0
+        Position of the shard's first pattern in the whole memory.
+
+    Returns
+    -------
+    part : Sums or Candidates
+        For Sums n * (v + 2) numbers; for Candidates the patterns that may have weight.
+    """
+    parts, work = [], partial_result(memory, budget, True, first)
+    for rows, _, part in passes(memory, X, budget, work):
+        if isinstance(part, Candidates):
+            values = memory.patterns[part.indices - first]
+            part = part._replace(rows=part.rows + rows.start, values=values)
+        parts.append(part)
+    columns = zip(*parts, strict=True)
+    return type(parts[0])(*(None if c[0] is None else torch.cat(c) for c in columns))
+
+
+def _attention(memory: Memory, X: Tensor, budget: int) -> Tensor | None:
+    """Answers by torch's fused attention; None where it would not stream.
+
+    It streams on the CPU if vectors and values are equally wide; otherwise it would
+    make all scores at once.
+    """
+    linear = getattr(memory.scorer, "linear", None)
+    if memory.separation.weights is not softmax or linear is None:
+        return None
+    scores = linear()
+    values = memory.patterns
+    if scores is None or X.device.type != "cpu" or scores.keys.shape != values.shape:
+        return None
+    bias = scores.bias
+    if memory.weights is not None:
+        bias = memory.weights.log() if bias is None else bias + memory.weights.log()
+    if bias is not None:
+        bias = bias[None, None, None]
+    out = X.new_empty((len(X), values.shape[1]))
+    row = X.element_size() * (memory.scorer.row_width + 2 * values.shape[1])
+    for rows in row_chunks(len(X), row, budget):
+        found = functional.scaled_dot_product_attention(
+            scores.vectors(X[rows])[None, None],
+            scores.keys[None, None],
+            values[None, None],
+            attn_mask=bias,
+            scale=1.0,
+        )
+        out[rows] = found[0, 0]
+    return out
 
 
 def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """Compute ``Xi^T Sep(beta s(Xi, x))``, the answer to every row x."""
-    out = X.new_empty((len(X), memory.patterns.shape[1]))
-    if memory.streams:
-        for rows in _stream_rows(memory, X, budget):
-            out[rows] = _stream(memory, X[rows], budget // 2, read=True)[0]
+    out = _attention(memory, X, budget)
+    if out is not None:
         return out
-    for rows in _dense_rows(memory, X, budget):
-        _, weights = _dense_weights(memory, memory.scorer.prepare(X[rows]))
-        torch.mm(weights, memory.patterns, out=out[rows])
+    out = X.new_empty((len(X), memory.patterns.shape[1]))
+    work = partial_result(memory, budget, True)
+    for rows, _, part in passes(memory, X, budget, work):
+        out[rows], _ = finalise(*memory.rule, part, memory.patterns, budget=budget // 4)
     return out
 
 
 def conjugates(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """``Psi*(beta K(Xi, x))``, shape (n,), for every row x."""
     out = X.new_empty(len(X))
-    if memory.streams:
-        for rows in _stream_rows(memory, X, budget):
-            out[rows] = _stream(memory, X[rows], budget // 2, read=False)[1]
-        return out
-    for rows in _dense_rows(memory, X, budget):
-        query = memory.scorer.prepare(X[rows])
-        scores, weights = _dense_weights(memory, query)
-        out[rows] = memory.separation.conjugate(
-            scores, weights, memory.weights, **memory.params
-        )
-        if query.offset is not None:
-            out[rows] += query.offset
+    work = partial_result(memory, budget, False)
+    for rows, query, part in passes(memory, X, budget, work):
+        _, found = finalise(*memory.rule, part, read=False, budget=budget // 4)
+        for common in (_origin(memory, query), query.offset):
+            found = found if common is None else found + common
+        out[rows] = found
     return out
 
 
@@ -182,46 +282,28 @@ def energies(memory: Memory, X: Tensor, budget: int) -> Tensor:
     return out.div_(memory.scorer.beta)
 
 
-def associations(memory: Memory, X: Tensor, budget: int, top: int | None = None):
-    """Compute weights (n, M), or indices and weights of the `top` heaviest."""
-    width = memory.scorer.n_patterns if top is None else top
-    weights = X.new_empty((len(X), width))
-    indices = None if top is None else weights.to(torch.int64)
-    for rows in _dense_rows(memory, X, budget):
-        _, dense = _dense_weights(memory, memory.scorer.prepare(X[rows]))
-        if top is None:
-            weights[rows] = dense
-        else:
-            weights[rows], indices[rows] = dense.topk(top, dim=1)
-    return weights if top is None else (indices, weights)
-
-
-def best_patterns(memory: Memory, X: Tensor, budget: int) -> Tensor:
-    """Find the pattern (n,) of the highest score, log-weight included."""
-    out = torch.empty(len(X), dtype=torch.int64, device=X.device)
-    for rows in _dense_rows(memory, X, budget):
-        query = memory.scorer.prepare(X[rows])
-        scores = memory.scorer.block(query, 0, memory.scorer.n_patterns)
-        if memory.weights is not None:
-            scores += memory.weights.log()
-        out[rows] = scores.argmax(1)
-    return out
-
-
-def iterate(memory: Memory, X: Tensor, budget: int, steps: int, tol: float) -> Tensor:
+def iterate(
+    memory: Memory,
+    X: Tensor,
+    budget: int,
+    steps: int,
+    tol: float,
+    update: Callable = answers,
+) -> Tensor:
     """Stage II: up to `steps` updates ``x <- T(x)``.
 
+    `update` is T, `answers` or what stands in for it.
     A row rests once an update moves it by less than `tol` times its length, so
     its answer does not depend on the other rows.
     """
     state, moving = X, None
     for step in range(steps):
         if moving is None:
-            new, old = answers(memory, state, budget), state
+            new, old = update(memory, state, budget), state
             state = new
         else:
             old = state[moving]
-            new = answers(memory, old, budget)
+            new = update(memory, old, budget)
             state[moving] = new
         if step + 1 == steps:
             break

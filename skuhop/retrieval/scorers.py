@@ -61,8 +61,28 @@ class Query(NamedTuple):
     offset: Tensor | None = None
 
 
+class Linear(NamedTuple):
+    """Scores that are one product: ``vectors(X) @ keys.T + bias``.
+
+    Attributes
+    ----------
+    vectors : callable
+        ``(n, d) -> (n, r)``.
+    keys : Tensor of shape (M, r)
+    bias : Tensor of shape (M,) or None
+    """
+
+    vectors: Callable[[Tensor], Tensor]
+    keys: Tensor
+    bias: Tensor | None
+
+
 class Scorer(Protocol):
-    """What the engine asks of a scorer."""
+    """What the engine asks of a scorer.
+
+    A scorer may also have a method `linear` that gives its scores, up to a part common
+    to all patterns, as a :class:`Linear`, or None where they are no product.
+    """
 
     n_patterns: int
     beta: float
@@ -148,6 +168,19 @@ class KernelScorer:
             return Query((vectors, offset, scale), own)
         return Query((vectors, None, None), own, offset)
 
+    def pairs(self, query, indices):
+        """Scores (n, k) of the patterns at `indices`, its own k for every query."""
+        vectors, offset, scale = query.encoded
+        scores = (self.keys[indices] @ vectors[:, :, None])[:, :, 0]
+        for bias in (
+            None if self.bias is None else self.bias[indices],
+            None if offset is None else offset[:, None],
+        ):
+            scores = scores if bias is None else scores.add_(bias)
+        if self.profiled:
+            scores = self.similarity.profile(scores, self.keys.shape[1], scale)
+        return scores
+
     def block(self, query, start, stop):
         """Scores of the patterns from `start` to `stop`."""
         vectors, offset, scale = query.encoded
@@ -163,6 +196,12 @@ class KernelScorer:
         if self.profiled:
             scores = self.similarity.profile(scores, keys.shape[1], scale)
         return scores
+
+    def linear(self):
+        """Scores as one product, unless the noise level is profiled out."""
+        if self.profiled or self.similarity.compare is not None:
+            return None
+        return Linear(lambda X: self.prepare(X).encoded[0], self.keys, self.bias)
 
     def null(self, query):
         """Score of "nothing stored"."""
@@ -251,8 +290,10 @@ def _resolve_beta(similarity, beta, features, weights):
 def build_scorer(similarity, beta, patterns, mean, weights, feature_map) -> Scorer:
     """Scorer for complete queries, from the names that the estimators take."""
     rule = SIMILARITIES[similarity]
-    features = patterns if feature_map is None else feature_map.patterns(patterns)
-    beta = _resolve_beta(rule, beta, features, weights)
+    if beta == "auto" and rule.profile is None:
+        features = patterns if feature_map is None else feature_map.patterns(patterns)
+        beta = attention_beta(features, weights)
+    beta = None if beta == "auto" else float(beta)
     return KernelScorer(rule, patterns, mean, feature_map, beta)
 
 

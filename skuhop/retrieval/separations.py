@@ -34,6 +34,13 @@ class Separation(NamedTuple):
     conjugate : callable or None
         ``(z, p, w, **params) -> Psi*(z)``, the convex conjugate that enters the
         energy, given the maximiser `p`; None where no energy is known.
+    lift : callable or None
+        ``(z, top, **params) -> u``, unnormalised weights (n, m) of scores z when the
+        best score is `top`, shape (n, 1), and one for the best; may overwrite z. None
+        where the weight depends on more than the best score.
+    floor : callable or None
+        ``(z, w, **params) -> tau``, shape (n, 1): a pattern below has no weight in any
+        memory that has these scores among its own. None where there is a `lift`.
     defaults : mapping
         Parameters and their defaults.
     null : bool
@@ -45,17 +52,16 @@ class Separation(NamedTuple):
 
     weights: Callable
     conjugate: Callable | None
+    lift: Callable | None = None
+    floor: Callable | None = None
     defaults: Mapping = MappingProxyType({})
     null: bool = False
     shift_invariant: bool = True
 
-    @property
-    def streams(self) -> bool:
-        """Whether blocks of patterns merge by running maximum and normaliser."""
-        return self.weights in (softmax, softmax1)
-
 
 _NEWTON_STEPS = 100
+_FLOOR_STEPS = 8
+"""Newton's steps rise to the threshold: after any number of them it is a floor."""
 _BISECTION_STEPS = 60
 
 
@@ -64,14 +70,19 @@ def _multiply(p: Tensor, w: Tensor | None) -> Tensor:
 
 
 def _total(values: Tensor, w: Tensor | None) -> Tensor:
-    return values.sum(1, keepdim=True) if w is None else values @ w[:, None]
+    """Weighted row sums; `w` is common to all rows or has a row for each."""
+    if w is None:
+        return values.sum(1, keepdim=True)
+    return values @ w[:, None] if w.ndim == 1 else (values * w).sum(1, keepdim=True)
 
 
 def _per_copy(p: Tensor, w: Tensor | None) -> Tensor:
     return p if w is None else p / w
 
 
-def threshold(z: Tensor, w: Tensor | None, exponent: float) -> Tensor:
+def threshold(
+    z: Tensor, w: Tensor | None, exponent: float, steps: int = _NEWTON_STEPS
+) -> Tensor:
     """Root tau of ``sum_i w_i (z_i - tau)_+ ** exponent = 1`` for every row.
 
     The left side is convex and falls with tau for ``exponent >= 1``, so Newton's
@@ -80,7 +91,7 @@ def threshold(z: Tensor, w: Tensor | None, exponent: float) -> Tensor:
     """
     start = z if w is None else z - w ** (-1 / exponent)
     tau = start.amax(1, keepdim=True) - float(w is None)
-    for _ in range(_NEWTON_STEPS):
+    for _ in range(steps):
         gap = (z - tau).clamp_min_(0)
         slope = gap ** (exponent - 1) if exponent != 1 else (gap > 0).to(z.dtype)
         excess = _total(slope * gap, w) - 1
@@ -95,6 +106,10 @@ def threshold(z: Tensor, w: Tensor | None, exponent: float) -> Tensor:
 def softmax(z, w):
     """``exp(z_i) / sum_j exp(z_j)``."""
     return torch.softmax(z if w is None else z + w.log(), 1)
+
+
+def _exponential(z, top):
+    return z.sub_(top).exp_()
 
 
 def _softmax_conjugate(z, p, w):
@@ -120,6 +135,12 @@ def entmax(z, w, alpha):
     return _normalise(p, w)
 
 
+def _entmax_floor(z, w, alpha):
+    top = z.amax(1, keepdim=True)
+    scaled = (z - top) * (alpha - 1)
+    return top + threshold(scaled, w, 1 / (alpha - 1), _FLOOR_STEPS) / (alpha - 1)
+
+
 def _entmax_conjugate(z, p, w, alpha):
     copies = _per_copy(p, w)
     entropy = (copies - copies**alpha) / (alpha * (alpha - 1))
@@ -129,6 +150,10 @@ def _entmax_conjugate(z, p, w, alpha):
 def sparsemax(z, w):
     """Euclidean projection onto the simplex: entmax at alpha = 2."""
     return entmax(z, w, 2.0)
+
+
+def _sparsemax_floor(z, w):
+    return _entmax_floor(z, w, 2.0)
 
 
 def _sparsemax_conjugate(z, p, w):
@@ -143,6 +168,11 @@ def normmax(z, w, gamma):
     return _normalise(gap ** (exponent - 1), w)
 
 
+def _normmax_floor(z, w, gamma):
+    top = z.amax(1, keepdim=True)
+    return top + threshold(z - top, w, gamma / (gamma - 1), _FLOOR_STEPS)
+
+
 def _normmax_conjugate(z, p, w, gamma):
     norm = _total(_per_copy(p, w) ** gamma, w)[:, 0] ** (1 / gamma)
     return (p * _masked(z, p)).sum(1) - norm + 1
@@ -155,13 +185,23 @@ def ksubsets(z, w, k):
     rather than their sum, and leaves ``k = 1`` to be sparsemax. A memory of fewer
     than k patterns answers with all of them.
     """
-    mass = float(z.shape[1] if w is None else w.sum())
-    if mass <= k:
-        ones = torch.ones_like(z)
-        return _normalise(ones, w)
+    best, tau, few = _ksubsets_threshold(z, w, k)
+    p = (z - best).clamp(-2, 2).sub_(tau).clamp_(0, 1)
+    return _normalise(torch.where(few, z.isfinite().to(z.dtype), p), w)
+
+
+def _ksubsets_floor(z, w, k):
+    best, tau, few = _ksubsets_threshold(z, w, k)
+    return torch.where(few, -torch.inf, best + tau)
+
+
+def _ksubsets_threshold(z, w, k):
+    """Score of rank k, the threshold from there, and whether there are so many."""
+    few = _total(z.isfinite().to(z.dtype), w) <= k
+    best = torch.where(few, 0, _kth_best(z, w, k))
     # The threshold is at most 1 below the k-th best score: measured from there,
     # scores beyond 2 on either side have the same weight as at 2.
-    z = (z - _kth_best(z, w, k)).clamp(-2, 2)
+    z = (z - best).clamp(-2, 2)
     low, high = torch.full_like(z[:, :1], -1), torch.zeros_like(z[:, :1])
     for _ in range(_BISECTION_STEPS):
         middle = (low + high) / 2
@@ -172,16 +212,16 @@ def ksubsets(z, w, k):
     full, free = (gap >= 1).to(z.dtype), ((gap > 0) & (gap < 1)).to(z.dtype)
     count = _total(free, w)
     tau = (_total(free * z, w) + _total(full, w) - k) / count.clamp_min(1e-30)
-    tau = torch.where(count > 0, tau, (low + high) / 2)
-    return _normalise((z - tau).clamp_(0, 1), w)
+    return best, torch.where(count > 0, tau, (low + high) / 2), few
 
 
 def _kth_best(z: Tensor, w: Tensor | None, k: int) -> Tensor:
     """Score of rank k, from the best, every pattern counted `w` times."""
     if w is None:
-        return z.topk(k, dim=1).values[:, -1:]
+        return z.topk(min(k, z.shape[1]), dim=1).values[:, -1:]
     z, order = z.sort(1, descending=True)
-    rank = (w[order].cumsum(1) < k).sum(1, keepdim=True)
+    w = w[order] if w.ndim == 1 else w.gather(1, order)
+    rank = (w.cumsum(1) < k).sum(1, keepdim=True)
     return z.gather(1, rank.clamp_max(z.shape[1] - 1))
 
 
@@ -197,14 +237,21 @@ def polynomial(z, w, degree):
     Where no score is positive nothing is left to normalise: the best pattern
     answers, which is also the limit as the best score falls to zero.
     """
-    top = z.amax(1, keepdim=True)
+    return _normalise(_powers(z, z.amax(1, keepdim=True), degree), w)
+
+
+def _powers(z, top, degree):
     powers = (z.clamp_min(0) / torch.where(top > 0, top, 1)) ** degree
-    return _normalise(torch.where(top > 0, powers, (z == top).to(z.dtype)), w)
+    return torch.where(top > 0, powers, (z == top).to(z.dtype))
 
 
 def hard_max(z, w):
     """All weight on the best pattern, shared between exact ties."""
-    return _normalise((z == z.amax(1, keepdim=True)).to(z.dtype), w)
+    return _normalise(_is_top(z, z.amax(1, keepdim=True)), w)
+
+
+def _is_top(z, top):
+    return (z == top).to(z.dtype)
 
 
 def _max_conjugate(z, p, w):
@@ -222,12 +269,26 @@ def _masked(z: Tensor, p: Tensor) -> Tensor:
 
 
 SEPARATIONS = {
-    "softmax": Separation(softmax, _softmax_conjugate),
-    "sparsemax": Separation(sparsemax, _sparsemax_conjugate),
-    "entmax": Separation(entmax, _entmax_conjugate, {"alpha": 1.5}),
-    "normmax": Separation(normmax, _normmax_conjugate, {"gamma": 2.0}),
-    "ksubsets": Separation(ksubsets, _ksubsets_conjugate, {"k": 2}),
-    "softmax1": Separation(softmax1, _softmax1_conjugate, {}, True, False),
-    "polynomial": Separation(polynomial, None, {"degree": 4}, False, False),
-    "max": Separation(hard_max, _max_conjugate),
+    "softmax": Separation(softmax, _softmax_conjugate, lift=_exponential),
+    "sparsemax": Separation(sparsemax, _sparsemax_conjugate, floor=_sparsemax_floor),
+    "entmax": Separation(
+        entmax, _entmax_conjugate, floor=_entmax_floor, defaults={"alpha": 1.5}
+    ),
+    "normmax": Separation(
+        normmax, _normmax_conjugate, floor=_normmax_floor, defaults={"gamma": 2.0}
+    ),
+    "ksubsets": Separation(
+        ksubsets, _ksubsets_conjugate, floor=_ksubsets_floor, defaults={"k": 2}
+    ),
+    "softmax1": Separation(
+        softmax1,
+        _softmax1_conjugate,
+        lift=_exponential,
+        null=True,
+        shift_invariant=False,
+    ),
+    "polynomial": Separation(
+        polynomial, None, lift=_powers, defaults={"degree": 4}, shift_invariant=False
+    ),
+    "max": Separation(hard_max, _max_conjugate, lift=_is_top),
 }

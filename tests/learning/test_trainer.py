@@ -6,6 +6,7 @@ import torch
 
 from skuhop import UHopMemory
 from skuhop.learning import LOSSES, trainer
+from skuhop.learning.losses import EXPONENTS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 8)) + 2
@@ -155,12 +156,12 @@ def test_mini_batches(monkeypatch):
     """More patterns than a full batch holds: shuffled parts, the same for a seed."""
     seen = []
 
-    def average(features, w=None):
+    def distances(features):
         seen.append(len(features))
-        return LOSSES_AVERAGE(features, w)
+        return DISTANCES(features)
 
-    LOSSES_AVERAGE = LOSSES["average"]
-    monkeypatch.setitem(LOSSES, "average", average)
+    DISTANCES = EXPONENTS["average"]
+    monkeypatch.setitem(EXPONENTS, "average", distances)
     monkeypatch.setattr(trainer, "FULL_BATCH", 8)
     one, other = fit(max_iter=40), fit(max_iter=40)
     assert set(seen) == {8}
@@ -169,9 +170,8 @@ def test_mini_batches(monkeypatch):
     weighted = fit(weights=np.arange(1.0, 31.0), max_iter=40)
     assert weighted.loss_curve_ != one.loss_curve_
     assert np.isfinite(weighted.components_).all()
-    assert LOSSES_AVERAGE(torch.tensor(X @ one.components_.T)) < LOSSES_AVERAGE(
-        torch.tensor(X)
-    )
+    start, end = torch.tensor(X), torch.tensor(X @ one.components_.T)
+    assert LOSSES["average"](end) < LOSSES["average"](start)
 
 
 def test_all_patterns_get_a_turn(monkeypatch):

@@ -324,3 +324,63 @@ def test_extra_memory_follows_working_memory():
     assert growth.pop("control") > 290, "the measure does not see what it should"
     # Above the budget: the answers, and what the allocator keeps.
     assert max(growth.values()) < 16 + 24, growth
+
+
+@pytest.fixture(scope="module")
+def larger():
+    """Float32 memories with more than one block, query group and thread's share."""
+    generator = torch.Generator().manual_seed(0)
+    patterns = torch.randn(3000, 24, generator=generator)
+    X = patterns[:700] + 0.5 * torch.randn(700, 24, generator=generator)
+
+    def memory(similarity, separation, beta, weighted):
+        weights = None
+        if weighted:
+            weights = torch.rand(3000, generator=torch.Generator().manual_seed(1)) + 0.5
+        rule = SEPARATIONS[separation]
+        mean = patterns.mean(0)
+        scorer = build_scorer(similarity, beta, patterns, mean, weights, None)
+        return Memory(scorer, rule, dict(rule.defaults), patterns, weights)
+
+    return memory, X
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    similarity=st.sampled_from([*SIMILARITIES]),
+    separation=st.sampled_from([*SEPARATIONS]),
+    beta=st.sampled_from(["auto", 0.1, 0.5]),
+    weighted=st.booleans(),
+    budget=st.integers(2**14, 2**28),
+    threads=st.integers(1, 3),
+    cuts=st.lists(st.integers(0, 700), max_size=3),
+    order=st.randoms(use_true_random=False),
+)
+def test_float32_answers_do_not_depend_on_how_they_are_computed(
+    larger, similarity, separation, beta, weighted, budget, threads, cuts, order
+):
+    """Chunks of queries and patterns, threads, batches, order: 1e-6 of the largest.
+
+    That is for scores up to 8. Beyond, the unit in the last place of a score, and
+    with it the relative change of its weight, grows in proportion.
+    """
+    make, X = larger
+    memory = make(similarity, separation, beta, weighted)
+    expected = iterate(memory, X, 2**30, 1, 0.0)
+    rows = torch.tensor(order.sample(range(len(X)), len(X)))
+    bounds = [0, *sorted(cuts), len(X)]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        parts = [
+            iterate(memory, X[rows[start:stop]], budget, 1, 0.0)
+            for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+        ]
+    finally:
+        torch.set_num_threads(before)
+    found = torch.empty_like(expected)
+    found[rows] = torch.cat(parts)
+    scale = memory.patterns.abs().amax()
+    scores = memory.scorer.block(memory.scorer.prepare(X), 0, len(memory.patterns))
+    tolerance = 1e-6 * max(1.0, scores.abs().amax().item() / 8)
+    assert (found - expected).abs().amax().item() <= tolerance * scale.item()

@@ -1,0 +1,175 @@
+"""Approximate candidates: right answers, an honest bound, clear refusals."""
+
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+from skuhop import UHopMemory, _index
+from skuhop._index import INDEXED
+from skuhop.retrieval import SEPARATIONS, Memory, answers, associations, build_scorer
+from skuhop.retrieval.approximate import (
+    CANDIDATES,
+    Nearest,
+    indexed_answers,
+    indexed_best,
+    missing_weight,
+)
+
+RNG = np.random.default_rng(0)
+PATTERNS = RNG.normal(size=(1500, 12))
+QUERIES = PATTERNS[:80] + 0.2 * RNG.normal(size=(80, 12))
+every_separation = pytest.mark.parametrize("separation", SEPARATIONS)
+
+
+def memory_with_exact_index(similarity, separation, beta, weighted, tol=1e-3):
+    """A memory whose index finds exactly the k best, by sorting."""
+    patterns = torch.from_numpy(PATTERNS)
+    weights = torch.from_numpy(RNG.uniform(0.5, 2, len(patterns))) if weighted else None
+    scorer = build_scorer(similarity, beta, patterns, patterns.mean(0), weights, None)
+    bias = 0 if scorer.bias is None else scorer.bias / scorer.beta
+
+    def search(vectors, k):
+        return (vectors @ scorer.keys[: len(patterns)].T + bias).topk(k).indices
+
+    if scorer.bias is not None:
+        bias = bias[: len(patterns)]
+    rule = SEPARATIONS[separation]
+    nearest = Nearest(search, tol)
+    return Memory(
+        scorer, rule, dict(rule.defaults), patterns, weights, True, nearest
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("beta", ["auto", 0.01, 1.0, 30.0])
+@pytest.mark.parametrize("similarity", INDEXED)
+@every_separation
+def test_no_more_is_missing_than_the_bound_says(separation, similarity, beta, weighted):
+    memory = memory_with_exact_index(similarity, separation, beta, weighted)
+    X = torch.from_numpy(QUERIES)
+    found = indexed_answers(memory, X, 2**28)
+    weights = associations(memory, X, 2**28)
+    exact = weights @ memory.patterns
+    bound = missing_weight(memory, X, 2**28)
+    assert (bound <= memory.nearest.tol).all()
+    # Moving a share of the weight moves the answer by it times the largest distance.
+    reach = torch.pdist(memory.patterns).amax()
+    error = torch.linalg.vector_norm(found - exact, dim=1)
+    assert (error <= bound * reach + 1e-9).all()
+    expected = memory.scorer.block(memory.scorer.prepare(X), 0, len(memory.patterns))
+    if memory.weights is not None:
+        expected += memory.weights.log()
+    if not weighted and separation not in ("softmax1", "polynomial"):
+        assert torch.equal(indexed_best(memory, X, 2**28), expected.argmax(1))
+
+
+@every_separation
+def test_a_tolerance_of_nothing_is_exact(separation):
+    memory = memory_with_exact_index("euclidean", separation, 0.05, False, tol=0.0)
+    X = torch.from_numpy(QUERIES)
+    torch.testing.assert_close(
+        indexed_answers(memory, X, 2**28), answers(memory, X, 2**28)
+    )
+
+
+def test_flat_queries_fall_back():
+    """At a small beta 512 candidates do not hold the weight of 1,500."""
+    asked = []
+    memory = memory_with_exact_index("euclidean", "softmax", 0.05, False)
+    search = memory.nearest.search
+    nearest = Nearest(lambda v, k: asked.append((len(v), k)) or search(v, k), 1e-3)
+    memory = memory._replace(nearest=nearest)
+    indexed_answers(memory, torch.from_numpy(QUERIES), 2**28)
+    assert asked == [(80, CANDIDATES[0]), (80, CANDIDATES[1])]
+
+
+def test_an_index_that_finds_too_few_is_not_trusted():
+    memory = memory_with_exact_index("euclidean", "softmax", 30.0, False)
+    X = torch.from_numpy(QUERIES)
+    exact = answers(memory, X, 2**28)
+    lost = Nearest(lambda v, k: torch.full((len(v), k), -1), 1e-3)
+    found = indexed_answers(memory._replace(nearest=lost), X, 2**28)
+    torch.testing.assert_close(found, exact)
+
+
+@pytest.mark.parametrize("similarity", sorted({"auto", "channel", "manhattan"}))
+def test_refused_where_it_is_not_right(similarity):
+    memory = UHopMemory(similarity=similarity, index="hnsw", max_iter=2)
+    with pytest.raises(ValueError, match="index='hnsw' works with similarity"):
+        memory.fit(PATTERNS)
+    assert not hasattr(memory, "patterns_")
+
+
+def test_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    memory = UHopMemory("identity", similarity="dot", index="hnsw")
+    with pytest.raises(ImportError, match=r"skuhop\[index\]"):
+        memory.fit(PATTERNS)
+    monkeypatch.setattr(_index, "PAYS", 100)
+    memory = UHopMemory("identity", similarity="dot", index="auto").fit(PATTERNS)
+    assert memory.index_ == {}
+
+
+def test_small_memories_need_no_index():
+    memory = UHopMemory("identity", similarity="dot", index="auto").fit(PATTERNS)
+    assert memory.index_ == {}
+    assert not memory.missing_weight(QUERIES).any()
+
+
+class TestFaiss:
+    """With the library that the extra installs."""
+
+    @pytest.fixture(autouse=True)
+    def needs_faiss(self):
+        pytest.importorskip("faiss")
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("feature_map", ["identity", "linear"])
+    @pytest.mark.parametrize("similarity", INDEXED)
+    def test_agrees_with_the_whole_memory(self, similarity, feature_map, dtype):
+        memory = UHopMemory(
+            feature_map, similarity=similarity, beta=20.0, index="hnsw", max_iter=3,
+            random_state=0,
+        ).fit(PATTERNS.astype(dtype))  # fmt: skip
+        queries = QUERIES.astype(dtype)
+        whole = clone(memory).set_params(index=None).fit(PATTERNS.astype(dtype))
+        found = memory.transform(queries)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, whole.transform(queries), atol=5e-3)
+        np.testing.assert_array_equal(memory.predict(queries), whole.predict(queries))
+        assert (memory.missing_weight(queries) <= 1e-3).all()
+
+    def test_state_is_bytes(self):
+        params = {"similarity": "euclidean", "index": "hnsw", "beta": 5.0}
+        memory = UHopMemory("identity", **params).fit(PATTERNS)
+        assert memory.index_["graph"].dtype == np.uint8
+        arrived = pickle.loads(pickle.dumps(memory))
+        np.testing.assert_array_equal(
+            arrived.transform(QUERIES), memory.transform(QUERIES)
+        )
+
+    def test_missing_entries_are_compared_with_all(self):
+        memory = UHopMemory("identity", similarity="euclidean", index="hnsw")
+        memory.fit(PATTERNS)
+        queries = np.where(RNG.uniform(size=QUERIES.shape) < 0.3, np.nan, QUERIES)
+        expected = clone(memory).set_params(index=None).fit(PATTERNS).transform(queries)
+        np.testing.assert_allclose(memory.transform(queries), expected, atol=5e-3)
+
+    def test_parameters_changed_after_fit(self):
+        memory = UHopMemory("identity", similarity="dot").fit(PATTERNS)
+        with pytest.raises(ValueError, match="fit again"):
+            memory.set_params(index="hnsw").transform(QUERIES)
+        memory.fit(PATTERNS).set_params(similarity="cosine")
+        with pytest.raises(ValueError, match="similarity='dot'"):
+            memory.transform(QUERIES)
+        memory.set_params(index=None).transform(QUERIES)
+
+    def test_auto(self, monkeypatch):
+        monkeypatch.setattr(_index, "PAYS", 1000)
+        memory = UHopMemory("identity", similarity="dot", index="auto").fit(PATTERNS)
+        assert "graph" in memory.index_
+        assert UHopMemory(index="auto", max_iter=2).fit(PATTERNS).index_ == {}
