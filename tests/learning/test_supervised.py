@@ -12,18 +12,11 @@ from skuhop.learning.embeddings import (
     member_map,
     standardisation,
 )
-from skuhop.learning.supervised import (
-    FULL_BATCH,
-    Problem,
-    Settings,
-    _folds,
-    batches,
-    calibrate,
-    cross_fit,
-    label_log_loss,
-    member_scores,
-    stratified_folds,
-)
+from skuhop.learning.supervised import Problem, Settings, cross_fit
+from skuhop.learning.supervised.batches import FULL_BATCH, batches
+from skuhop.learning.supervised.calibration import calibrate
+from skuhop.learning.supervised.folds import draw_folds, stratified_folds
+from skuhop.learning.supervised.scores import label_log_loss, member_scores
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 DOUBLE = torch.float64
@@ -237,7 +230,7 @@ def test_folds_are_even(n_folds):
 def test_large_sets_are_looked_at_in_random_order():
     # Rows come sorted: the first thousand of them would be no sample.
     task = problem(4000)
-    parts, _ = _folds(task, settings(n_folds=2))
+    parts, _ = draw_folds(task, settings(n_folds=2))
     for out, kept in parts:
         assert sorted(torch.cat([out, kept]).tolist()) == list(range(4000))
         for rows in (out, kept):
