@@ -4,14 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from skuhop.learning.embeddings import (
-    MAX_EMBEDDED,
-    MEMBER_MAPS,
-    Inputs,
-    joint_features,
-    member_map,
-    standardisation,
-)
+from skuhop.learning.embeddings import MAX_EMBEDDED, MEMBER_MAPS, member_map
+from skuhop.learning.inputs import Inputs, standardisation
+from skuhop.learning.joint import joint_features
 from skuhop.learning.supervised import Problem, Settings, cross_fit
 from skuhop.learning.supervised.batches import FULL_BATCH, batches
 from skuhop.learning.supervised.calibration import calibrate
