@@ -8,7 +8,13 @@ from skuhop.learning.embeddings import MAX_EMBEDDED, MEMBER_MAPS, member_map
 from skuhop.learning.inputs import Inputs, standardisation
 from skuhop.learning.joint import joint_features
 from skuhop.learning.supervised import Problem, Settings, cross_fit
-from skuhop.learning.supervised.batches import FULL_BATCH, batches
+from skuhop.learning.supervised.batches import (
+    FEW,
+    FULL_BATCH,
+    batches,
+    drop_entries,
+    few_valued,
+)
 from skuhop.learning.supervised.calibration import calibrate
 from skuhop.learning.supervised.folds import draw_folds, stratified_folds
 from skuhop.learning.supervised.scores import label_log_loss, member_scores
@@ -250,6 +256,23 @@ def test_large_sets_come_in_batches():
     for rows, part in zip(index, parts, strict=True):
         assert len(set(rows.tolist())) == len(rows)
         assert set(rows.tolist()) <= set(part.tolist())
+
+
+def test_columns_of_few_values():
+    levels = torch.arange(40) % (FEW + 1)
+    Z = torch.stack([levels.clamp_max(FEW - 1), levels, normal(40, 1)[:, 0]], 1)
+    assert few_valued(Z).tolist() == [True, False, False]
+    assert not few_valued(Z[:1]).any()
+
+
+def test_entries_are_dropped_from_the_columns_named_and_only_there():
+    Z, columns = 1 + normal(2, 500, 3).abs(), torch.tensor([True, False, True])
+    seen = drop_entries(Z, columns, 0.3, generator())
+    assert torch.equal(seen[..., 1], Z[..., 1])
+    dropped = seen[..., columns] == 0
+    assert torch.equal(seen[..., columns][~dropped], Z[..., columns][~dropped])
+    assert abs(dropped.double().mean() - 0.3) < 0.06
+    assert drop_entries(Z, ~columns & columns, 0.3, generator()) is Z
 
 
 # --- calibration and the whole -------------------------------------------------------

@@ -9,6 +9,8 @@ FULL_BATCH = 512
 """Up to so many patterns every one is a query and a memory in every step."""
 CANDIDATE_SHARE = 0.2
 """Share of the other patterns that a batch of a larger set is compared with."""
+FEW = 10
+"""Columns of no more values are taken for levels of something nominal."""
 MAX_CANDIDATES = 2048
 """Most patterns that a batch is compared with beside itself."""
 
@@ -42,3 +44,31 @@ def batches(parts: list[Tensor], batch_size: int, generator: torch.Generator):
             for part in parts
         ]
         yield torch.stack(drawn), valid, batch_size
+
+
+def few_valued(Z: Tensor) -> Tensor:
+    """Columns of two to FEW values, as levels have; shape (d,)."""
+    ordered = Z.sort(0)[0]
+    further = (ordered[1:] != ordered[:-1]).sum(0)
+    return (further > 0) & (further < FEW)
+
+
+def drop_entries(Z: Tensor, columns: Tensor, share: float, generator) -> Tensor:
+    """Set a random share of the entries of some columns to 0, their mean.
+
+    Levels of nominal columns are easily learned by heart. Measurements are left alone:
+    what tells classes apart is often a small difference of two of them.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (K, n, d)
+    columns : Tensor of shape (d,)
+    share : float
+    generator : torch.Generator
+        On the CPU, so that every device draws the same.
+    """
+    if not columns.any():
+        return Z
+    drawn = torch.rand(Z.shape[1], Z.shape[2], generator=generator)
+    kept = (drawn >= share).to(Z.device) | ~columns
+    return Z * kept

@@ -11,7 +11,7 @@ from torch import Tensor
 from skuhop.learning.embeddings import MemberMap, is_learned
 from skuhop.learning.losses import LOSSES
 from skuhop.learning.optimiser import Adam
-from skuhop.learning.supervised.batches import batches
+from skuhop.learning.supervised.batches import batches, drop_entries, few_valued
 from skuhop.learning.supervised.calibration import MAX_WATCHED, blocks_of, right_mass
 from skuhop.learning.supervised.problem import Problem, Settings
 from skuhop.learning.supervised.scores import (
@@ -36,40 +36,49 @@ def _begin(kind: MemberMap, settings: Settings, Z: Tensor) -> dict[str, Tensor]:
     return tensors
 
 
-def train(kind, settings, problem: Problem, parts, beta, generator):
-    """Learn all members at once; keep each as it was at its best look."""
+def train(kind: MemberMap, settings, problem: Problem, parts, beta, dropped, rng):
+    """Learn the members side by side; keep each as it was at its best look.
+
+    Parameters
+    ----------
+    kind : MemberMap
+    settings : Settings
+    problem : Problem
+    parts : list of (Tensor, Tensor)
+        Rows left out by, and rows of, every member.
+    beta : float
+        Where the inverse temperatures start.
+    dropped : float
+        Share of the entries of columns of few values that a step does not see.
+    rng : torch.Generator
+
+    Returns
+    -------
+    watch : Watch
+        The members at their best, and their features.
+    curve : list of float
+        Mean loss of the members before every step.
+    """
     tensors = _begin(kind, settings, problem.Z)
     learned = [t.requires_grad_() for n, t in tensors.items() if is_learned(n, t)]
-    log_betas = torch.full(
-        (len(parts),), math.log(beta), dtype=problem.Z.dtype, device=problem.Z.device
-    )
-    supervised = settings.loss not in LOSSES
-    free = supervised and settings.beta is None
-    moving = [*learned, log_betas.requires_grad_()] if free else learned
+    log_betas = problem.Z.new_full((len(parts),), math.log(beta))
+    if settings.loss not in LOSSES and settings.beta is None:
+        moving = [*learned, log_betas.requires_grad_()]
+    else:
+        moving = learned
     optimiser = Adam(moving, settings.learning_rate)
-    watch = _Watch(kind, settings, problem, parts, tensors, log_betas)
+    watch = Watch(kind, settings, problem, parts, tensors, log_betas)
+    draw = batches([kept for _, kept in parts], settings.batch_size, rng)
+    levels = few_valued(problem.Z)
     curve = []
-    draw = batches([kept for _, kept in parts], settings.batch_size, generator)
     for step in range(settings.max_iter if moving else 0):
         if settings.early_stopping and step % LOOK_EVERY == 0:
             watch.look(step)
         index, valid, n_queries = next(draw)
-        features = kind.features(tensors, problem.Z[index], True)
-        labels, weights = problem.labels[index], problem.weights[index]
-        if supervised:
-            scores = member_scores(
-                settings.similarity, features[:, :n_queries], features
-            )
-            losses = label_log_loss(
-                log_betas.exp()[:, None, None] * scores,
-                labels,
-                weights,
-                valid,
-                problem.n_classes,
-                settings.label_smoothing,
-            )
-        else:
-            losses = separation_loss(settings.loss, features, weights, valid)
+        rows = drop_entries(problem.Z[index], levels, dropped, rng)
+        features = kind.features(tensors, rows, True)
+        batch = (problem.labels[index], problem.weights[index], valid)
+        losses = _losses(settings, problem, features, log_betas, batch, n_queries)
         gradients = torch.autograd.grad(losses.sum(), moving, allow_unused=True)
         optimiser.learning_rate = _annealed(settings, step)
         with torch.no_grad():
@@ -83,6 +92,22 @@ def train(kind, settings, problem: Problem, parts, beta, generator):
     return watch, curve
 
 
+def _losses(settings, problem, features, log_betas, batch, n_queries):
+    """Loss of every member, shape (K,)."""
+    labels, weights, valid = batch
+    if settings.loss in LOSSES:
+        return separation_loss(settings.loss, features, weights, valid)
+    scores = member_scores(settings.similarity, features[:, :n_queries], features)
+    return label_log_loss(
+        log_betas.exp()[:, None, None] * scores,
+        labels,
+        weights,
+        valid,
+        problem.n_classes,
+        settings.label_smoothing,
+    )
+
+
 def _annealed(settings: Settings, step: int) -> float:
     """Learning rate that falls to zero along a cosine."""
     return (
@@ -90,16 +115,12 @@ def _annealed(settings: Settings, step: int) -> float:
     )
 
 
-class _Watch:
+class Watch:
     """Looks at the rows left out, and what each member was at its best look."""
 
     def __init__(self, kind, settings, problem, parts, tensors, log_betas):
-        self.kind, self.settings, self.problem, self.parts = (
-            kind,
-            settings,
-            problem,
-            parts,
-        )
+        self.kind, self.settings = kind, settings
+        self.problem, self.parts = problem, parts
         self.current = {**tensors, "log_betas": log_betas}
         self.best = {k: t.detach().clone() for k, t in self.current.items()}
         self.losses = torch.full((len(parts),), math.inf)
