@@ -72,7 +72,9 @@ class UHopClassifier(
 
     Phi is cross-fitted: one member for each fold, which stops on the rows it has not
     seen. Those rows also calibrate beta and the weight of the class frequencies, and
-    Phi is dropped where it does not help.
+    Phi is dropped where it does not help. Every other member learns with 30 % of the
+    entries set to their mean in columns of at most ten values, which are taken for
+    levels of something nominal.
 
     Read more in the user guide.
 
@@ -193,7 +195,8 @@ class UHopClassifier(
         Number of steps of Stage I; 1 where there was nothing to learn.
 
     selection_ : dict
-        Which kernel was kept, and why.
+        Which kernel was kept, and why: the losses of both on the rows left out, and
+        the step at which each member was best.
 
     n_features_in_ : int
         Number of features seen during `fit`.

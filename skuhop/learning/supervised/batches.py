@@ -54,10 +54,12 @@ def few_valued(Z: Tensor) -> Tensor:
 
 
 def drop_entries(Z: Tensor, columns: Tensor, share: float, generator) -> Tensor:
-    """Set a random share of the entries of some columns to 0, their mean.
+    """Set a random share of the entries of some columns to 0, for every other member.
 
-    Levels of nominal columns are easily learned by heart. Measurements are left alone:
-    what tells classes apart is often a small difference of two of them.
+    Members learn the levels of nominal columns by heart, unless entries are missing
+    now and then; where levels follow a rule, every one of them counts. So there are
+    members of both kinds. Measurements are left alone: what tells classes apart is
+    often a small difference of two of them.
 
     Parameters
     ----------
@@ -69,6 +71,6 @@ def drop_entries(Z: Tensor, columns: Tensor, share: float, generator) -> Tensor:
     """
     if not columns.any():
         return Z
-    drawn = torch.rand(Z.shape[1], Z.shape[2], generator=generator)
-    kept = (drawn >= share).to(Z.device) | ~columns
-    return Z * kept
+    kept = torch.ones(Z.shape, dtype=torch.bool)
+    kept[1::2] = torch.rand(Z.shape[1:], generator=generator) >= share
+    return Z * (kept.to(Z.device) | ~columns)

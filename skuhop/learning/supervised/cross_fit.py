@@ -9,11 +9,9 @@ from torch import Tensor
 
 from skuhop.learning.embeddings import MemberMap
 from skuhop.learning.export import numpy_state
-from skuhop.learning.supervised.batches import few_valued
 from skuhop.learning.supervised.calibration import (
     FINE,
     PRIOR_WEIGHTS,
-    Calibration,
     blocks_of,
     calibrate,
     calibrate_untrained,
@@ -25,9 +23,6 @@ from skuhop.learning.supervised.problem import Problem, Settings, is_learnable
 from skuhop.learning.supervised.scores import member_scores
 from skuhop.learning.supervised.training import train
 
-DROPPED = 0.3
-"""Share of the entries of columns of few values that a step does not see, if that
-helps: it does where levels tell little, not where they follow a rule."""
 SHARP_BETA = 40.0
 """Beta where there is too little to calibrate it: nearly the nearest pattern alone."""
 
@@ -92,59 +87,35 @@ def cross_fit(kind: MemberMap | None, problem: Problem, settings: Settings):
     """
     if not is_learnable(problem):
         return _too_little(problem, settings)
-    parts, rng = draw_folds(problem, settings)
+    parts, generator = draw_folds(problem, settings)
     settings = settings._replace(n_folds=len(parts))
     untrained, first = calibrate_untrained(settings, problem, parts)
     if kind is None:
         return _untrained(untrained, [], "as asked", {})
-    tried = [
-        _learned(kind, settings, problem, parts, first, dropped, rng)
-        for dropped in ((0.0, DROPPED) if few_valued(problem.Z).any() else (0.0,))
-    ]
-    learned = min(tried, key=lambda one: one.calibration.loss)
-    seen = {
-        "learned_loss": learned.calibration.loss,
-        "untrained_loss": untrained.loss,
-        "steps": learned.steps,
-        "dropped": learned.dropped,
-    }
-    if settings.early_stopping and clearly_better(untrained, learned.calibration):
-        reason = "learning made the rows left out less likely"
-        return _untrained(untrained, learned.curve, reason, seen)
-    selection = {"kept": "learned", "reason": "best on the rows left out", **seen}
-    return CrossFitted(
-        numpy_state(learned.tensors),
-        (learned.calibration.beta * learned.betas).cpu().numpy(),
-        learned.calibration.prior_weight,
-        learned.curve,
-        selection,
-    )
-
-
-class _Learned(NamedTuple):
-    """Members as they were at their best, and what the rows left out say of them."""
-
-    tensors: dict
-    betas: Tensor
-    calibration: Calibration
-    steps: list
-    curve: list
-    dropped: float
-
-
-def _learned(kind, settings, problem, parts, first, dropped, rng):
-    """Learn the members, then calibrate their scores of the rows left out."""
-    watch, curve = train(kind, settings, problem, parts, first, dropped, rng)
-    tensors = dict(watch.best)
-    betas = tensors.pop("log_betas").exp()
-    blocks = blocks_of(settings.similarity, watch.features(tensors), parts)
-    scaled = [
+    watch, curve = train(kind, settings, problem, parts, first, generator)
+    betas = watch.best.pop("log_betas").exp()
+    blocks = [
         (beta * scores, out, kept)
-        for beta, (scores, out, kept) in zip(betas, blocks, strict=True)
+        for beta, (scores, out, kept) in zip(
+            betas,
+            blocks_of(settings.similarity, watch.features(watch.best), parts),
+            strict=True,
+        )
     ]
     factors = FINE if settings.beta is None else (1.0,)
-    calibration = calibrate(settings, problem, scaled, factors)
-    return _Learned(tensors, betas, calibration, watch.steps, curve, dropped)
+    learned = calibrate(settings, problem, blocks, factors)
+    seen = {
+        "learned_loss": learned.loss,
+        "untrained_loss": untrained.loss,
+        "steps": watch.steps,
+    }
+    if settings.early_stopping and clearly_better(untrained, learned):
+        reason = "learning made the rows left out less likely"
+        return _untrained(untrained, curve, reason, seen)
+    state = numpy_state(watch.best)
+    betas = (learned.beta * betas).cpu().numpy()
+    selection = {"kept": "learned", "reason": "best on the rows left out", **seen}
+    return CrossFitted(state, betas, learned.prior_weight, curve, selection)
 
 
 def _too_little(problem, settings):

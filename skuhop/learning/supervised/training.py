@@ -20,6 +20,8 @@ from skuhop.learning.supervised.scores import (
     separation_loss,
 )
 
+DROPPED = 0.3
+"""Share of the entries of columns of few values that every other member is spared."""
 LOOK_EVERY = 10
 """Steps between two looks at the rows left out."""
 
@@ -36,7 +38,7 @@ def _begin(kind: MemberMap, settings: Settings, Z: Tensor) -> dict[str, Tensor]:
     return tensors
 
 
-def train(kind: MemberMap, settings, problem: Problem, parts, beta, dropped, rng):
+def train(kind: MemberMap, settings, problem: Problem, parts, beta, rng):
     """Learn the members side by side; keep each as it was at its best look.
 
     Parameters
@@ -48,8 +50,6 @@ def train(kind: MemberMap, settings, problem: Problem, parts, beta, dropped, rng
         Rows left out by, and rows of, every member.
     beta : float
         Where the inverse temperatures start.
-    dropped : float
-        Share of the entries of columns of few values that a step does not see.
     rng : torch.Generator
 
     Returns
@@ -75,7 +75,7 @@ def train(kind: MemberMap, settings, problem: Problem, parts, beta, dropped, rng
         if settings.early_stopping and step % LOOK_EVERY == 0:
             watch.look(step)
         index, valid, n_queries = next(draw)
-        rows = drop_entries(problem.Z[index], levels, dropped, rng)
+        rows = drop_entries(problem.Z[index], levels, DROPPED, rng)
         features = kind.features(tensors, rows, True)
         batch = (problem.labels[index], problem.weights[index], valid)
         losses = _losses(settings, problem, features, log_betas, batch, n_queries)
