@@ -116,11 +116,16 @@ places = [list(names).index(name) for name in shown]
 spread = X_train[:, places].std(axis=0)
 centre = X_train[:, places].mean(axis=0)
 colours = {"benign": "tab:blue", "malignant": "tab:red"}
-for index in indices[0]:
+for index, weight in zip(indices[0], weights[0], strict=True):
     values = (X_train[index, places] - centre) / spread
-    right.plot(shown, values, color=colours[y_train[index]], alpha=0.6, marker="o")
-right.plot(shown, (X_test[row[0], places] - centre) / spread, "k--", marker="s")
-right.set(title="The query (black) and the rows that decided", ylabel="standardised")
+    label = f"row {index}, {y_train[index]}, weight {weight:.2f}"
+    right.plot(
+        shown, values, color=colours[y_train[index]], alpha=0.6, marker="o", label=label
+    )
+query = (X_test[row[0], places] - centre) / spread
+right.plot(shown, query, "k--", marker="s", label="query")
+right.set(title="The query and the rows that decided", ylabel="standardised")
+right.legend(fontsize="small")
 right.tick_params(axis="x", rotation=25)
 figure.tight_layout()
 figure.savefig("classifier_pipeline.png", dpi=110)

@@ -5,46 +5,32 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import validate_data
 
 from skuhop import _validation as rules
 from skuhop._compat import CallbackSupportMixin, with_callbacks
-from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop._cross_fit import cross_fitted, n_steps
+from skuhop._device import resolve_device, to_numpy
+from skuhop._labelled_rows import (
+    class_weights,
+    column_means,
+    filled,
+    ones_unless,
+    positive_rows,
+    product,
+)
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._stage_one import distinct_rows
 from skuhop._stage_two import DTYPES, StageTwoMixin
 from skuhop._validation import check_weights
+from skuhop._votes import vote_memory
 from skuhop.learning import LOSSES
-from skuhop.learning.embeddings import (
-    MEMBER_MAPS,
-    Inputs,
-    common_scale,
-    joint_features,
-    member_map,
-    standardisation,
-)
-from skuhop.learning.feature_maps import FeatureMap
-from skuhop.learning.supervised import (
-    Problem,
-    Settings,
-    choose_inputs,
-    cross_fit,
-)
-from skuhop.retrieval import (
-    SEPARATIONS,
-    SIMILARITIES,
-    Memory,
-    answers,
-    build_observed_scorer,
-    build_scorer,
-)
-from skuhop.retrieval.completion import CompletingScorer, Completion
+from skuhop.learning.embeddings import MEMBER_MAPS
+from skuhop.retrieval import SEPARATIONS, SIMILARITIES, answers
 
 _RULES = {
     "feature_map": (rules.Choice((*MEMBER_MAPS, "identity")), rules.CALLABLE),
@@ -73,10 +59,6 @@ _RULES = {
     "verbose": (rules.FLAG, rules.Number(Integral, 0)),
     "device": (rules.DEVICE,),
 }
-_SMALL = 2000
-"""Fewer patterns than this are learned with 8 folds, others with 4."""
-_STEPS = 100
-"""Steps of Stage I for up to 5,000 patterns."""
 
 
 class UHopClassifier(
@@ -96,7 +78,9 @@ class UHopClassifier(
 
     Phi is cross-fitted: one member for each fold, which stops on the rows it has not
     seen. Those rows also calibrate beta and the weight of the class frequencies, and
-    Phi is dropped where it does not help.
+    Phi is dropped where it does not help. Every other member learns with 30 % of the
+    entries set to their mean in columns of at most ten values, which are taken for
+    levels of something nominal.
 
     Read more in the user guide.
 
@@ -217,7 +201,8 @@ class UHopClassifier(
         Number of steps of Stage I; 1 where there was nothing to learn.
 
     selection_ : dict
-        Which kernel was kept, and why.
+        Which kernel was kept, and why: the losses of both on the rows left out, and
+        the step at which each member was best.
 
     n_features_in_ : int
         Number of features seen during `fit`.
@@ -370,16 +355,18 @@ class UHopClassifier(
             self.classes_, y, *(() if classes is None else (classes,))
         )
         moved = np.searchsorted(known, self.classes_)
-        class_weight = _class_weights(self.class_weight, known, None, None)
+        class_weight = class_weights(self.class_weight, known, None, None)
         class_weight[moved] = self.class_weight_
         codes = np.searchsorted(known, y)
-        X, codes, weights = _positive(X, codes, _product(weights, class_weight[codes]))
-        X = _filled(X, self.mean_).astype(self.patterns_.dtype, copy=False)
-        old = _ones_unless(self.sample_weight_, self.patterns_)
+        X, codes, weights = positive_rows(
+            X, codes, product(weights, class_weight[codes])
+        )
+        X = filled(X, self.mean_).astype(self.patterns_.dtype, copy=False)
+        old = ones_unless(self.sample_weight_, self.patterns_)
         stored = _stored(
             np.concatenate([self.patterns_, X]),
             np.concatenate([moved[self.pattern_classes_], codes]),
-            np.concatenate([old, _ones_unless(weights, X)]),
+            np.concatenate([old, ones_unless(weights, X)]),
             len(known),
         )
         self.classes_, self.class_weight_ = known, class_weight
@@ -395,11 +382,11 @@ class UHopClassifier(
         # A class whose rows all weigh nothing is a class nevertheless.
         known = unique_labels(y, *(() if classes is None else (classes,)))
         codes = np.searchsorted(known, y)
-        X, codes, weights = _positive(X, codes, weights)
-        class_weight = _class_weights(self.class_weight, known, codes, weights)
-        X = _filled(X, _column_means(X, weights))
-        kept, kept_codes, totals = _positive(
-            X, codes, _product(weights, class_weight[codes])
+        X, codes, weights = positive_rows(X, codes, weights)
+        class_weight = class_weights(self.class_weight, known, codes, weights)
+        X = filled(X, column_means(X, weights))
+        kept, kept_codes, totals = positive_rows(
+            X, codes, product(weights, class_weight[codes])
         )
         if len(kept) == 0:
             raise ValueError("All class_weight entries are zero: nothing is stored.")
@@ -408,12 +395,14 @@ class UHopClassifier(
         stored |= _stored(kept, kept_codes, totals, len(known))
         progress = StageOneProgress(
             self,
-            self._settings(len(rows), None).max_iter,
+            n_steps(self, len(rows)),
             X,
             known[codes],
             lambda learned: stored | _learned(*learned),
         )
-        learned = self._learn(rows, totals_of_rows, class_weight, device, progress)
+        learned = cross_fitted(
+            self, rows, totals_of_rows, class_weight, device, progress
+        )
         vars(self).update(stored | _learned(*learned))
         progress.end()
         return self
@@ -432,63 +421,6 @@ class UHopClassifier(
         )
         check_classification_targets(y)
         return X, column_or_1d(y, warn=True), check_weights(sample_weight, X)
-
-    def _learn(self, rows, weights, class_weight, device, progress):
-        """Stage I on distinct labelled rows: how inputs are scaled, and the members.
-
-        Labels are the last column. Class weights do not count for the scale: at the
-        extreme one class would set it alone.
-        """
-        X, codes = np.ascontiguousarray(rows[:, :-1]), rows[:, -1].astype(np.int64)
-        weights = _ones_unless(weights, X)
-        inputs = standardisation(to_tensor(X, device), to_tensor(weights, device))
-        ways = [inputs, common_scale(inputs)]
-        X, codes, weights = _positive(X, codes, weights * class_weight[codes])
-        X = to_tensor(X, device)
-        if self.feature_map == "identity":
-            tried = [X]
-        else:
-            tried = [way(X) for way in ways if way is not None]
-        tried = [Z.to(torch.float32) for Z in tried]
-        problem = Problem(
-            tried[0],
-            to_tensor(codes, device),
-            to_tensor(weights.astype(np.float32), device),
-            len(class_weight),
-        )
-
-        def report(step, loss, so_far):
-            return progress(step, loss, lambda: (ways[chosen], so_far()))
-
-        settings = self._settings(len(X), report)
-        chosen = choose_inputs(tried, problem, settings)
-        problem = problem._replace(Z=tried[chosen])
-        fitted = cross_fit(member_map(self.feature_map), problem, settings)
-        return ways[chosen], fitted
-
-    def _settings(self, n, report):
-        """Collect what Stage I needs to know beside the rows."""
-        automatic = int(np.clip(n / 50, _STEPS, 6 * _STEPS))
-        return Settings(
-            loss=self.loss,
-            similarity=SIMILARITIES[self.similarity],
-            separation=SEPARATIONS[self.separation],
-            separation_params=self._separation_params(),
-            beta=None if self.beta == "auto" else float(self.beta),
-            n_components=self.n_components,
-            n_folds=(8 if n < _SMALL else 4)
-            if self.n_folds == "auto"
-            else self.n_folds,
-            max_iter=automatic if self.max_iter == "auto" else self.max_iter,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            batch_size=self.batch_size,
-            label_smoothing=self.label_smoothing,
-            early_stopping=self.early_stopping,
-            start=self.__dict__.get("feature_map_state_") if self.warm_start else None,
-            seed=int(check_random_state(self.random_state).randint(2**31 - 4)),
-            report=report,
-        )
 
     def predict_proba(self, X):
         """Probabilities of the classes: the votes of the stored rows (Stage II).
@@ -529,42 +461,7 @@ class UHopClassifier(
         return self.classes_[best]
 
     def _prepare(self, complete, dtype, device):
-        """Tensors on the device, the members restored, the keys encoded."""
-
-        def tensor(array):
-            array = np.asarray(array)
-            floating = array.dtype.kind == "f"
-            return to_tensor(array.astype(dtype) if floating else array, device)
-
-        patterns, mean = tensor(self.patterns_), tensor(self.mean_)
-        weights = None if self.sample_weight_ is None else tensor(self.sample_weight_)
-        scale = 1 / tensor(self.scale_)
-        features, similarity = joint_features(
-            member_map(self.feature_map) if self.feature_map_state_ else None,
-            {name: tensor(array) for name, array in self.feature_map_state_.items()},
-            tensor(self.betas_),
-            self.similarity,
-        )
-        if self.feature_map != "identity":
-            inputs, raw = Inputs(mean, scale), features
-
-            def features(X):
-                return raw(inputs(X))
-
-        feature_map = FeatureMap(features, features)
-        scorer = build_scorer(similarity, 1.0, patterns, mean, weights, feature_map)
-        if not complete:
-            scaled = (patterns * scale, mean * scale)
-            observed = build_observed_scorer("euclidean", "auto", *scaled, weights)
-            softmax = Memory(observed, SEPARATIONS["softmax"], {}, scaled[0], weights)
-            scorer = CompletingScorer(scorer, Completion(softmax, scale, mean))
-        separation = SEPARATIONS[self.separation]
-        values = np.eye(len(self.classes_))[self.pattern_classes_]
-        params = self._separation_params()
-        return Memory(scorer, separation, params, tensor(values), weights, complete)
-
-
-# ---- fitted attributes
+        return vote_memory(self, complete, dtype, device)
 
 
 def _stored(patterns, codes, weights, n_classes):
@@ -596,50 +493,3 @@ def _learned(inputs, fitted):
         "n_iter_": max(1, len(curve)),
         "selection_": fitted.selection,
     }
-
-
-# ---- rows and weights
-
-
-def _ones_unless(weights, X):
-    return np.ones(len(X), X.dtype) if weights is None else weights
-
-
-def _product(weights, factors):
-    """Weights times factors, None if all are one."""
-    total = factors if weights is None else weights * factors
-    return None if (total == 1).all() else total
-
-
-def _positive(X, codes, weights):
-    """Rows of positive weight."""
-    if weights is None or (weights > 0).all():
-        return X, codes, weights
-    kept = weights > 0
-    return X[kept], codes[kept], weights[kept]
-
-
-def _column_means(X, weights):
-    """Weighted means of what is known; 0 where nothing is."""
-    known = ~np.isnan(X)
-    share = known * _ones_unless(weights, X)[:, None]
-    total = share.sum(axis=0)
-    sums = (share * np.where(known, X, 0)).sum(axis=0)
-    return (sums / np.where(total > 0, total, 1)).astype(X.dtype)
-
-
-def _filled(X, mean):
-    return np.where(np.isnan(X), mean, X)
-
-
-def _class_weights(class_weight, classes, codes, weights):
-    """Weight of every class; "balanced" makes the classes weigh the same."""
-    if isinstance(class_weight, dict):
-        y = classes if codes is None else classes[codes]
-        return compute_class_weight(class_weight, classes=classes, y=y)
-    if class_weight is None or codes is None:
-        return np.ones(len(classes))
-    counts = np.bincount(codes, weights=weights, minlength=len(classes))
-    present = counts > 0
-    share = counts.sum() / present.sum() / np.where(present, counts, 1)
-    return np.where(present, share, 1.0)

@@ -12,7 +12,9 @@ import skuhop
 
 ROOT = Path(skuhop.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-STAGES = [f for f in FILES if f.parent.name in ("learning", "retrieval")]
+STAGES = [
+    f for f in FILES if {"learning", "retrieval"} & set(f.relative_to(ROOT).parts)
+]
 
 
 def name(path):

@@ -55,3 +55,20 @@ def test_benchmark_ratios(tmp_path):
     ):
         assert float(table[mode][2]) <= mean
         assert float(table[mode][3]) <= worst
+
+
+@pytest.mark.slow
+def test_classification_benchmark_keeps_what_it_has_and_reports_all(tmp_path):
+    script = SCRIPT.with_name("classification.py")
+    out = tmp_path / "results.csv"
+    models = ["logistic", "untrained", "UHopClassifier"]
+    command = [sys.executable, str(script), "--tables", "iris", "--folds", "2"]
+    command += ["--seeds", "0", "1", "--out", str(out), "--models"]
+    subprocess.run([*command, *models[:2]], check=True, capture_output=True)
+    before = out.read_text().splitlines()
+    subprocess.run([*command, *models], check=True, capture_output=True)
+    after = out.read_text().splitlines()
+    assert len(before) == 1 + 2 * 2 * 2 and len(after) == 1 + 2 * 2 * 3
+    assert after[: len(before)] == before
+    page = out.with_suffix(".md").read_text()
+    assert all(model in page for model in models)

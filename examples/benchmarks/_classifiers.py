@@ -69,8 +69,9 @@ def _forest(seed):
 
 
 def _boosting(seed):
-    boosting = HistGradientBoostingClassifier(max_leaf_nodes=15, random_state=seed)
-    return _searched(boosting, {"learning_rate": [0.03, 0.1]}, "neg_log_loss")
+    boosting = HistGradientBoostingClassifier(max_iter=150, random_state=seed)
+    grid = {"learning_rate": [0.05, 0.15], "max_leaf_nodes": [6, 31]}
+    return _searched(boosting, grid, "neg_log_loss")
 
 
 def _logistic(seed):

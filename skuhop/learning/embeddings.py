@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from skuhop.learning.trainer import seeded
-from skuhop.retrieval.similarities import SIMILARITIES
 
 Tensors = Mapping[str, Tensor]
 HIDDEN = 128
@@ -34,48 +33,6 @@ SPREAD = 0.3
 """Standard deviation of the frequencies at the start, in turns per unit."""
 MAX_EMBEDDED = 64
 """More features than this are not embedded: the map is then "mlp"."""
-_ROWS = 1024
-"""Rows whose waves are held at a time."""
-CLIP = 3.0
-"""Standardised inputs z become ``z / sqrt(1 + (z / CLIP)^2)``, as in RealMLP."""
-
-
-class Inputs(NamedTuple):
-    """How rows are standardised before any learned map sees them.
-
-    Attributes
-    ----------
-    centre, scale : Tensor of shape (d,)
-        ``(x - centre) * scale``; the scale of a constant feature is 0.
-    """
-
-    centre: Tensor
-    scale: Tensor
-
-    def __call__(self, X: Tensor) -> Tensor:
-        """Standardise rows and bound what lies far out, smoothly."""
-        Z = (X - self.centre) * self.scale
-        return Z * torch.rsqrt(1 + (Z / CLIP).square())
-
-
-def standardisation(X: Tensor, w: Tensor | None) -> Inputs:
-    """Weighted mean and inverse standard deviation of every feature."""
-    share = X.new_full((len(X),), 1 / len(X)) if w is None else w / w.sum()
-    centre = share @ X
-    deviation = (share @ (X - centre).square()).sqrt()
-    # What is left of a constant feature is the rounding of its mean.
-    noise = 16 * torch.finfo(X.dtype).eps * X.abs().amax(0)
-    varies = deviation > noise
-    return Inputs(centre, torch.where(varies, 1 / deviation.where(varies, 1), 0))
-
-
-def common_scale(inputs: Inputs) -> Inputs | None:
-    """Divide all features by one spread instead; None if that is the same."""
-    varying = inputs.scale > 0
-    spreads = 1 / inputs.scale[varying]
-    if len(spreads) < 2 or spreads.max() < 1.05 * spreads.min():
-        return None
-    return Inputs(inputs.centre, varying / spreads.square().mean().sqrt())
 
 
 class MemberMap(NamedTuple):
@@ -233,52 +190,3 @@ def member_map(feature_map) -> MemberMap | None:
 def is_learned(name: str, tensor: Tensor) -> bool:
     """Whether a tensor of a member is learned; positions and counters are not."""
     return tensor.is_floating_point() and "running_" not in name
-
-
-def joint_features(
-    kind: MemberMap | None, tensors: Tensors, betas: Tensor, similarity: str
-) -> tuple[Callable[[Tensor], Tensor], str]:
-    """Features of all members side by side, and the similarity that sums their scores.
-
-    ``mean_k beta_k s(phi_k(u), phi_k(v))`` is again a similarity, of features that
-    hold the members as blocks: the members are one feature map with one memory. Their
-    votes one by one are no better and cost a pass over the memory each.
-
-    Parameters
-    ----------
-    kind : MemberMap or None
-        None is the identity, of which there is one member.
-    tensors : mapping
-        Parameters of the members.
-    betas : Tensor of shape (K,)
-        Inverse temperatures.
-    similarity : str
-        A row of SIMILARITIES.
-
-    Returns
-    -------
-    features : callable
-        ``(n, d) -> (n, K r)``.
-    similarity : str
-        What to compare them with, at beta 1.
-    """
-    rule = SIMILARITIES[similarity]
-    factors = betas / len(betas)
-    # A distance grows with its vectors, a product or a square with their squares.
-    factors = (factors if rule.compare is not None else factors.sqrt())[:, None, None]
-    angular = rule.compare is None and rule.encode(betas[None])[1] is None
-
-    def block(Z):
-        if kind is None:
-            phi = Z[None]
-        else:
-            phi = kind.features(tensors, Z.expand(len(betas), *Z.shape), False)
-        if angular:
-            phi = rule.encode(phi.flatten(0, 1))[0].unflatten(0, phi.shape[:2])
-        return (factors * phi).transpose(0, 1).flatten(1)
-
-    def features(Z):
-        with torch.no_grad():
-            return torch.cat([block(rows) for rows in Z.split(_ROWS)])
-
-    return features, "dot" if angular else similarity

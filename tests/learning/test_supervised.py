@@ -4,26 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from skuhop.learning.embeddings import (
-    MAX_EMBEDDED,
-    MEMBER_MAPS,
-    Inputs,
-    joint_features,
-    member_map,
-    standardisation,
-)
-from skuhop.learning.supervised import (
+from skuhop.learning.embeddings import MAX_EMBEDDED, MEMBER_MAPS, member_map
+from skuhop.learning.inputs import Inputs, standardisation
+from skuhop.learning.joint import joint_features
+from skuhop.learning.supervised import Problem, Settings, cross_fit
+from skuhop.learning.supervised.batches import (
+    FEW,
     FULL_BATCH,
-    Problem,
-    Settings,
-    _folds,
     batches,
-    calibrate,
-    cross_fit,
-    label_log_loss,
-    member_scores,
-    stratified_folds,
+    drop_entries,
+    few_valued,
 )
+from skuhop.learning.supervised.calibration import calibrate
+from skuhop.learning.supervised.folds import draw_folds, stratified_folds
+from skuhop.learning.supervised.scores import label_log_loss, member_scores
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 DOUBLE = torch.float64
@@ -237,7 +231,7 @@ def test_folds_are_even(n_folds):
 def test_large_sets_are_looked_at_in_random_order():
     # Rows come sorted: the first thousand of them would be no sample.
     task = problem(4000)
-    parts, _ = _folds(task, settings(n_folds=2))
+    parts, _ = draw_folds(task, settings(n_folds=2))
     for out, kept in parts:
         assert sorted(torch.cat([out, kept]).tolist()) == list(range(4000))
         for rows in (out, kept):
@@ -262,6 +256,24 @@ def test_large_sets_come_in_batches():
     for rows, part in zip(index, parts, strict=True):
         assert len(set(rows.tolist())) == len(rows)
         assert set(rows.tolist()) <= set(part.tolist())
+
+
+def test_columns_of_few_values():
+    levels = torch.arange(40) % (FEW + 1)
+    Z = torch.stack([levels.clamp_max(FEW - 1), levels, normal(40, 1)[:, 0]], 1)
+    assert few_valued(Z).tolist() == [True, False, False]
+    assert not few_valued(Z[:1]).any()
+
+
+def test_entries_are_dropped_from_the_columns_named_for_every_other_member():
+    Z, columns = 1 + normal(4, 500, 3).abs(), torch.tensor([True, False, True])
+    seen = drop_entries(Z, columns, 0.3, generator())
+    assert torch.equal(seen[::2], Z[::2])
+    assert torch.equal(seen[..., 1], Z[..., 1])
+    some, of = seen[1::2][..., columns], Z[1::2][..., columns]
+    assert torch.equal(some[some != 0], of[some != 0])
+    assert abs((some == 0).double().mean() - 0.3) < 0.06
+    assert drop_entries(Z, ~columns & columns, 0.3, generator()) is Z
 
 
 # --- calibration and the whole -------------------------------------------------------

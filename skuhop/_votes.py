@@ -1,0 +1,56 @@
+"""Stage II of the classifier: a memory whose values are the classes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skuhop._device import to_tensor
+from skuhop.learning.embeddings import member_map
+from skuhop.learning.feature_maps import FeatureMap
+from skuhop.learning.inputs import Inputs
+from skuhop.learning.joint import joint_features
+from skuhop.retrieval import (
+    SEPARATIONS,
+    Memory,
+    build_observed_scorer,
+    build_scorer,
+)
+from skuhop.retrieval.completion import CompletingScorer, Completion
+
+
+def vote_memory(estimator, complete, dtype, device) -> Memory:
+    """Tensors on the device, the members restored, the keys encoded."""
+
+    def tensor(array):
+        array = np.asarray(array)
+        floating = array.dtype.kind == "f"
+        return to_tensor(array.astype(dtype) if floating else array, device)
+
+    patterns, mean = tensor(estimator.patterns_), tensor(estimator.mean_)
+    weights = (
+        None if estimator.sample_weight_ is None else tensor(estimator.sample_weight_)
+    )
+    scale = 1 / tensor(estimator.scale_)
+    features, similarity = joint_features(
+        member_map(estimator.feature_map) if estimator.feature_map_state_ else None,
+        {name: tensor(array) for name, array in estimator.feature_map_state_.items()},
+        tensor(estimator.betas_),
+        estimator.similarity,
+    )
+    if estimator.feature_map != "identity":
+        inputs, raw = Inputs(mean, scale), features
+
+        def features(X):
+            return raw(inputs(X))
+
+    feature_map = FeatureMap(features, features)
+    scorer = build_scorer(similarity, 1.0, patterns, mean, weights, feature_map)
+    if not complete:
+        scaled = (patterns * scale, mean * scale)
+        observed = build_observed_scorer("euclidean", "auto", *scaled, weights)
+        softmax = Memory(observed, SEPARATIONS["softmax"], {}, scaled[0], weights)
+        scorer = CompletingScorer(scorer, Completion(softmax, scale, mean))
+    separation = SEPARATIONS[estimator.separation]
+    values = np.eye(len(estimator.classes_))[estimator.pattern_classes_]
+    params = estimator._separation_params()
+    return Memory(scorer, separation, params, tensor(values), weights, complete)

@@ -1,0 +1,76 @@
+"""What a step of Stage I compares with what."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FULL_BATCH = 512
+"""Up to so many patterns every one is a query and a memory in every step."""
+CANDIDATE_SHARE = 0.2
+"""Share of the other patterns that a batch of a larger set is compared with."""
+FEW = 10
+"""Columns of no more values are taken for levels of something nominal."""
+MAX_CANDIDATES = 2048
+"""Most patterns that a batch is compared with beside itself."""
+
+
+def _padded(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Row indices of the members as (K, m), and which are no padding."""
+    longest = max(map(len, parts))
+    index = torch.stack([torch.cat([p, p[:1].repeat(longest - len(p))]) for p in parts])
+    lengths = torch.tensor([len(p) for p in parts], device=index.device)
+    return index, torch.arange(longest, device=index.device) < lengths[:, None]
+
+
+def batches(parts: list[Tensor], batch_size: int, generator: torch.Generator):
+    """Endless ``(indices, valid, n_queries)``; queries come first.
+
+    Small sets are taken whole. Of larger ones a batch is compared with itself and
+    with a random share of the rest, as in ModernNCA.
+    """
+    shortest = min(map(len, parts))
+    if shortest <= max(FULL_BATCH, batch_size):
+        index, valid = _padded(parts)
+        while True:
+            yield index, valid, index.shape[1]
+    extra = min(int(CANDIDATE_SHARE * (shortest - batch_size)), MAX_CANDIDATES)
+    valid = torch.ones(
+        (len(parts), batch_size + extra), dtype=torch.bool, device=parts[0].device
+    )
+    while True:
+        drawn = [
+            part[torch.randperm(len(part), generator=generator)[: batch_size + extra]]
+            for part in parts
+        ]
+        yield torch.stack(drawn), valid, batch_size
+
+
+def few_valued(Z: Tensor) -> Tensor:
+    """Columns of two to FEW values, as levels have; shape (d,)."""
+    ordered = Z.sort(0)[0]
+    further = (ordered[1:] != ordered[:-1]).sum(0)
+    return (further > 0) & (further < FEW)
+
+
+def drop_entries(Z: Tensor, columns: Tensor, share: float, generator) -> Tensor:
+    """Set a random share of the entries of some columns to 0, for every other member.
+
+    Members learn the levels of nominal columns by heart, unless entries are missing
+    now and then; where levels follow a rule, every one of them counts. So there are
+    members of both kinds. Measurements are left alone: what tells classes apart is
+    often a small difference of two of them.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (K, n, d)
+    columns : Tensor of shape (d,)
+    share : float
+    generator : torch.Generator
+        On the CPU, so that every device draws the same.
+    """
+    if not columns.any():
+        return Z
+    kept = torch.ones(Z.shape, dtype=torch.bool)
+    kept[1::2] = torch.rand(Z.shape[1:], generator=generator) >= share
+    return Z * (kept.to(Z.device) | ~columns)

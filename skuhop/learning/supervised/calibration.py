@@ -1,0 +1,127 @@
+"""What the rows left out decide: the inverse temperature and the prior weight."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skuhop.learning.supervised.problem import Problem, Settings
+from skuhop.learning.supervised.scores import member_scores
+
+MAX_WATCHED = 1024
+"""Most rows left out by a member that are looked at."""
+MAX_MEMORY = 8192
+"""Most patterns that they are compared with."""
+FIRST_BETA = 5.0
+"""Where the learning of beta starts, in standard deviations of the scores."""
+PRIOR_WEIGHTS = (0.001, 0.003, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.5, 0.75, 0.95)
+COARSE = tuple(2.0**k for k in range(-3, 10))
+FINE = tuple(2.0 ** (k / 3) for k in range(-6, 7))
+
+
+class Calibration(NamedTuple):
+    """What the rows left out have decided.
+
+    Attributes
+    ----------
+    beta : float
+        Factor on the scores.
+    prior_weight : float
+        Share of the prior in the probabilities.
+    losses : Tensor of shape (n_rows,)
+        ``-log p(right class)`` of every row left out.
+    weights : Tensor of shape (n_rows,)
+        Their weights.
+    """
+
+    beta: float
+    prior_weight: float
+    losses: Tensor
+    weights: Tensor
+
+    @property
+    def loss(self) -> float:
+        """Weighted mean of the losses."""
+        return ((self.weights @ self.losses) / self.weights.sum()).item()
+
+
+def clearly_better(one: Calibration, other: Calibration) -> bool:
+    """Whether the rows left out are likelier by more than one standard error."""
+    w = one.weights / one.weights.sum()
+    gap = other.losses - one.losses
+    mean = w @ gap
+    error = (w.square() @ (gap - mean).square()).sqrt()
+    return bool(mean > error)
+
+
+def right_mass(settings, scores, beta, problem, asked, memory):
+    """Weight that retrieval puts on the right class, and on nothing at all."""
+    weights = settings.separation.weights(
+        beta * scores, problem.weights[memory], **settings.separation_params
+    )
+    one_hot = problem.one_hot[memory]
+    mass = weights @ one_hot
+    right = mass.gather(1, problem.labels[asked, None])[:, 0]
+    return right, (1 - mass.sum(1)).clamp_min(0)
+
+
+def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:
+    """Find the beta and the prior weight under which the rows left out are likeliest.
+
+    Parameters
+    ----------
+    settings : Settings
+    problem : Problem
+    blocks : list of (scores, asked, memory)
+        Scores of the rows `asked` against the rows `memory`, for every member.
+    betas : sequence of float
+        What to try.
+    """
+    prior = problem.prior
+    asked = torch.cat([rows for _, rows, _ in blocks])
+    weights, own_prior = problem.weights[asked], prior[problem.labels[asked]]
+    best = None
+    for beta in betas:
+        found = [right_mass(settings, s, beta, problem, a, m) for s, a, m in blocks]
+        right, nothing = (torch.cat(part) for part in zip(*found, strict=True))
+        right = right + nothing * own_prior
+        for share in PRIOR_WEIGHTS:
+            losses = -torch.log((1 - share) * right + share * own_prior)
+            tried = Calibration(beta, share, losses, weights)
+            if best is None or tried.loss < best.loss:
+                best = tried
+    return best
+
+
+def score_unit(scores: Tensor) -> float:
+    """One over the standard deviation of scores: the unit of beta."""
+    deviation = scores.std().item() if scores.numel() > 1 else 0.0
+    return 1 / deviation if 0 < deviation < math.inf else 1.0
+
+
+def blocks_of(rule, features, parts):
+    """Scores of the rows left out, for features (K, n, r) or (1, n, r)."""
+    blocks = []
+    for k, (out, kept) in enumerate(parts):
+        out, kept = out[:MAX_WATCHED], kept[:MAX_MEMORY]
+        phi = features[min(k, len(features) - 1)][None]
+        blocks.append((member_scores(rule, phi[:, out], phi[:, kept])[0], out, kept))
+    return blocks
+
+
+def calibrate_untrained(settings: Settings, problem: Problem, parts):
+    """Calibration of the similarity on the patterns as they are, and a first beta.
+
+    The first beta is a soft one: learning from the beta that is best for the untrained
+    kernel, often ten times as sharp, sees a few neighbours only and gets nowhere.
+    """
+    blocks = blocks_of(settings.similarity, problem.Z[None], parts)
+    if settings.beta is not None:
+        return calibrate(settings, problem, blocks, [settings.beta]), settings.beta
+    unit = score_unit(torch.cat([scores.flatten() for scores, _, _ in blocks]))
+    coarse = calibrate(settings, problem, blocks, [unit * f for f in COARSE])
+    fine = [coarse.beta * f for f in FINE[4:9]]
+    return calibrate(settings, problem, blocks, fine), FIRST_BETA * unit

@@ -1,0 +1,35 @@
+"""Which rows a member learns from, and which it is watched on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skuhop.learning.supervised.problem import Problem, Settings
+
+
+def stratified_folds(labels: Tensor, n_classes: int, n_folds: int, generator) -> Tensor:
+    """Fold of every row; classes are spread evenly and so are the sizes."""
+    order = torch.randperm(len(labels), generator=generator)
+    by_class = order[labels.cpu()[order].argsort(stable=True)]
+    folds = torch.empty(len(labels), dtype=torch.int64)
+    folds[by_class] = torch.arange(len(labels)) % n_folds
+    return folds.to(labels.device)
+
+
+def parts_of(folds: Tensor, n_folds: int, generator) -> list[tuple[Tensor, Tensor]]:
+    """Rows left out by, and rows of, every member, in random order.
+
+    Distinct rows come sorted, and of a large set only the first of these are looked at.
+    """
+    order = torch.randperm(len(folds), generator=generator).to(folds)
+    shuffled = folds[order]
+    return [(order[shuffled == k], order[shuffled != k]) for k in range(n_folds)]
+
+
+def draw_folds(problem: Problem, settings: Settings):
+    """Rows left out by, and rows of, every member, and the generator that drew them."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    n_folds = min(settings.n_folds, len(problem.Z) // 2)
+    folds = stratified_folds(problem.labels, problem.n_classes, n_folds, generator)
+    return parts_of(folds, n_folds, generator), generator

@@ -1,0 +1,96 @@
+"""What supervised Stage I is given and what it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skuhop.retrieval.separations import Separation
+from skuhop.retrieval.similarities import Similarity
+
+SMALLEST = 8
+"""Fewer patterns than this teach nothing."""
+
+
+class Problem(NamedTuple):
+    """Distinct labelled patterns.
+
+    Attributes
+    ----------
+    Z : Tensor of shape (n, d)
+        Standardised patterns.
+    labels : Tensor of shape (n,)
+        Class indices.
+    weights : Tensor of shape (n,)
+        Multiplicities, class weights included.
+    n_classes : int
+    """
+
+    Z: Tensor
+    labels: Tensor
+    weights: Tensor
+    n_classes: int
+
+    @property
+    def one_hot(self) -> Tensor:
+        """Labels as rows of zeros and a one."""
+        return torch.nn.functional.one_hot(self.labels, self.n_classes).to(self.Z)
+
+    @property
+    def prior(self) -> Tensor:
+        """Share of every class in the weights."""
+        return self.weights @ self.one_hot / self.weights.sum()
+
+
+class Settings(NamedTuple):
+    """How to learn; the names are those of the estimator."""
+
+    loss: str
+    similarity: Similarity
+    separation: Separation
+    separation_params: Mapping
+    beta: float | None
+    n_components: int
+    n_folds: int
+    max_iter: int
+    learning_rate: float
+    weight_decay: float
+    batch_size: int
+    label_smoothing: float
+    early_stopping: bool
+    start: Mapping | None
+    seed: int
+    report: Callable[[int, float, Callable], bool] | None
+
+
+class CrossFitted(NamedTuple):
+    """What supervised Stage I leaves behind.
+
+    Attributes
+    ----------
+    state : dict of str to ndarray
+        Parameters of the members, empty where the untrained kernel was kept.
+    betas : ndarray of shape (n_members,)
+        Inverse temperatures, calibrated; one for the untrained kernel.
+    prior_weight : float
+        Share of the prior in the probabilities.
+    loss_curve : list of float
+        Mean loss of the members before every step.
+    selection : dict
+        What was kept, and why, in plain values.
+    """
+
+    state: dict
+    betas: np.ndarray
+    prior_weight: float
+    loss_curve: list
+    selection: dict
+
+
+def is_learnable(problem: Problem) -> bool:
+    """Whether there are rows and classes enough to learn from."""
+    return len(problem.Z) >= SMALLEST and int((problem.prior > 0).sum()) >= 2

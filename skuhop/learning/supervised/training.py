@@ -1,0 +1,168 @@
+"""The loop: members learned side by side, each kept as it was at its best."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skuhop.learning.embeddings import MemberMap, is_learned
+from skuhop.learning.export import numpy_state
+from skuhop.learning.losses import LOSSES
+from skuhop.learning.optimiser import Adam
+from skuhop.learning.supervised.batches import batches, drop_entries, few_valued
+from skuhop.learning.supervised.calibration import (
+    MAX_WATCHED,
+    PRIOR_WEIGHTS,
+    blocks_of,
+    right_mass,
+)
+from skuhop.learning.supervised.problem import CrossFitted, Problem, Settings
+from skuhop.learning.supervised.scores import (
+    label_log_loss,
+    member_scores,
+    separation_loss,
+)
+
+DROPPED = 0.3
+"""Share of the entries of columns of few values that every other member is spared."""
+LOOK_EVERY = 10
+"""Steps between two looks at the rows left out."""
+
+
+def _begin(kind: MemberMap, settings: Settings, Z: Tensor) -> dict[str, Tensor]:
+    """Start of the members: that of the kind, or an earlier state of the same shape."""
+    tensors = kind.begin(Z, settings.n_folds, settings.n_components, settings.seed)
+    start = settings.start or {}
+    fits = set(start) == set(tensors) and all(
+        np.shape(start[name]) == tuple(t.shape) for name, t in tensors.items()
+    )
+    if fits:
+        tensors = {k: torch.tensor(start[k]).to(t) for k, t in tensors.items()}
+    return tensors
+
+
+def train(kind: MemberMap, settings, problem: Problem, parts, beta, rng):
+    """Learn the members side by side; keep each as it was at its best look.
+
+    Parameters
+    ----------
+    kind : MemberMap
+    settings : Settings
+    problem : Problem
+    parts : list of (Tensor, Tensor)
+        Rows left out by, and rows of, every member.
+    beta : float
+        Where the inverse temperatures start.
+    rng : torch.Generator
+
+    Returns
+    -------
+    watch : Watch
+        The members at their best, and their features.
+    curve : list of float
+        Mean loss of the members before every step.
+    """
+    tensors = _begin(kind, settings, problem.Z)
+    learned = [t.requires_grad_() for n, t in tensors.items() if is_learned(n, t)]
+    log_betas = problem.Z.new_full((len(parts),), math.log(beta))
+    if settings.loss not in LOSSES and settings.beta is None:
+        moving = [*learned, log_betas.requires_grad_()]
+    else:
+        moving = learned
+    optimiser = Adam(moving, settings.learning_rate)
+    watch = Watch(kind, settings, problem, parts, tensors, log_betas)
+    draw = batches([kept for _, kept in parts], settings.batch_size, rng)
+    levels = few_valued(problem.Z)
+    curve = []
+    for step in range(settings.max_iter if moving else 0):
+        if settings.early_stopping and step % LOOK_EVERY == 0:
+            watch.look(step)
+        index, valid, n_queries = next(draw)
+        rows = drop_entries(problem.Z[index], levels, DROPPED, rng)
+        features = kind.features(tensors, rows, True)
+        batch = (problem.labels[index], problem.weights[index], valid)
+        losses = _losses(settings, problem, features, log_betas, batch, n_queries)
+        gradients = torch.autograd.grad(losses.sum(), moving, allow_unused=True)
+        optimiser.learning_rate = _annealed(settings, step)
+        with torch.no_grad():
+            for tensor in learned:
+                tensor.mul_(1 - optimiser.learning_rate * settings.weight_decay)
+        optimiser.step(gradients)
+        curve.append(losses.mean().item())
+        if settings.report and settings.report(step + 1, curve[-1], watch.so_far):
+            break
+    watch.look(len(curve), last=not settings.early_stopping)
+    return watch, curve
+
+
+def _losses(settings, problem, features, log_betas, batch, n_queries):
+    """Loss of every member, shape (K,)."""
+    labels, weights, valid = batch
+    if settings.loss in LOSSES:
+        return separation_loss(settings.loss, features, weights, valid)
+    scores = member_scores(settings.similarity, features[:, :n_queries], features)
+    return label_log_loss(
+        log_betas.exp()[:, None, None] * scores,
+        labels,
+        weights,
+        valid,
+        problem.n_classes,
+        settings.label_smoothing,
+    )
+
+
+def _annealed(settings: Settings, step: int) -> float:
+    """Learning rate that falls to zero along a cosine."""
+    return (
+        settings.learning_rate * (1 + math.cos(math.pi * step / settings.max_iter)) / 2
+    )
+
+
+class Watch:
+    """Looks at the rows left out, and what each member was at its best look."""
+
+    def __init__(self, kind, settings, problem, parts, tensors, log_betas):
+        self.kind, self.settings = kind, settings
+        self.problem, self.parts = problem, parts
+        self.current = {**tensors, "log_betas": log_betas}
+        self.best = {k: t.detach().clone() for k, t in self.current.items()}
+        self.losses = torch.full((len(parts),), math.inf)
+        self.steps = [0] * len(parts)
+
+    def features(self, tensors):
+        """Features (K, n, r) of all patterns."""
+        Z = self.problem.Z
+        with torch.no_grad():
+            pieces = [
+                self.kind.features(tensors, rows.expand(len(self.parts), -1, -1), False)
+                for rows in Z.split(MAX_WATCHED)
+            ]
+        return torch.cat(pieces, 1)
+
+    def so_far(self):
+        """Give the members as they are now, not calibrated."""
+        state = numpy_state(self.current)
+        betas = np.exp(state.pop("log_betas"))
+        selection = {"kept": "learned", "reason": "Stage I is not over"}
+        return CrossFitted(state, betas, PRIOR_WEIGHTS[0], [], selection)
+
+    def look(self, step, last=False):
+        """Keep the members that have become better, or at the `last` look all."""
+        tensors = {k: t for k, t in self.current.items() if k != "log_betas"}
+        betas = self.current["log_betas"].detach().exp().tolist()
+        blocks = blocks_of(self.settings.similarity, self.features(tensors), self.parts)
+        for k, (scores, out, kept) in enumerate(blocks):
+            right, _ = right_mass(
+                self.settings, scores, betas[k], self.problem, out, kept
+            )
+            share = 0.02 / self.problem.n_classes
+            w = self.problem.weights[out]
+            loss = -(w @ torch.log(0.98 * right + share)) / w.sum()
+            if last or loss < self.losses[k]:
+                self.losses[k], self.steps[k] = loss, step
+                for name, tensor in self.current.items():
+                    if tensor.is_floating_point():
+                        self.best[name][k] = tensor.detach()[k]
