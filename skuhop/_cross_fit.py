@@ -54,7 +54,7 @@ def cross_fitted(estimator, rows, weights, class_weight, device, progress):
 
 
 def n_steps(estimator, n):
-    """Number of steps of Stage I for n distinct rows."""
+    """Say how many steps Stage I takes for n distinct rows."""
     automatic = int(np.clip(n / 50, _STEPS, 6 * _STEPS))
     return automatic if estimator.max_iter == "auto" else estimator.max_iter
 
