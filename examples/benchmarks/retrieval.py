@@ -6,7 +6,8 @@ memory answers told nothing, with unlabelled queries, and told the corruption; i
 compared with fixed similarities at the beta that is best on the test queries, with
 the published Stage I, with A-Hop told the corruption, and with the Bayes posterior.
 
-Run ``python examples/benchmarks/retrieval.py --data FOLDER``; ``--help`` says more.
+Run it with ``python examples/benchmarks/retrieval.py --data FOLDER``; ``--help`` says
+more.
 """
 
 import argparse
@@ -42,7 +43,7 @@ from _cells import (
     mean_pattern_error,
     squared_error,
 )
-from _report import machine, markdown
+from _report import machine, markdown, markdown_rows, write_tables
 
 SIGMAS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
 BASELINES = ("fixed", "paper", "ahop", "bayes")
@@ -322,8 +323,8 @@ def _methods(results):
     return list(dict.fromkeys(m for outcomes in results.values() for m in outcomes))
 
 
-def summary_table(results, reference):
-    """Write geometric mean and worst cell of each method as a Markdown table."""
+def summary_rows(results, reference):
+    """Geometric mean and worst cell of each method, as a table of dicts."""
     rows = []
     for method in _methods(results):
         ratios = summarise(results, method, reference)
@@ -332,17 +333,28 @@ def summary_table(results, reference):
             mean = np.exp(np.mean(np.log(list(ratios.values()))))
             hit = np.mean([results[cell][method].hit for cell in ratios])
             rows.append(
-                [
-                    method,
-                    f"{mean:.3f}",
-                    f"{ratios[worst]:.2f}",
-                    cell_name(worst),
-                    f"{hit:.3f}",
-                    str(len(ratios)),
-                ]
+                {
+                    "method": method,
+                    "geometric mean": f"{mean:.3f}",
+                    "worst": f"{ratios[worst]:.2f}",
+                    "worst cell": cell_name(worst),
+                    "mean hit": f"{hit:.3f}",
+                    "cells": str(len(ratios)),
+                }
             )
-    header = ["method", "geometric mean", "worst", "worst cell", "mean hit", "cells"]
-    return markdown(header, rows)
+    return rows
+
+
+def _summaries(results, options):
+    """Tables of ratios by what they are ratios to."""
+    summaries = {}
+    if "fixed" in options.baselines and not options.gaussian:
+        title = "Ratio to the best fixed similarity with its oracle beta"
+        summaries[title] = summary_rows(results, best_fixed)
+    if "bayes" in options.baselines:
+        title = "Ratio to the Bayes posterior, where it is known"
+        summaries[title] = summary_rows(results, lambda outcomes: "bayes")
+    return summaries
 
 
 #: Columns of the table of errors; the CSV has all methods.
@@ -394,16 +406,8 @@ def report(results, options):
     text : str
     """
     parts = ["Error (sum of squares, mean over queries)", error_table(results)]
-    if "fixed" in options.baselines and not options.gaussian:
-        parts += [
-            "Ratio to the best fixed similarity with its oracle beta",
-            summary_table(results, best_fixed),
-        ]
-    if "bayes" in options.baselines:
-        parts += [
-            "Ratio to the Bayes posterior, where it is known",
-            summary_table(results, lambda outcomes: "bayes"),
-        ]
+    for title, rows in _summaries(results, options).items():
+        parts += [title, markdown_rows(rows)]
     if "ahop" in options.baselines:
         parts += [
             f"Cells where `{mode}` errs more than A-Hop: "
@@ -488,9 +492,11 @@ def main(arguments=None):
 
     results = run(options, table)
     write_csv(results, options.out)
+    summary = options.out.with_stem(options.out.stem + "_summary")
+    write_tables(summary, _summaries(results, options).values())
     print(f"Retrieval benchmark, seed {options.seed}. {machine()}\n")
     print(report(results, options))
-    print(f"\nAll numbers: {options.out}")
+    print(f"\nAll numbers: {options.out}; the summary: {summary}")
 
 
 if __name__ == "__main__":
