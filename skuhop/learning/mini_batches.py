@@ -57,7 +57,8 @@ class RunningLogMean:
     def __init__(self, name: str, patterns: Tensor, weights: Tensor | None):
         self.exponents, self.weights = EXPONENTS[name], weights
         self.n, self.log_count = len(patterns), log_count_pairs(patterns, weights)
-        self.log_mean, self.n_steps = None, 0
+        self.log_mean: Tensor | None = None
+        self.n_steps = 0
 
     def __call__(self, features: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         """Loss of the patterns at `batch`, whose features are ``features(batch)``."""
@@ -70,11 +71,11 @@ class RunningLogMean:
         self.n_steps += 1
         gamma = max(1 / self.n_steps, MOMENTUM)
         new = found.detach() + math.log(gamma)
-        if gamma < 1:
+        if self.log_mean is not None:
             new = torch.logaddexp(self.log_mean + math.log1p(-gamma), new)
         self.log_mean = new
-        ratio = (found - self.log_mean).exp()
-        return self.log_mean + (ratio - ratio.detach())
+        ratio = (found - new).exp()
+        return new + (ratio - ratio.detach())
 
 
 class HardPairs:
@@ -82,7 +83,8 @@ class HardPairs:
 
     def __init__(self, patterns: Tensor, generator: torch.Generator):
         self.n, self.generator = len(patterns), generator
-        self.pairs, self.n_steps = None, 0
+        self.pairs: tuple[Tensor, ...] = ()
+        self.n_steps = 0
 
     def __call__(self, features: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         """Loss of the patterns at `batch`, whose features are ``features(batch)``."""

@@ -232,6 +232,7 @@ def _separation(loss, module, inputs, weights, seed) -> Callable[[Tensor], Tenso
 
     if len(inputs) <= FULL_BATCH:
         return lambda batch: LOSSES[loss](features(batch), weights)
+    estimate: HardPairs | RunningLogMean
     if loss == "max":
         estimate = HardPairs(inputs, torch.Generator().manual_seed(seed))
     else:

@@ -83,8 +83,8 @@ class _Queries(NamedTuple):
     cells: Tensor
     null: Tensor
 
-    def __getitem__(self, rows):
-        """Take some of the queries."""
+    def take(self, rows) -> _Queries:
+        """Leave only some of the queries."""
         return _Queries(*(tensor[rows] for tensor in self._asdict().values()))
 
 
@@ -120,8 +120,8 @@ def learn_from_queries(scorer: AutoScorer, queries: Tensor) -> dict[str, np.ndar
         held_out = _held_out_evidences(data, prior, n_tables)
         together = torch.cat([evidences, held_out], 1)
         weights = hypothesis_weights(together)
-        gain = torch.logsumexp(together + weights, 1).mean() - known
-        trials[gain.item()] = prior, n_tables, weights
+        gained = torch.logsumexp(together + weights, 1).mean() - known
+        trials[gained.item()] = prior, n_tables, weights
     gain = max(trials)
     # Noise pays as much for a level that it fits to every query.
     if gain < 0.5 * math.log(queries.shape[1]):
@@ -143,11 +143,11 @@ def _explain(scorer: AutoScorer, seen) -> tuple[Tensor, Tensor]:
     n = len(seen.X)
     evidences = torch.full((n, len(scorer.log_prior)), -1e9, dtype=torch.float64)
     evidences = evidences.to(seen.X.device)
-    mixture = None
+    mixture = seen.X.new_full((n, len(scorer.patterns)), -math.inf)
     for number, hypothesis in scorer.hypotheses(seen):
         found = hypothesis.strict_evidence
         evidences[hypothesis.rows, number] = found.double()
-        mixture = scorer.add(hypothesis, scorer.log_prior[number], mixture)
+        scorer.add(hypothesis, scorer.log_prior[number], mixture)
     return evidences, mixture
 
 
@@ -197,8 +197,8 @@ def _held_out_evidences(data: _Queries, prior: Tensor, n_tables: int) -> Tensor:
     found = data.start.new_empty((len(data.start), n_tables))
     halves = slice(0, None, 2), slice(1, None, 2)
     for fitted, unseen in (halves, halves[::-1]):
-        channel = smoothed(_fit(data[fitted], prior, n_tables))
-        found[unseen] = _evidences(data[unseen], channel, prior)
+        channel = smoothed(_fit(data.take(fitted), prior, n_tables))
+        found[unseen] = _evidences(data.take(unseen), channel, prior)
     return found
 
 

@@ -95,12 +95,11 @@ class AutoScorer:
     def block(self, query, start, stop):
         """Scores of the patterns from `start` to `stop`."""
         seen = evidence.observe(query.encoded, self.edges)
-        hypotheses = self.hypotheses(seen)
-        _, noise = next(hypotheses)
-        nearest = noise.log_posterior.argmax(1)
-        scores = self.add(noise, self.log_prior[0], None)
-        for number, hypothesis in hypotheses:
-            scores = self.add(hypothesis, self.log_prior[number], scores)
+        scores = seen.X.new_full((len(seen.X), len(self.patterns)), -math.inf)
+        for number, hypothesis in self.hypotheses(seen):
+            if number == 0:
+                nearest = hypothesis.log_posterior.argmax(1)
+            self.add(hypothesis, self.log_prior[number], scores)
         scores += evidence.null_log_likelihood(seen)[:, None] - self.log_weights
         scores = self._settle_matches(seen.X, nearest, scores)
         columns = slice(None) if self.columns is None else self.columns
@@ -108,17 +107,14 @@ class AutoScorer:
 
     @staticmethod
     def add(hypothesis, log_prior, mixture):
-        """Add a hypothesis to the mixture (n, M) of posteriors; the first starts it."""
-        rows = hypothesis.rows
+        """Add a hypothesis to the log of the mixture (n, M) of posteriors, in place."""
         weight = hypothesis.evidence + log_prior
         weighed = hypothesis.log_posterior + weight[:, None]
-        if mixture is None:
-            return weighed
+        rows = hypothesis.rows
         mixture[rows] = torch.logaddexp(mixture[rows], weighed)
-        return mixture
 
     def hypotheses(self, seen):
-        """Yield the number and the posterior of every hypothesis, "noise" first."""
+        """Yield number and hypothesis of what applies; noise, 0, always does."""
         infinity = self.edges.new_tensor([math.inf])
         edges = torch.cat([-infinity, self.edges, infinity]).to(seen.X)
         cells = edges[seen.bins], edges[seen.bins + 1]

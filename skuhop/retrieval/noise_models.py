@@ -126,7 +126,8 @@ class NoiseModels:
 
     def _models(self, seen, cells) -> list[_Model]:
         """Ask the models for their posteriors and evidences."""
-        X, models, totals = seen.X, [], {}
+        X, totals = seen.X, {}
+        models: list[_Model] = []
         for name, kernel in self.kernels.items():
             scores = kernel.block(kernel.prepare(X), 0, len(self.patterns))
             totals[name] = torch.logsumexp(scores + self.log_weights, 1)

@@ -83,17 +83,15 @@ def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:
     prior = problem.prior
     asked = torch.cat([rows for _, rows, _ in blocks])
     weights, own_prior = problem.weights[asked], prior[problem.labels[asked]]
-    best = None
+    tries = []
     for beta in betas:
         found = [right_mass(settings, s, beta, problem, a, m) for s, a, m in blocks]
         right, nothing = (torch.cat(part) for part in zip(*found, strict=True))
         right = right + nothing * own_prior
         for share in PRIOR_WEIGHTS:
             losses = -torch.log((1 - share) * right + share * own_prior)
-            tried = Calibration(beta, share, losses, weights)
-            if best is None or tried.loss < best.loss:
-                best = tried
-    return best
+            tries.append(Calibration(beta, share, losses, weights))
+    return min(tries, key=lambda tried: tried.loss)
 
 
 def score_unit(scores: Tensor) -> float:
