@@ -11,15 +11,14 @@ from sklearn.utils.validation import check_array, validate_data
 
 from skuhop import _validation as rules
 from skuhop._compat import CallbackSupportMixin, with_callbacks
-from skuhop._damage import damage_scorer, learn_damage_model, linear_matrix
-from skuhop._device import resolve_device, to_tensor
-from skuhop._index import build_index, open_index, wanted
+from skuhop._damage import learn_damage_model
+from skuhop._device import resolve_device
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
+from skuhop._recall import fit_index, recall_memory
 from skuhop._stage_one import (
     StageOne,
     distinct_rows,
-    kept_kind,
     run_completion,
     run_stage_one,
 )
@@ -30,18 +29,12 @@ from skuhop.learning import (
     FEATURE_MAPS,
     LOSSES,
     Schedule,
-    restore,
 )
 from skuhop.retrieval import (
     SEPARATIONS,
     SIMILARITIES,
-    Memory,
-    NewRowScorer,
-    ScaledScorer,
     answers,
     best_patterns,
-    build_observed_scorer,
-    build_scorer,
     energies,
     iterate,
 )
@@ -439,8 +432,7 @@ class UHopMemory(
             attributes = _fitted_attributes(
                 X, weights, learned, damage_model, precision
             )
-            mean = attributes["mean_"]
-            index = self._build_index(X, mean, weights, learned, device)
+            index = fit_index(self, X, attributes["mean_"], learned, device)
             return attributes | {"index_": index}
 
         progress = StageOneProgress(
@@ -639,84 +631,5 @@ class UHopMemory(
             )
         return queries[~np.isnan(queries).any(axis=1)]
 
-    def _build_index(self, X, mean, weights, learned, device):
-        """Index of the keys, if one is wanted."""
-        if not wanted(self.index, self.similarity, len(X)):
-            return {}
-        patterns = to_tensor(X, device)
-        kind = kept_kind(self.feature_map, learned.selection)
-        feature_map = restore(kind, learned.state, learned.alignment, patterns)
-        mean = to_tensor(mean, device)
-        scorer = build_scorer(self.similarity, 1.0, patterns, mean, None, feature_map)
-        return {"similarity": self.similarity, "graph": build_index(scorer)}
-
-    def _open_index(self):
-        """Give the index for queries, None where it is not to be used."""
-        if not getattr(self, "index_", None) or self.index is None:
-            if self.index == "hnsw":
-                raise ValueError("index='hnsw' was set after fit; call fit again.")
-            return None
-        if self.index_["similarity"] != self.similarity:
-            raise ValueError(
-                f"The index was built for similarity={self.index_['similarity']!r}; "
-                "call fit again or set index=None."
-            )
-        return open_index(self.index_["graph"], self.index_tol)
-
     def _prepare(self, complete, dtype, device):
-        """Tensors on the device, the feature map restored, the keys encoded."""
-
-        def tensor(array):
-            return to_tensor(array.astype(dtype, copy=False), device)
-
-        patterns, mean = tensor(self.patterns_), tensor(self.mean_)
-        weights = None if self.sample_weight_ is None else tensor(self.sample_weight_)
-        rule, beta = self.similarity, self.beta
-        if not complete and self.missing == "new":
-            scorer = self._new_row_scorer(patterns, mean)
-        elif not complete:
-            scorer = build_observed_scorer(rule, beta, patterns, mean, weights)
-        else:
-            kind = kept_kind(self.feature_map, self.selection_)
-            state, alignment = self.feature_map_state_, self.alignment_
-            feature_map = restore(kind, state, alignment, patterns)
-            if rule in SIMILARITIES:
-                scorer = build_scorer(rule, beta, patterns, mean, weights, feature_map)
-            else:
-                scorer = self._damage_scorer(patterns, mean, feature_map)
-        separation = SEPARATIONS[self.separation]
-        params = self._separation_params()
-        nearest = self._open_index() if complete else None
-        return Memory(scorer, separation, params, patterns, weights, complete, nearest)
-
-    def _new_row_scorer(self, patterns, mean):
-        """Scorer for incomplete queries that are no copies of stored patterns."""
-        if self.precision_ is None:
-            raise ValueError(
-                "missing='new' needs what only fit can learn; call fit again after "
-                "setting it."
-            )
-        precision = to_tensor(self.precision_, patterns.device).to(patterns)
-        scorer = NewRowScorer(patterns, mean, precision)
-        return scorer if self.beta == "auto" else ScaledScorer(scorer, self.beta)
-
-    def _damage_scorer(self, patterns, mean, feature_map):
-        """Scorer for the similarities that know what damage looks like."""
-        if not self.damage_model_:
-            raise ValueError(
-                f"similarity={self.similarity!r} needs what only fit can learn; call "
-                "fit again after setting it."
-            )
-        matrix = feature_map and linear_matrix(
-            self.feature_map_state_, self.alignment_, patterns
-        )
-        scorer = damage_scorer(
-            self.damage_model_,
-            self.patterns_,
-            self.sample_weight_,
-            patterns,
-            mean,
-            feature_map,
-            matrix,
-        )
-        return scorer if self.beta == "auto" else ScaledScorer(scorer, self.beta)
+        return recall_memory(self, complete, dtype, device)

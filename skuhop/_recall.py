@@ -1,0 +1,127 @@
+"""Stage II of the memory: from fitted NumPy state to something that can be asked."""
+
+from __future__ import annotations
+
+from skuhop._damage import damage_scorer, linear_matrix
+from skuhop._device import to_tensor
+from skuhop._index import build_index, open_index, wanted
+from skuhop._stage_one import kept_kind
+from skuhop.learning import restore
+from skuhop.retrieval import (
+    SEPARATIONS,
+    SIMILARITIES,
+    Memory,
+    NewRowScorer,
+    ScaledScorer,
+    build_observed_scorer,
+    build_scorer,
+)
+
+
+def recall_memory(estimator, complete, dtype, device) -> Memory:
+    """Tensors on the device, the feature map restored, the keys encoded.
+
+    Parameters
+    ----------
+    estimator : UHopMemory
+        Fitted.
+    complete : bool
+        Whether queries have all entries.
+    dtype : numpy dtype
+        What to compute in.
+    device : torch.device
+        Where to compute.
+    """
+
+    def tensor(array):
+        return to_tensor(array.astype(dtype, copy=False), device)
+
+    patterns, mean = tensor(estimator.patterns_), tensor(estimator.mean_)
+    weights = estimator.sample_weight_
+    weights = None if weights is None else tensor(weights)
+    rule, beta = estimator.similarity, estimator.beta
+    if not complete and estimator.missing == "new":
+        scorer = _new_row_scorer(estimator, patterns, mean)
+    elif not complete:
+        scorer = build_observed_scorer(rule, beta, patterns, mean, weights)
+    else:
+        feature_map = restore(
+            kept_kind(estimator.feature_map, estimator.selection_),
+            estimator.feature_map_state_,
+            estimator.alignment_,
+            patterns,
+        )
+        if rule in SIMILARITIES:
+            scorer = build_scorer(rule, beta, patterns, mean, weights, feature_map)
+        else:
+            scorer = _damage_scorer(estimator, patterns, mean, feature_map)
+    separation = SEPARATIONS[estimator.separation]
+    params = estimator._separation_params()
+    nearest = _nearest(estimator) if complete else None
+    return Memory(scorer, separation, params, patterns, weights, complete, nearest)
+
+
+def _new_row_scorer(estimator, patterns, mean):
+    """Scorer for incomplete queries that are no copies of stored patterns."""
+    if estimator.precision_ is None:
+        raise ValueError(
+            "missing='new' needs what only fit can learn; call fit again after "
+            "setting it."
+        )
+    precision = to_tensor(estimator.precision_, patterns.device).to(patterns)
+    return _scaled(NewRowScorer(patterns, mean, precision), estimator.beta)
+
+
+def _damage_scorer(estimator, patterns, mean, feature_map):
+    """Scorer for the similarities that know what damage looks like."""
+    if not estimator.damage_model_:
+        raise ValueError(
+            f"similarity={estimator.similarity!r} needs what only fit can learn; call "
+            "fit again after setting it."
+        )
+    matrix = feature_map and linear_matrix(
+        estimator.feature_map_state_, estimator.alignment_, patterns
+    )
+    scorer = damage_scorer(
+        estimator.damage_model_,
+        estimator.patterns_,
+        estimator.sample_weight_,
+        patterns,
+        mean,
+        feature_map,
+        matrix,
+    )
+    return _scaled(scorer, estimator.beta)
+
+
+def _scaled(scorer, beta):
+    """Multiply log-likelihoods by a beta of the user's."""
+    return scorer if beta == "auto" else ScaledScorer(scorer, beta)
+
+
+def fit_index(estimator, X, mean, learned, device) -> dict:
+    """Build an index of the keys as fitted state; empty if none is wanted."""
+    rule = estimator.similarity
+    if not wanted(estimator.index, rule, len(X)):
+        return {}
+    patterns = to_tensor(X, device)
+    kind = kept_kind(estimator.feature_map, learned.selection)
+    feature_map = restore(kind, learned.state, learned.alignment, patterns)
+    mean = to_tensor(mean, device)
+    scorer = build_scorer(rule, 1.0, patterns, mean, None, feature_map)
+    return {"similarity": rule, "graph": build_index(scorer)}
+
+
+def _nearest(estimator):
+    """Open the index for queries, None where it is not to be used."""
+    if not getattr(estimator, "index_", None) or estimator.index is None:
+        if estimator.index == "hnsw":
+            raise ValueError("index='hnsw' was set after fit; call fit again.")
+        return None
+    built_for = estimator.index_["similarity"]
+    if built_for != estimator.similarity:
+        raise ValueError(
+            f"The index was built for similarity={built_for!r}; call fit again or set "
+            "index=None."
+        )
+    return open_index(estimator.index_["graph"], estimator.index_tol)
