@@ -52,11 +52,10 @@ def _ranks(means, models, number, sign):
 
 
 def summary_table(means: dict) -> str:
-    """Mean over the tables that all models have."""
-    models = _models(means)
-    means = {t: m for t, m in means.items() if set(models) <= set(m)}
-    if not means:
-        return "No table has all models."
+    """Mean over the tables of the models that ran on all of them."""
+    models = [m for m in _models(means) if all(m in of for of in means.values())]
+    if not models:
+        return "No model ran on all tables."
     rank = _ranks(means, models, "accuracy", -1)
     rank_loss = _ranks(means, models, "log_loss", 1)
     rows = []
