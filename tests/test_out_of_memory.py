@@ -144,7 +144,7 @@ def test_an_interrupted_first_fit_leaves_nothing():
 
 
 def test_an_interrupted_classifier(monkeypatch):
-    from skuhop import _classifier
+    from skuhop import _cross_fit
 
     y = (X[:, 0] > 0).astype(int)
     classifier = UHopClassifier(max_iter=3).fit(X, y)
@@ -153,7 +153,7 @@ def test_an_interrupted_classifier(monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_classifier, "cross_fit", interrupt)
+    monkeypatch.setattr(_cross_fit, "cross_fit", interrupt)
     with pytest.raises(KeyboardInterrupt):
         classifier.fit(X, 1 - y)
     assert all(classifier.__dict__[name] is value for name, value in before.items())
