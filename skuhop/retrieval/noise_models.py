@@ -33,6 +33,9 @@ WITNESSES = 2
 """Best patterns of every model that the adaptive channel is asked about."""
 ADAPTIVE_POWER = 0.3
 """Power of the adaptive channel in the pool: it takes features for independent."""
+DEPENDENCE = 0.375
+"""Power of the residual's structure by which the adaptive evidence is divided: features
+of a residual with a shape are not independent, so they count for fewer."""
 SHORTLIST = 16
 """Best patterns of every model that absolute distances are computed for."""
 _GATHERED = 2**22
@@ -219,8 +222,10 @@ class NoiseModels:
             for share, model in zip(shares.T, models, strict=True)
         )
         rest = adaptive.amin(1, keepdim=True).expand(pooled.shape)
-        pooled += ADAPTIVE_POWER * rest.scatter(1, witnesses, adaptive)
-        found = winners.amax(1) - evidence.coarseness_cost(seen).to(winners)
+        discount = structures**DEPENDENCE
+        power = ADAPTIVE_POWER / discount.amin(1, keepdim=True)
+        pooled += power * rest.scatter(1, witnesses, adaptive)
+        found = (winners / discount).amax(1) - evidence.coarseness_cost(seen).to(pooled)
         return Hypothesis(slice(None), torch.log_softmax(pooled, 1), found[:, None])
 
 
