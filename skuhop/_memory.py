@@ -13,6 +13,7 @@ from skuhop import _validation as rules
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._damage import learn_damage_model
 from skuhop._device import resolve_device
+from skuhop._index import KINDS
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._recall import fit_index, recall_memory
@@ -65,7 +66,7 @@ _RULES = {
     "n_iter_no_change": (rules.COUNT,),
     "warm_start": (rules.FLAG,),
     "verbose": (rules.FLAG, rules.Number(Integral, 0)),
-    "index": (rules.Choice(("auto", "hnsw")), rules.NONE),
+    "index": (rules.Choice(("auto", *KINDS)), rules.NONE),
     "index_tol": (rules.NON_NEGATIVE,),
     "device": (rules.DEVICE,),
 }
@@ -210,12 +211,14 @@ class UHopMemory(
     verbose : int, default=0
         Whether Stage I prints its loss after every step.
 
-    index : {"auto", "hnsw"} or None, default=None
+    index : {"auto", "ivf", "hnsw"} or None, default=None
         How `transform` and `predict` find the patterns that matter. None looks at
-        all. "hnsw" builds a graph in `fit` and looks at a few hundred, for the
-        similarities "euclidean", "dot", "cosine" and "correlation"; needs faiss
-        (``pip install 'skuhop[index]'``). "auto" does so from 200,000 patterns on,
-        where it can.
+        all. The others look at a few hundred, for the similarities "euclidean",
+        "dot", "cosine" and "correlation", and need faiss (``pip install
+        'skuhop[index]'``): `fit` builds inverted lists of quantised keys ("ivf",
+        half a byte for every feature of a key) or a graph ("hnsw", slower and larger).
+        "auto" is "ivf" from 200,000 patterns on, where it can be. Fewer than 1,024
+        patterns are always looked at one and all.
 
     index_tol : float, default=1e-3
         Weight that an answer from the index may lack, by the bound that
@@ -262,7 +265,8 @@ class UHopMemory(
         Held-out scores of Stage I, the first one of the start.
 
     index_ : dict
-        Empty, or the index: `similarity` it was built for and its bytes, `graph`.
+        Empty, or the index: its `kind`, the `similarity` it was built for and its
+        `bytes`.
 
     mean_ : ndarray of shape (n_features,)
         Weighted mean of the patterns.
@@ -531,7 +535,7 @@ class UHopMemory(
         bound : ndarray of shape (n_queries,)
             ``(M - k) exp(s_k - lse)`` and its like, from the k-th best score that
             the index found; 0 for queries that are answered from the whole memory.
-            It trusts the index to have found the k best, which a graph does not
+            It trusts the index to have found the k best, which an index does not
             always do.
         """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skuhop._damage import damage_scorer, linear_matrix
 from skuhop._device import to_tensor
-from skuhop._index import build_index, open_index, wanted
+from skuhop._index import KINDS, SMALLEST, build_index, open_index, wanted
 from skuhop._stage_one import kept_kind
 from skuhop.learning import restore
 from skuhop.retrieval import (
@@ -102,26 +102,29 @@ def _scaled(scorer, beta):
 def fit_index(estimator, X, mean, learned, device) -> dict:
     """Build an index of the keys as fitted state; empty if none is wanted."""
     rule = estimator.similarity
-    if not wanted(estimator.index, rule, len(X)):
+    index = wanted(estimator.index, rule, len(X))
+    if index is None:
         return {}
     patterns = to_tensor(X, device)
     kind = kept_kind(estimator.feature_map, learned.selection)
     feature_map = restore(kind, learned.state, learned.alignment, patterns)
     mean = to_tensor(mean, device)
     scorer = build_scorer(rule, 1.0, patterns, mean, None, feature_map)
-    return {"similarity": rule, "graph": build_index(scorer)}
+    return {"similarity": rule, "kind": index, "bytes": build_index(index, scorer)}
 
 
 def _nearest(estimator):
     """Open the index for queries, None where it is not to be used."""
-    if not getattr(estimator, "index_", None) or estimator.index is None:
-        if estimator.index == "hnsw":
-            raise ValueError("index='hnsw' was set after fit; call fit again.")
+    index, built = estimator.index, getattr(estimator, "index_", None) or {}
+    if index in KINDS and index != built.get("kind"):
+        if len(estimator.patterns_) < SMALLEST:
+            return None
+        raise ValueError(f"index={index!r} was set after fit; call fit again.")
+    if not built or index is None:
         return None
-    built_for = estimator.index_["similarity"]
-    if built_for != estimator.similarity:
+    if built["similarity"] != estimator.similarity:
         raise ValueError(
-            f"The index was built for similarity={built_for!r}; call fit again or set "
-            "index=None."
+            f"The index was built for similarity={built['similarity']!r}; call fit "
+            "again or set index=None."
         )
-    return open_index(estimator.index_["graph"], estimator.index_tol)
+    return open_index(built["kind"], built["bytes"], estimator.index_tol)

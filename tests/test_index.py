@@ -9,18 +9,27 @@ import torch
 from sklearn.base import clone
 
 from skuhop import UHopMemory, _index
-from skuhop._index import INDEXED
-from skuhop.retrieval import SEPARATIONS, Memory, answers, associations, build_scorer
+from skuhop._index import INDEXED, KINDS
+from skuhop.retrieval import (
+    SEPARATIONS,
+    Memory,
+    answers,
+    approximate,
+    associations,
+    build_scorer,
+)
 from skuhop.retrieval.approximate import (
-    CANDIDATES,
     Nearest,
     indexed_answers,
     indexed_best,
     missing_weight,
+    settle,
 )
 
 RNG = np.random.default_rng(0)
 PATTERNS = RNG.normal(size=(1500, 12))
+X_FEW = PATTERNS[:500]
+CANDIDATES = (64, 512)
 QUERIES = PATTERNS[:80] + 0.2 * RNG.normal(size=(80, 12))
 every_separation = pytest.mark.parametrize("separation", SEPARATIONS)
 
@@ -38,7 +47,7 @@ def memory_with_exact_index(similarity, separation, beta, weighted, tol=1e-3):
     if scorer.bias is not None:
         bias = bias[: len(patterns)]
     rule = SEPARATIONS[separation]
-    nearest = Nearest(search, tol)
+    nearest = Nearest(search, tol, CANDIDATES)
     return Memory(
         scorer, rule, dict(rule.defaults), patterns, weights, True, nearest
     )  # fmt: skip
@@ -81,7 +90,9 @@ def test_flat_queries_fall_back():
     asked = []
     memory = memory_with_exact_index("euclidean", "softmax", 0.05, False)
     search = memory.nearest.search
-    nearest = Nearest(lambda v, k: asked.append((len(v), k)) or search(v, k), 1e-3)
+    nearest = Nearest(
+        lambda v, k: asked.append((len(v), k)) or search(v, k), 1e-3, CANDIDATES
+    )
     memory = memory._replace(nearest=nearest)
     indexed_answers(memory, torch.from_numpy(QUERIES), 2**28)
     assert asked == [(80, CANDIDATES[0]), (80, CANDIDATES[1])]
@@ -91,7 +102,7 @@ def test_an_index_that_finds_too_few_is_not_trusted():
     memory = memory_with_exact_index("euclidean", "softmax", 30.0, False)
     X = torch.from_numpy(QUERIES)
     exact = answers(memory, X, 2**28)
-    lost = Nearest(lambda v, k: torch.full((len(v), k), -1), 1e-3)
+    lost = Nearest(lambda v, k: torch.full((len(v), k), -1), 1e-3, CANDIDATES)
     found = indexed_answers(memory._replace(nearest=lost), X, 2**28)
     torch.testing.assert_close(found, exact)
 
@@ -120,6 +131,9 @@ def test_small_memories_need_no_index():
     assert not memory.missing_weight(QUERIES).any()
 
 
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
 class TestFaiss:
     """With the library that the extra installs."""
 
@@ -130,9 +144,10 @@ class TestFaiss:
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     @pytest.mark.parametrize("feature_map", ["identity", "linear"])
     @pytest.mark.parametrize("similarity", INDEXED)
-    def test_agrees_with_the_whole_memory(self, similarity, feature_map, dtype):
+    @every_kind
+    def test_agrees_with_the_whole_memory(self, kind, similarity, feature_map, dtype):
         memory = UHopMemory(
-            feature_map, similarity=similarity, beta=20.0, index="hnsw", max_iter=3,
+            feature_map, similarity=similarity, beta=20.0, index=kind, max_iter=3,
             random_state=0,
         ).fit(PATTERNS.astype(dtype))  # fmt: skip
         queries = QUERIES.astype(dtype)
@@ -143,13 +158,47 @@ class TestFaiss:
         np.testing.assert_array_equal(memory.predict(queries), whole.predict(queries))
         assert (memory.missing_weight(queries) <= 1e-3).all()
 
-    def test_state_is_bytes(self):
-        params = {"similarity": "euclidean", "index": "hnsw", "beta": 5.0}
+    @every_kind
+    def test_state_is_bytes(self, kind):
+        params = {"similarity": "euclidean", "index": kind, "beta": 5.0}
         memory = UHopMemory("identity", **params).fit(PATTERNS)
-        assert memory.index_["graph"].dtype == np.uint8
+        assert memory.index_["bytes"].dtype == np.uint8
         arrived = pickle.loads(pickle.dumps(memory))
         np.testing.assert_array_equal(
             arrived.transform(QUERIES), memory.transform(QUERIES)
+        )
+
+    @pytest.mark.parametrize("similarity", INDEXED)
+    @every_kind
+    def test_most_rows_are_answered_from_the_index(self, kind, similarity):
+        """What the tests above hold is not held by asking the whole memory."""
+        rng = np.random.default_rng(3)
+        X = rng.normal(size=(6000, 9))
+        X /= np.linalg.norm(X, axis=1, keepdims=True)
+        memory = UHopMemory("identity", similarity=similarity, index=kind, beta=1e3)
+        memory.fit(X)
+        whole = []
+
+        def settled(memory, X, budget, take, exact):
+            def count(rows):
+                whole.append(len(rows))
+                exact(rows)
+
+            settle(memory, X, budget, take, count)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(approximate, "settle", settled)
+            found = memory.predict(X[:300])
+        assert sum(whole) <= 3
+        np.testing.assert_array_equal(found, np.arange(300))
+
+    @every_kind
+    def test_few_patterns_are_all_looked_at(self, kind):
+        memory = UHopMemory("identity", similarity="dot", index=kind).fit(X_FEW)
+        assert memory.index_ == {}
+        np.testing.assert_array_equal(
+            memory.transform(QUERIES),
+            clone(memory).set_params(index=None).fit(X_FEW).transform(QUERIES),
         )
 
     def test_missing_entries_are_compared_with_all(self):
@@ -163,6 +212,9 @@ class TestFaiss:
         memory = UHopMemory("identity", similarity="dot").fit(PATTERNS)
         with pytest.raises(ValueError, match="fit again"):
             memory.set_params(index="hnsw").transform(QUERIES)
+        memory.fit(PATTERNS)
+        with pytest.raises(ValueError, match="fit again"):
+            memory.set_params(index="ivf").transform(QUERIES)
         memory.fit(PATTERNS).set_params(similarity="cosine")
         with pytest.raises(ValueError, match="similarity='dot'"):
             memory.transform(QUERIES)
@@ -171,5 +223,5 @@ class TestFaiss:
     def test_auto(self, monkeypatch):
         monkeypatch.setattr(_index, "PAYS", 1000)
         memory = UHopMemory("identity", similarity="dot", index="auto").fit(PATTERNS)
-        assert "graph" in memory.index_
+        assert memory.index_["kind"] == "ivf"
         assert UHopMemory(index="auto", max_iter=2).fit(PATTERNS).index_ == {}

@@ -7,14 +7,14 @@ log-normaliser taken over the candidates; where the separation has a threshold n
 is missing once s_k lies below that of the candidates. Rows whose bound is above the
 tolerance are asked again with more candidates, and at last of the whole memory.
 
-The bound takes the index at its word. A graph index may miss some of the k best, and
-what it missed is not in the bound: among a million images it lost single noisy queries
+The bound takes the index at its word. An index may miss some of the k best, and what
+it missed is not in the bound: among a million images a graph lost single noisy queries
 altogether (doc/engine.md). A memory that must not miss anything does without an index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,9 +23,6 @@ from torch import Tensor
 from skuhop.retrieval.engine import Memory, answers, row_chunks
 from skuhop.retrieval.ranking import best_patterns
 from skuhop.retrieval.scorers import Query
-
-CANDIDATES = (64, 512)
-"""Patterns asked for, and asked for again where the bound is too large."""
 
 
 class Nearest(NamedTuple):
@@ -37,10 +34,13 @@ class Nearest(NamedTuple):
         ``(vectors, k) -> indices``, (n, r) to (n, k): the k keys of the highest score.
     tol : float
         Largest weight that may be missing.
+    candidates : sequence of int
+        Patterns to ask for, and to ask for again where the bound is too large.
     """
 
     search: Callable[[Tensor, int], Tensor]
     tol: float
+    candidates: Sequence[int]
 
 
 class _Found(NamedTuple):
@@ -93,7 +93,7 @@ def settle(memory: Memory, X: Tensor, budget: int, take: Callable, exact: Callab
     """
     open_rows = torch.arange(len(X), device=X.device)
     r = memory.scorer.keys.shape[1]
-    for k in CANDIDATES:
+    for k in memory.nearest.candidates:
         k = min(k, memory.scorer.n_patterns)
         left = []
         row = X.element_size() * (2 * k * (r + 8) + memory.scorer.row_width)
