@@ -2,8 +2,8 @@
 
 1. `fit` of a plain memory (identity, Euclidean, fixed beta) and `transform` against M,
    Q and d, each in a fresh process whose peak beyond data and memory is measured.
-2. With an index (``--index ivf hnsw``, needs the extra "index"): M = 1,000,000 patterns of
-   128 features. With ``--data`` they are MNIST, its images shifted by up to two pixels
+2. With an index (``--index ivf hnsw``, needs the extra "index"): M = 1,000,000 patterns
+   of 128 features. With ``--data`` they are MNIST, its images shifted by up to two pixels
    again and again, on their first 128 principal components with noise of standard
    deviation 0.1; without it random patterns stand in, for which no index is of use.
    Queries are stored patterns with noise of 0.3 per component (beta is its precision)
