@@ -3,12 +3,12 @@
 1. `fit` of a plain memory (identity, Euclidean, fixed beta) and `transform` against M,
    Q and d, each in a fresh process whose peak beyond data and memory is measured.
 2. With an index (``--index ivf hnsw``, needs the extra "index"): M = 1,000,000 patterns
-   of 128 features. With ``--data`` they are MNIST, its images shifted by up to two pixels
-   again and again, on their first 128 principal components with noise of standard
-   deviation 0.1; without it random patterns stand in, for which no index is of use.
-   Queries are stored patterns with noise of 0.3 per component (beta is its precision)
-   and test images. "weight missed" is the weight that exact retrieval puts on patterns
-   that the index did not find, the largest over the queries that it answers.
+   of 128 features. With ``--data`` they are MNIST, its images shifted by up to two
+   pixels again and again, on their first 128 principal components with noise of
+   standard deviation 0.1; without it random patterns stand in, for which no index is
+   of use. Queries are stored patterns with noise of 0.3 per component (beta is its
+   precision) and test images. "weight missed" is the weight that exact retrieval puts
+   on patterns that the index did not find, over the queries that it answers.
 3. With ``--fit``: `fit` with the defaults on all 60,000 images of MNIST.
 
 Run it with ``python examples/benchmarks/scaling.py --data FOLDER``, where FOLDER holds
