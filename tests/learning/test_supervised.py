@@ -7,7 +7,7 @@ import torch
 from skuhop.learning.embeddings import MAX_EMBEDDED, MEMBER_MAPS, member_map
 from skuhop.learning.inputs import Inputs, standardisation
 from skuhop.learning.joint import joint_features
-from skuhop.learning.supervised import Problem, Settings, cross_fit
+from skuhop.learning.supervised import LABELS, Problem, Settings, cross_fit
 from skuhop.learning.supervised.batches import (
     FEW,
     FULL_BATCH,
@@ -17,7 +17,8 @@ from skuhop.learning.supervised.batches import (
 )
 from skuhop.learning.supervised.calibration import calibrate
 from skuhop.learning.supervised.folds import draw_folds, stratified_folds
-from skuhop.learning.supervised.scores import label_log_loss, member_scores
+from skuhop.learning.supervised.scores import leave_one_out, member_scores
+from skuhop.learning.supervised.targets import log_loss
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 DOUBLE = torch.float64
@@ -53,11 +54,20 @@ def settings(**changes):
     return plain._replace(**changes)
 
 
+def one_hot(labels, n_classes):
+    return torch.nn.functional.one_hot(labels, n_classes).to(DOUBLE)
+
+
+def label_log_loss(scores, labels, weights, valid, n_classes, smoothing):
+    batch = (one_hot(labels, n_classes), weights, valid)
+    return log_loss(leave_one_out(scores, *batch), *batch, smoothing)
+
+
 def problem(n=60, d=5, n_classes=3):
     labels = torch.arange(n) % n_classes
     Z = normal(n, d)
     Z[:, 0] += 2 * labels
-    return Problem(Z, labels, torch.ones(n, dtype=DOUBLE), n_classes)
+    return Problem(Z, one_hot(labels, n_classes), torch.ones(n, dtype=DOUBLE), LABELS)
 
 
 # --- the loss ------------------------------------------------------------------------
@@ -222,7 +232,7 @@ def test_standardisation():
 @pytest.mark.parametrize("n_folds", [2, 3, 8])
 def test_folds_are_even(n_folds):
     labels = torch.tensor([0] * 13 + [1] * 5 + [2] * 22 + [3])
-    folds = stratified_folds(labels, 4, n_folds, generator())
+    folds = stratified_folds(labels, n_folds, generator())
     for rows in (labels >= 0, *(labels == c for c in range(4))):
         sizes = torch.bincount(folds[rows], minlength=n_folds)
         assert sizes.max() - sizes.min() <= 1
@@ -297,7 +307,7 @@ def test_what_retrieval_cannot_know_is_left_to_the_prior():
     task = problem()
     rows, others = torch.arange(20), torch.arange(20, 60)
     noise = calibrate(settings(), task, [(normal(20, 40), rows, others)], [50.0])
-    right = 5 * (task.labels[rows][:, None] == task.labels[others]).to(DOUBLE)
+    right = 5 * task.values[rows] @ task.values[others].T
     sure = calibrate(settings(), task, [(right, rows, others)], [50.0])
     assert noise.prior_weight > 0.5 > 0.01 > sure.prior_weight
 
@@ -317,7 +327,8 @@ def test_cross_fit_learns(feature_map):
 
 def test_cross_fit_keeps_the_untrained_kernel_of_noise():
     task = problem()
-    noise = task._replace(labels=torch.randint(3, (60,), generator=generator(3)))
+    labels = torch.randint(3, (60,), generator=generator(3))
+    noise = task._replace(values=one_hot(labels, 3))
     fast = settings(early_stopping=True, max_iter=200, learning_rate=0.3)
     fitted = cross_fit(member_map("mlp"), noise, fast)
     assert fitted.selection["learned_loss"] > np.log(3) - 0.2
