@@ -31,7 +31,7 @@ def cross_fitted(estimator, lesson, device, progress):
     X, values, weights = positive_rows(
         lesson.X, lesson.values, weights * lesson.factors
     )
-    X = to_tensor(X, device)
+    X, groups = to_tensor(X, device), lesson.groups
     if estimator.feature_map == "identity":
         tried = [X]
     else:
@@ -42,6 +42,7 @@ def cross_fitted(estimator, lesson, device, progress):
         to_tensor(values.astype(np.float32, copy=False), device),
         to_tensor(weights.astype(np.float32), device),
         lesson.target,
+        None if groups is None else to_tensor(groups, device),
     )
 
     def report(step, loss, so_far):

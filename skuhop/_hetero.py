@@ -75,6 +75,8 @@ class Lesson(NamedTuple):
         Attributes that follow from the rows alone.
     shown : tuple of (X, y)
         What callbacks may score on.
+    groups : ndarray of shape (n,) or None
+        Groups of the rows, numbers from 0: rows of one group do not teach each other.
     """
 
     X: np.ndarray
@@ -84,6 +86,7 @@ class Lesson(NamedTuple):
     target: Target
     stored: dict
     shown: tuple
+    groups: np.ndarray | None = None
 
 
 class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):

@@ -33,7 +33,13 @@ def parts_of(folds: Tensor, n_folds: int, generator) -> list[tuple[Tensor, Tenso
 def draw_folds(problem: Problem, settings: Settings):
     """Rows left out by, and rows of, every member, and the generator that drew them."""
     generator = torch.Generator().manual_seed(settings.seed)
-    n_folds = min(settings.n_folds, len(problem.Z) // 2)
     strata = problem.target.order(problem.values)
-    folds = stratified_folds(strata, n_folds, generator)
+    if problem.groups is None:
+        n_folds = min(settings.n_folds, len(strata) // 2)
+        folds = stratified_folds(strata, n_folds, generator)
+    else:
+        sizes = torch.bincount(problem.groups)
+        sums = torch.bincount(problem.groups, strata)
+        n_folds = min(settings.n_folds, len(sizes))
+        folds = stratified_folds(sums / sizes, n_folds, generator)[problem.groups]
     return parts_of(folds, n_folds, generator), generator

@@ -30,12 +30,15 @@ class Problem(NamedTuple):
         Multiplicities, class weights included.
     target : Target
         What kind of values they are.
+    groups : Tensor of shape (n,) or None
+        Numbers from 0; patterns of one group teach each other nothing.
     """
 
     Z: Tensor
     values: Tensor
     weights: Tensor
     target: Target
+    groups: Tensor | None = None
 
     @property
     def prior(self) -> Tensor:

@@ -27,7 +27,11 @@ def _encode(rule, features):
 
 
 def leave_one_out(
-    scores: Tensor, values: Tensor, weights: Tensor, valid: Tensor
+    scores: Tensor,
+    values: Tensor,
+    weights: Tensor,
+    valid: Tensor,
+    groups: Tensor | None = None,
 ) -> Tensor:
     """Answers (K, q, v) that patterns retrieve from the others by softmax.
 
@@ -39,12 +43,18 @@ def leave_one_out(
         Of the candidates.
     weights, valid : Tensor of shape (K, m)
         Of the candidates; those that are not valid are not there.
+    groups : Tensor of shape (K, m) or None
+        If given, a query is left out with all of its group.
     """
     absent = ~valid[:, None] | torch.eye(
         *scores.shape[1:], dtype=torch.bool, device=scores.device
     )
+    if groups is not None:
+        absent = absent | (groups[:, : scores.shape[1], None] == groups[:, None])
     scores = scores + weights.log()[:, None]
-    return torch.softmax(scores.masked_fill(absent, -torch.inf), 2) @ values
+    # Not minus infinity: a query that is left with nothing gets the plain mean.
+    least = torch.finfo(scores.dtype).min
+    return torch.softmax(scores.masked_fill(absent, least), 2) @ values
 
 
 def separation_loss(name: str, features: Tensor, weights: Tensor, valid: Tensor):

@@ -84,7 +84,9 @@ def train(kind: MemberMap, settings, problem: Problem, parts, beta, rng):
         rows = drop_entries(problem.Z[index], levels, DROPPED, rng)
         features = kind.features(tensors, rows, True)
         batch = (problem.values[index], problem.weights[index], valid)
-        losses = _losses(settings, problem, features, log_betas, batch, n_queries)
+        groups = None if problem.groups is None else problem.groups[index]
+        scores_of = (features, log_betas, n_queries, groups)
+        losses = _losses(settings, problem, *scores_of, batch)
         gradients = torch.autograd.grad(losses.sum(), moving, allow_unused=True)
         optimiser.learning_rate = _annealed(settings, step)
         with torch.no_grad():
@@ -98,13 +100,14 @@ def train(kind: MemberMap, settings, problem: Problem, parts, beta, rng):
     return watch, curve
 
 
-def _losses(settings, problem, features, log_betas, batch, n_queries):
+def _losses(settings, problem, features, log_betas, n_queries, groups, batch):
     """Loss of every member, shape (K,)."""
     _, weights, valid = batch
     if settings.loss in LOSSES:
         return separation_loss(settings.loss, features, weights, valid)
     scores = member_scores(settings.similarity, features[:, :n_queries], features)
-    answers = leave_one_out(log_betas.exp()[:, None, None] * scores, *batch)
+    scores = log_betas.exp()[:, None, None] * scores
+    answers = leave_one_out(scores, *batch, groups)
     return problem.target.teach(answers, *batch, settings.label_smoothing)
 
 
