@@ -2,6 +2,7 @@
 
 from skuhop._classifier import UHopClassifier
 from skuhop._memory import UHopMemory
+from skuhop._regressor import UHopRegressor
 from skuhop._version import __version__
 
-__all__ = ["UHopClassifier", "UHopMemory", "__version__"]
+__all__ = ["UHopClassifier", "UHopMemory", "UHopRegressor", "__version__"]

@@ -2,72 +2,35 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
-from sklearn.utils.validation import validate_data
 
 from skuhop import _validation as rules
-from skuhop._compat import CallbackSupportMixin, with_callbacks
-from skuhop._cross_fit import cross_fitted, n_steps
-from skuhop._device import resolve_device, to_numpy
-from skuhop._labelled_rows import (
+from skuhop._hetero import HeteroMemory, Lesson, hetero_rules, stored_rows
+from skuhop._rows import (
     class_weights,
     column_means,
     filled,
-    ones_unless,
     positive_rows,
     product,
 )
-from skuhop._persistence import VersionedStateMixin
-from skuhop._progress import StageOneProgress
 from skuhop._stage_one import distinct_rows
-from skuhop._stage_two import DTYPES, StageTwoMixin
-from skuhop._validation import check_weights
-from skuhop._votes import vote_memory
-from skuhop.learning import LOSSES
-from skuhop.learning.embeddings import MEMBER_MAPS
-from skuhop.retrieval import SEPARATIONS, SIMILARITIES, answers
+from skuhop.learning.supervised import LABELS
 
-_RULES = {
-    "feature_map": (rules.Choice((*MEMBER_MAPS, "identity")), rules.CALLABLE),
-    "n_components": (rules.COUNT,),
-    "loss": (rules.Choice(("log_loss", *LOSSES)),),
-    "similarity": (rules.Choice(tuple(SIMILARITIES)),),
-    "separation": (rules.Choice(tuple(SEPARATIONS)),),
-    "separation_params": (
-        rules.Kind(lambda value: isinstance(value, dict), "a dict"),
-        rules.NONE,
-    ),
-    "beta": (rules.Choice(("auto",)), rules.POSITIVE),
-    "class_weight": (
+_RULES = hetero_rules(
+    "log_loss",
+    class_weight=(
         rules.Choice(("balanced",)),
         rules.Kind(lambda value: isinstance(value, dict), "a dict"),
         rules.NONE,
     ),
-    "n_folds": (rules.Choice(("auto",)), rules.Number(Integral, 2)),
-    "max_iter": (rules.Choice(("auto",)), rules.COUNT),
-    "learning_rate": (rules.POSITIVE,),
-    "weight_decay": (rules.NON_NEGATIVE,),
-    "batch_size": (rules.Number(Integral, 2),),
-    "label_smoothing": (rules.Number(low=0, high=1),),
-    "early_stopping": (rules.FLAG,),
-    "warm_start": (rules.FLAG,),
-    "verbose": (rules.FLAG, rules.Number(Integral, 0)),
-    "device": (rules.DEVICE,),
-}
+    label_smoothing=(rules.Number(low=0, high=1),),
+)
 
 
-class UHopClassifier(
-    CallbackSupportMixin,
-    ClassifierMixin,
-    StageTwoMixin,
-    VersionedStateMixin,
-    BaseEstimator,
-):
+class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     """Classifier that retrieves labelled patterns in a learned kernel.
 
     Stage I, in `fit`, learns a feature map Phi by leave-one-out retrieval: every
@@ -290,12 +253,6 @@ class UHopClassifier(
         self.device = device
         self.random_state = random_state
 
-    def __sklearn_tags__(self):
-        """Tags of scikit-learn."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     def fit(self, X, y, sample_weight=None):
         """Store the rows and learn the feature map on them (Stage I).
 
@@ -320,7 +277,7 @@ class UHopClassifier(
         ValueError
             If a parameter or an input is not allowed.
         """
-        return self._fit(X, y, sample_weight, None)
+        return self._fit(X, y, sample_weight, classes=None)
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Store more rows, of classes old or new, under the feature map as it is.
@@ -348,9 +305,9 @@ class UHopClassifier(
             The classifier with the rows added.
         """
         if not hasattr(self, "patterns_"):
-            return self._fit(X, y, sample_weight, classes)
+            return self._fit(X, y, sample_weight, classes=classes)
         self._check_parameters()
-        X, y, weights = self._check_rows(X, y, sample_weight, reset=False)
+        X, y, weights = self._check_rows(X, y, sample_weight, False)
         known = unique_labels(
             self.classes_, y, *(() if classes is None else (classes,))
         )
@@ -361,24 +318,15 @@ class UHopClassifier(
         X, codes, weights = positive_rows(
             X, codes, product(weights, class_weight[codes])
         )
-        X = filled(X, self.mean_).astype(self.patterns_.dtype, copy=False)
-        old = ones_unless(self.sample_weight_, self.patterns_)
-        stored = _stored(
-            np.concatenate([self.patterns_, X]),
-            np.concatenate([moved[self.pattern_classes_], codes]),
-            np.concatenate([old, ones_unless(weights, X)]),
-            len(known),
-        )
+        patterns, weights = self._with_stored(filled(X, self.mean_), weights)
+        codes = np.concatenate([moved[self.pattern_classes_], codes])
+        stored = _stored(patterns, codes, weights, len(known))
         self.classes_, self.class_weight_ = known, class_weight
         vars(self).update(stored)
         return self
 
-    @with_callbacks
-    def _fit(self, X, y, sample_weight, classes):
-        """Validate, learn, store."""
-        self._check_parameters()
-        device = resolve_device(self.device)
-        X, y, weights = self._check_rows(X, y, sample_weight, reset=True)
+    def _lesson(self, X, y, weights, classes):
+        """Labels as rows of zeros and a one."""
         # A class whose rows all weigh nothing is a class nevertheless.
         known = unique_labels(y, *(() if classes is None else (classes,)))
         codes = np.searchsorted(known, y)
@@ -390,37 +338,23 @@ class UHopClassifier(
         )
         if len(kept) == 0:
             raise ValueError("All class_weight entries are zero: nothing is stored.")
-        rows, totals_of_rows, *_ = distinct_rows(np.column_stack([X, codes]), weights)
         stored = {"classes_": known, "class_weight_": class_weight}
         stored |= _stored(kept, kept_codes, totals, len(known))
-        progress = StageOneProgress(
-            self,
-            n_steps(self, len(rows)),
-            X,
-            known[codes],
-            lambda learned: stored | _learned(*learned),
+        rows, weights, _ = distinct_rows(np.column_stack([X, codes]), weights)
+        distinct_codes = rows[:, -1].astype(np.int64)
+        return Lesson(
+            np.ascontiguousarray(rows[:, :-1]),
+            np.eye(len(known), dtype=np.float32)[distinct_codes],
+            weights,
+            class_weight[distinct_codes],
+            LABELS,
+            stored,
+            (X, known[codes]),
         )
-        learned = cross_fitted(
-            self, rows, totals_of_rows, class_weight, device, progress
-        )
-        vars(self).update(stored | _learned(*learned))
-        progress.end()
-        return self
 
-    def _check_rows(self, X, y, sample_weight, reset):
-        """Validate rows, labels and weights."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            dtype=DTYPES,
-            order="C",
-            copy=True,
-            reset=reset,
-            ensure_all_finite="allow-nan",
-        )
+    def _check_y(self, y):
         check_classification_targets(y)
-        return X, column_or_1d(y, warn=True), check_weights(sample_weight, X)
+        return column_or_1d(y, warn=True)
 
     def predict_proba(self, X):
         """Probabilities of the classes: the votes of the stored rows (Stage II).
@@ -435,7 +369,7 @@ class UHopClassifier(
         proba : ndarray of shape (n_queries, n_classes)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        found = self._ask(self._check_queries(X), answers)
+        found = self._answers(X)
         proba = found.astype(np.float64, copy=False)
         nothing = np.clip(1 - proba.sum(axis=1, keepdims=True), 0, None)
         proba = proba + nothing * self.class_prior_
@@ -460,36 +394,15 @@ class UHopClassifier(
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
-    def _prepare(self, complete, dtype, device):
-        return vote_memory(self, complete, dtype, device)
+    def _read_out(self):
+        return np.eye(len(self.classes_))[self.pattern_classes_]
 
 
 def _stored(patterns, codes, weights, n_classes):
     """Attributes that follow from the rows alone."""
-    plain = weights is None or (weights == 1).all()
     counts = np.bincount(codes, weights=weights, minlength=n_classes)
     return {
-        "patterns_": patterns,
+        **stored_rows(patterns, weights),
         "pattern_classes_": codes,
-        "sample_weight_": None if plain else weights,
         "class_prior_": counts / counts.sum(),
-    }
-
-
-def _learned(inputs, fitted):
-    """Attributes that Stage I has learned."""
-    with np.errstate(divide="ignore"):
-        scale = 1 / to_numpy(inputs.scale)
-    curve = fitted.loss_curve
-    return {
-        "mean_": to_numpy(inputs.centre),
-        "scale_": scale,
-        "feature_map_state_": fitted.state,
-        "betas_": fitted.betas,
-        "prior_weight_": fitted.prior_weight,
-        "loss_curve_": curve,
-        "loss_": curve[-1] if curve else float("nan"),
-        # scikit-learn wants at least one iteration of whatever has a max_iter.
-        "n_iter_": max(1, len(curve)),
-        "selection_": fitted.selection,
     }

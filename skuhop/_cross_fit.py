@@ -1,4 +1,4 @@
-"""Supervised Stage I as the classifier calls it: from labelled rows to members."""
+"""Supervised Stage I as estimators call it: from rows with values to members."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from skuhop._device import to_tensor
-from skuhop._labelled_rows import ones_unless, positive_rows
+from skuhop._rows import ones_unless, positive_rows
 from skuhop.learning.embeddings import member_map
 from skuhop.learning.inputs import common_scale, standardisation
 from skuhop.learning.supervised import Problem, Settings, choose_inputs, cross_fit
@@ -19,18 +19,19 @@ _STEPS = 100
 """Steps of Stage I for up to 5,000 patterns."""
 
 
-def cross_fitted(estimator, rows, weights, class_weight, device, progress):
-    """Stage I on distinct labelled rows: how inputs are scaled, and the members.
+def cross_fitted(estimator, lesson, device, progress):
+    """Stage I on a lesson: how inputs are scaled, and the members.
 
-    Labels are the last column. Class weights do not count for the scale: at the
-    extreme one class would set it alone.
+    Factors, such as class weights, do not count for the scale: at the extreme one
+    class would set it alone.
     """
-    X, codes = np.ascontiguousarray(rows[:, :-1]), rows[:, -1].astype(np.int64)
-    weights = ones_unless(weights, X)
-    inputs = standardisation(to_tensor(X, device), to_tensor(weights, device))
+    weights = ones_unless(lesson.weights, lesson.X)
+    inputs = standardisation(to_tensor(lesson.X, device), to_tensor(weights, device))
     ways = [inputs, common_scale(inputs)]
-    X, codes, weights = positive_rows(X, codes, weights * class_weight[codes])
-    X = to_tensor(X, device)
+    X, values, weights = positive_rows(
+        lesson.X, lesson.values, weights * lesson.factors
+    )
+    X, groups = to_tensor(X, device), lesson.groups
     if estimator.feature_map == "identity":
         tried = [X]
     else:
@@ -38,9 +39,10 @@ def cross_fitted(estimator, rows, weights, class_weight, device, progress):
     tried = [Z.to(torch.float32) for Z in tried]
     problem = Problem(
         tried[0],
-        to_tensor(codes, device),
+        to_tensor(values.astype(np.float32, copy=False), device),
         to_tensor(weights.astype(np.float32), device),
-        len(class_weight),
+        lesson.target,
+        None if groups is None else to_tensor(groups, device),
     )
 
     def report(step, loss, so_far):
@@ -75,7 +77,7 @@ def settings_of(estimator, n, report):
         learning_rate=estimator.learning_rate,
         weight_decay=estimator.weight_decay,
         batch_size=estimator.batch_size,
-        label_smoothing=estimator.label_smoothing,
+        label_smoothing=getattr(estimator, "label_smoothing", 0.0),
         early_stopping=estimator.early_stopping,
         start=known if estimator.warm_start else None,
         seed=int(check_random_state(estimator.random_state).randint(2**31 - 4)),

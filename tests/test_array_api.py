@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skuhop import UHopClassifier, UHopMemory
+from skuhop import UHopClassifier, UHopMemory, UHopRegressor
 
 X = np.random.RandomState(0).normal(size=(20, 9))
 y = (X[:, 0] > 0).astype(int)
@@ -22,7 +22,7 @@ def converters():
 @pytest.mark.parametrize(
     "convert", [pytest.param(f, id=name) for name, f in converters()]
 )
-@pytest.mark.parametrize("model", [UHopMemory, UHopClassifier])
+@pytest.mark.parametrize("model", [UHopMemory, UHopClassifier, UHopRegressor])
 def test_foreign_arrays(model, convert):
     ours = model(max_iter=3, random_state=0).fit(X, y)
     theirs = model(max_iter=3, random_state=0).fit(convert(X), convert(y))

@@ -174,7 +174,8 @@ def test_files_of_earlier_versions_load_and_answer_as_they_did(file):
     with pytest.warns(VersionMismatchWarning) if other else nullcontext():
         estimator = load(file)
     saved = np.load(file.parent / "answers.npz")
-    method = "predict_proba" if file.stem == "classifier" else "transform"
+    methods = {"classifier": "predict_proba", "regressor": "predict"}
+    method = methods.get(file.stem, "transform")
     found = getattr(estimator, method)(saved[f"{file.stem}_queries"])
     np.testing.assert_allclose(
         found, saved[f"{file.stem}_answers"], rtol=1e-5, atol=1e-6

@@ -15,12 +15,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skuhop import UHopClassifier, UHopMemory
+from skuhop import UHopClassifier, UHopMemory, UHopRegressor
 from skuhop.metrics import StoredPatterns, retrieval_scorer
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(24, 9))
-y = np.where(X[:, 0] + 0.1 * RNG.normal(size=24) > 0, "high", "low")
+y = (X[:, 0] + 0.1 * RNG.normal(size=24) > 0).astype(int)
 MODELS = {
     "memory": UHopMemory(similarity="euclidean", max_iter=8, random_state=0),
     "auto": UHopMemory(max_iter=3, random_state=0),
@@ -29,6 +29,7 @@ MODELS = {
         similarity="euclidean", loss="posterior", max_iter=8, random_state=0
     ),
     "classifier": UHopClassifier(max_iter=6, n_folds=2, random_state=0),
+    "regressor": UHopRegressor(max_iter=6, n_folds=2, random_state=0),
 }
 
 needs_callbacks = pytest.mark.skipif(

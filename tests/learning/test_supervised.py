@@ -7,7 +7,13 @@ import torch
 from skuhop.learning.embeddings import MAX_EMBEDDED, MEMBER_MAPS, member_map
 from skuhop.learning.inputs import Inputs, standardisation
 from skuhop.learning.joint import joint_features
-from skuhop.learning.supervised import Problem, Settings, cross_fit
+from skuhop.learning.supervised import (
+    LABELS,
+    NUMBERS,
+    Problem,
+    Settings,
+    cross_fit,
+)
 from skuhop.learning.supervised.batches import (
     FEW,
     FULL_BATCH,
@@ -17,7 +23,8 @@ from skuhop.learning.supervised.batches import (
 )
 from skuhop.learning.supervised.calibration import calibrate
 from skuhop.learning.supervised.folds import draw_folds, stratified_folds
-from skuhop.learning.supervised.scores import label_log_loss, member_scores
+from skuhop.learning.supervised.scores import leave_one_out, member_scores
+from skuhop.learning.supervised.targets import log_loss, squared_error
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 DOUBLE = torch.float64
@@ -53,11 +60,27 @@ def settings(**changes):
     return plain._replace(**changes)
 
 
+def one_hot(labels, n_classes):
+    return torch.nn.functional.one_hot(labels, n_classes).to(DOUBLE)
+
+
+def label_log_loss(scores, labels, weights, valid, n_classes, smoothing):
+    batch = (one_hot(labels, n_classes), weights, valid)
+    return log_loss(leave_one_out(scores, *batch), *batch, smoothing)
+
+
 def problem(n=60, d=5, n_classes=3):
     labels = torch.arange(n) % n_classes
     Z = normal(n, d)
     Z[:, 0] += 2 * labels
-    return Problem(Z, labels, torch.ones(n, dtype=DOUBLE), n_classes)
+    return Problem(Z, one_hot(labels, n_classes), torch.ones(n, dtype=DOUBLE), LABELS)
+
+
+def numbers(n=60, d=5):
+    Z = normal(n, d)
+    values = torch.stack([Z[:, 0], Z[:, 1] - Z[:, 0]], 1)
+    values = (values - values.mean(0)) / values.std(0, correction=0)
+    return Problem(Z, values, torch.ones(n, dtype=DOUBLE), NUMBERS)
 
 
 # --- the loss ------------------------------------------------------------------------
@@ -107,6 +130,51 @@ def test_queries_without_a_partner_teach_nothing():
     loss = label_log_loss(scores, labels, ones, ones.bool(), 4, 0.05)
     loss.sum().backward()
     assert loss.item() == 0 and not scores.grad.any()
+
+
+def plain_squared_error(scores, values, weights, valid, groups):
+    """The definition, one number at a time."""
+    total = mass = 0.0
+    n_queries, n = scores.shape
+    for i in range(n_queries):
+        others = [j for j in range(n) if j != i and valid[j] and groups[j] != groups[i]]
+        heavy = {j: weights[j] * np.exp(scores[i, j]) for j in others}
+        if not valid[i]:
+            continue
+        errors = [
+            values[i, c] - sum(v * values[j, c] for j, v in heavy.items()) / norm
+            for norm in [sum(heavy.values())]
+            for c in range(values.shape[1])
+        ]
+        total, mass = total + weights[i] * np.square(errors).mean(), mass + weights[i]
+    return total / mass
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("n_queries", [7, 4])
+def test_squared_error_is_its_definition(n_queries, grouped):
+    scores, values = normal(2, n_queries, 7), normal(2, 7, 3, seed=2)
+    weights = normal(2, 7, seed=1).abs() + 0.1
+    valid = torch.ones(2, 7, dtype=torch.bool)
+    valid[1, -1] = False
+    groups = torch.tensor([[0, 1, 0, 2, 1, 0, 1], [3, 3, 1, 1, 2, 0, 3]])
+    own = torch.arange(7).expand(2, 7)
+    batch = (values, weights, valid)
+    answers = leave_one_out(scores, *batch, groups if grouped else None)
+    found = squared_error(answers, *batch, 0.0)
+    parts = (scores, *batch, groups if grouped else own)
+    expected = [plain_squared_error(*(A[k].numpy() for A in parts)) for k in range(2)]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_a_query_alone_with_its_group_answers_the_mean_and_teaches_nothing():
+    scores = normal(1, 4, 4).requires_grad_()
+    values, ones = normal(1, 4, 2, seed=1), torch.ones(1, 4, dtype=DOUBLE)
+    groups = torch.zeros(1, 4, dtype=torch.int64)
+    answers = leave_one_out(scores, values, ones, ones.bool(), groups)
+    torch.testing.assert_close(answers[0], values.mean(1).expand(4, 2))
+    squared_error(answers, values, ones, ones.bool(), 0.0).sum().backward()
+    assert not scores.grad.any()
 
 
 def test_loss_falls_when_classes_part():
@@ -222,10 +290,28 @@ def test_standardisation():
 @pytest.mark.parametrize("n_folds", [2, 3, 8])
 def test_folds_are_even(n_folds):
     labels = torch.tensor([0] * 13 + [1] * 5 + [2] * 22 + [3])
-    folds = stratified_folds(labels, 4, n_folds, generator())
+    folds = stratified_folds(labels, n_folds, generator())
     for rows in (labels >= 0, *(labels == c for c in range(4))):
         sizes = torch.bincount(folds[rows], minlength=n_folds)
         assert sizes.max() - sizes.min() <= 1
+
+
+@pytest.mark.parametrize("n_folds", [2, 5])
+def test_numbers_are_spread_over_the_folds(n_folds):
+    values = normal(50)
+    folds = stratified_folds(values, n_folds, generator())
+    ranks = values.argsort().argsort().double()
+    means = [ranks[folds == k].mean() for k in range(n_folds)]
+    assert max(means) - min(means) < n_folds
+
+
+def test_folds_keep_groups_together():
+    task = numbers(60)._replace(groups=torch.arange(60) // 7)
+    parts, _ = draw_folds(task, settings(n_folds=4))
+    left_out = [set(task.groups[out].tolist()) for out, _ in parts]
+    for here, (_, kept) in zip(left_out, parts, strict=True):
+        assert here and not here & set(task.groups[kept].tolist())
+    assert sorted(g for here in left_out for g in here) == list(range(9))
 
 
 def test_large_sets_are_looked_at_in_random_order():
@@ -297,16 +383,28 @@ def test_what_retrieval_cannot_know_is_left_to_the_prior():
     task = problem()
     rows, others = torch.arange(20), torch.arange(20, 60)
     noise = calibrate(settings(), task, [(normal(20, 40), rows, others)], [50.0])
-    right = 5 * (task.labels[rows][:, None] == task.labels[others]).to(DOUBLE)
+    right = 5 * task.values[rows] @ task.values[others].T
     sure = calibrate(settings(), task, [(right, rows, others)], [50.0])
     assert noise.prior_weight > 0.5 > 0.01 > sure.prior_weight
 
 
+def test_noise_is_shrunk_to_the_mean():
+    task = numbers()
+    rows, others = torch.arange(20), torch.arange(20, 60)
+    noise = calibrate(settings(), task, [(normal(20, 40), rows, others)], [50.0])
+    near = -(task.values[rows][:, None] - task.values[others]).square().sum(2)
+    sure = calibrate(settings(), task, [(near, rows, others)], [50.0])
+    assert noise.prior_weight > 0.5 > 0.1 > sure.prior_weight
+    # What is answered with the mean alone is wrong by the variance.
+    assert noise.loss == pytest.approx(1, abs=0.4) and sure.loss < 0.2
+
+
+@pytest.mark.parametrize("make", [problem, numbers])
 @pytest.mark.parametrize("feature_map", MEMBER_MAPS)
-def test_cross_fit_learns(feature_map):
+def test_cross_fit_learns(feature_map, make):
     fitted = cross_fit(
         member_map(feature_map),
-        problem(300, 20),
+        make(300, 20),
         settings(max_iter=60, n_components=16),
     )
     assert fitted.loss_curve[-1] < fitted.loss_curve[0]
@@ -317,16 +415,18 @@ def test_cross_fit_learns(feature_map):
 
 def test_cross_fit_keeps_the_untrained_kernel_of_noise():
     task = problem()
-    noise = task._replace(labels=torch.randint(3, (60,), generator=generator(3)))
+    labels = torch.randint(3, (60,), generator=generator(3))
+    noise = task._replace(values=one_hot(labels, 3))
     fast = settings(early_stopping=True, max_iter=200, learning_rate=0.3)
     fitted = cross_fit(member_map("mlp"), noise, fast)
     assert fitted.selection["learned_loss"] > np.log(3) - 0.2
     assert fitted.prior_weight > 0.1
 
 
+@pytest.mark.parametrize("make", [problem, numbers])
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_too_little_to_learn_from(n):
-    fitted = cross_fit(member_map("linear"), problem(n), settings())
+def test_too_little_to_learn_from(n, make):
+    fitted = cross_fit(member_map("linear"), make(n), settings())
     assert fitted.state == {} and fitted.loss_curve == []
     assert np.isfinite(fitted.betas).all() and (fitted.betas > 0).all()
 

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.datasets import load_iris
 
 import skuhop
-from skuhop import UHopClassifier, UHopMemory
+from skuhop import UHopClassifier, UHopMemory, UHopRegressor
 
 FOLDER = Path(__file__).parent / skuhop.__version__
 RNG = np.random.RandomState(0)
@@ -22,6 +22,8 @@ X = RNG.normal(size=(10, 9))
 QUERIES = X[:6] + 0.2 * RNG.normal(size=(6, 9))
 QUERIES[4:, :2] = np.nan
 IRIS, SPECIES = load_iris(return_X_y=True)
+METHODS = {"classifier": "predict_proba", "regressor": "predict"}
+"""How the estimators answer that are no memories."""
 
 
 def estimators():
@@ -39,6 +41,8 @@ def estimators():
         yield name, memory.fit(X, sample_weight=weights), QUERIES
     classifier = UHopClassifier(n_folds=2, **seeded).fit(IRIS[::5], SPECIES[::5])
     yield "classifier", classifier, IRIS[1::10]
+    regressor = UHopRegressor(n_folds=2, **seeded).fit(IRIS[::5, :2], IRIS[::5, 2:])
+    yield "regressor", regressor, IRIS[1::10, :2]
 
 
 def main():
@@ -48,10 +52,11 @@ def main():
     FOLDER.mkdir(exist_ok=True)
     saved = {}
     for name, estimator, queries in estimators():
-        method = "predict_proba" if name == "classifier" else "transform"
         saved[f"{name}_queries"] = queries
-        saved[f"{name}_answers"] = getattr(estimator, method)(queries)
-        if name in ("default", "classifier"):
+        saved[f"{name}_answers"] = getattr(estimator, METHODS.get(name, "transform"))(
+            queries
+        )
+        if name in ("default", *METHODS):
             skops.io.dump(
                 estimator, FOLDER / f"{name}.skops", compression=zipfile.ZIP_DEFLATED
             )

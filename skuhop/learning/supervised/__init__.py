@@ -3,7 +3,9 @@
 ``-log sum_{j: y_j = y_i} p_j(i)``, with ``p_j(i)`` the retrieval weights of pattern j
 for pattern i left out of the memory, is minus the leave-one-out log-likelihood of the
 labels: the loss of neighbourhood components analysis and of ModernNCA (arXiv
-2407.03257), and U-Hop's separation loss once every pattern is a class of its own.
+2407.03257), and U-Hop's separation loss once every pattern is a class of its own. With
+numbers for labels the loss is their squared leave-one-out error; what else differs
+between the two is a row in `targets`.
 
 Rejected: one feature map learned on all patterns. Its weights are over-confident (the
 patterns it retrieves are the ones it was learned on), and nothing tells when to stop.
@@ -19,5 +21,15 @@ all members (loses the tables that follow rules) or in measurements too.
 
 from skuhop.learning.supervised.crossfit import CrossFitted, choose_inputs, cross_fit
 from skuhop.learning.supervised.problem import Problem, Settings
+from skuhop.learning.supervised.targets import LABELS, NUMBERS, Target
 
-__all__ = ["CrossFitted", "Problem", "Settings", "choose_inputs", "cross_fit"]
+__all__ = [
+    "LABELS",
+    "NUMBERS",
+    "CrossFitted",
+    "Problem",
+    "Settings",
+    "Target",
+    "choose_inputs",
+    "cross_fit",
+]

@@ -30,9 +30,9 @@ class Calibration(NamedTuple):
     beta : float
         Factor on the scores.
     prior_weight : float
-        Share of the prior in the probabilities.
+        Share of the prior in the answers.
     losses : Tensor of shape (n_rows,)
-        ``-log p(right class)`` of every row left out.
+        Loss of every row left out: ``-log p(right class)``, or its squared error.
     weights : Tensor of shape (n_rows,)
         Their weights.
     """
@@ -49,7 +49,7 @@ class Calibration(NamedTuple):
 
 
 def clearly_better(one: Calibration, other: Calibration) -> bool:
-    """Whether the rows left out are likelier by more than one standard error."""
+    """Whether the rows left out lose less by more than one standard error."""
     w = one.weights / one.weights.sum()
     gap = other.losses - one.losses
     mean = w @ gap
@@ -57,19 +57,16 @@ def clearly_better(one: Calibration, other: Calibration) -> bool:
     return bool(mean > error)
 
 
-def right_mass(settings, scores, beta, problem, asked, memory):
-    """Weight that retrieval puts on the right class, and on nothing at all."""
+def retrieved(settings, scores, beta, problem, memory):
+    """Answers (n, v) of the rows `memory`."""
     weights = settings.separation.weights(
         beta * scores, problem.weights[memory], **settings.separation_params
     )
-    one_hot = problem.one_hot[memory]
-    mass = weights @ one_hot
-    right = mass.gather(1, problem.labels[asked, None])[:, 0]
-    return right, (1 - mass.sum(1)).clamp_min(0)
+    return weights @ problem.values[memory]
 
 
 def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:
-    """Find the beta and the prior weight under which the rows left out are likeliest.
+    """Find the beta and the prior weight under which the rows left out lose least.
 
     Parameters
     ----------
@@ -80,16 +77,17 @@ def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:
     betas : sequence of float
         What to try.
     """
-    prior = problem.prior
+    target = problem.target
     asked = torch.cat([rows for _, rows, _ in blocks])
-    weights, own_prior = problem.weights[asked], prior[problem.labels[asked]]
+    weights, values = problem.weights[asked], problem.values[asked]
+    of_prior = target.residue(problem.prior.expand_as(values), values)
     tries = []
     for beta in betas:
-        found = [right_mass(settings, s, beta, problem, a, m) for s, a, m in blocks]
-        right, nothing = (torch.cat(part) for part in zip(*found, strict=True))
-        right = right + nothing * own_prior
+        found = [retrieved(settings, s, beta, problem, m) for s, _, m in blocks]
+        answers = torch.cat(found)
+        residue = target.residue(answers, values) + target.unspent(answers) * of_prior
         for share in PRIOR_WEIGHTS:
-            losses = -torch.log((1 - share) * right + share * own_prior)
+            losses = target.cost((1 - share) * residue + share * of_prior)
             tries.append(Calibration(beta, share, losses, weights))
     return min(tries, key=lambda tried: tried.loss)
 

@@ -1,4 +1,4 @@
-"""Supervised Stage I from labelled patterns to calibrated members."""
+"""Supervised Stage I from patterns with values to calibrated members."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def choose_inputs(candidates: list[Tensor], problem: Problem, settings: Settings
 
 
 def cross_fit(kind: MemberMap | None, problem: Problem, settings: Settings):
-    """Supervised Stage I, from labelled patterns to calibrated members.
+    """Supervised Stage I, from patterns with values to calibrated members.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def cross_fit(kind: MemberMap | None, problem: Problem, settings: Settings):
         "steps": watch.steps,
     }
     if settings.early_stopping and clearly_better(untrained, learned):
-        reason = "learning made the rows left out less likely"
+        reason = "the rows left out lose more after learning"
         return _untrained(untrained, curve, reason, seen)
     state = numpy_state(watch.best)
     betas = (learned.beta * betas).cpu().numpy()
@@ -102,7 +102,7 @@ def _too_little(problem, settings):
     if beta is None:
         scores = member_scores(settings.similarity, problem.Z[None], problem.Z[None])
         beta = SHARP_BETA * score_unit(scores)
-    reason = "fewer than two classes or too few patterns to learn from"
+    reason = "too few patterns to learn from, or none that differ in their values"
     selection = {"kept": "untrained", "reason": reason}
     return CrossFitted({}, np.array([beta]), PRIOR_WEIGHTS[0], [], selection)
 

@@ -8,13 +8,16 @@ from torch import Tensor
 from skuhop.learning.supervised.problem import Problem, Settings
 
 
-def stratified_folds(labels: Tensor, n_classes: int, n_folds: int, generator) -> Tensor:
-    """Fold of every row; classes are spread evenly and so are the sizes."""
-    order = torch.randperm(len(labels), generator=generator)
-    by_class = order[labels.cpu()[order].argsort(stable=True)]
-    folds = torch.empty(len(labels), dtype=torch.int64)
-    folds[by_class] = torch.arange(len(labels)) % n_folds
-    return folds.to(labels.device)
+def stratified_folds(strata: Tensor, n_folds: int, generator) -> Tensor:
+    """Fold of every row; strata are spread evenly and so are the sizes.
+
+    Strata are classes, or numbers, of which neighbours go to different folds.
+    """
+    order = torch.randperm(len(strata), generator=generator)
+    by_stratum = order[strata.cpu()[order].argsort(stable=True)]
+    folds = torch.empty(len(strata), dtype=torch.int64)
+    folds[by_stratum] = torch.arange(len(strata)) % n_folds
+    return folds.to(strata.device)
 
 
 def parts_of(folds: Tensor, n_folds: int, generator) -> list[tuple[Tensor, Tensor]]:
@@ -30,6 +33,13 @@ def parts_of(folds: Tensor, n_folds: int, generator) -> list[tuple[Tensor, Tenso
 def draw_folds(problem: Problem, settings: Settings):
     """Rows left out by, and rows of, every member, and the generator that drew them."""
     generator = torch.Generator().manual_seed(settings.seed)
-    n_folds = min(settings.n_folds, len(problem.Z) // 2)
-    folds = stratified_folds(problem.labels, problem.n_classes, n_folds, generator)
+    strata = problem.target.order(problem.values)
+    if problem.groups is None:
+        n_folds = min(settings.n_folds, len(strata) // 2)
+        folds = stratified_folds(strata, n_folds, generator)
+    else:
+        sizes = torch.bincount(problem.groups)
+        sums = torch.bincount(problem.groups, strata)
+        n_folds = min(settings.n_folds, len(sizes))
+        folds = stratified_folds(sums / sizes, n_folds, generator)[problem.groups]
     return parts_of(folds, n_folds, generator), generator

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from skuhop.learning.supervised.targets import Target
 from skuhop.retrieval.separations import Separation
 from skuhop.retrieval.similarities import Similarity
 
@@ -17,33 +17,33 @@ SMALLEST = 8
 
 
 class Problem(NamedTuple):
-    """Distinct labelled patterns.
+    """Distinct patterns with values.
 
     Attributes
     ----------
     Z : Tensor of shape (n, d)
         Standardised patterns.
-    labels : Tensor of shape (n,)
-        Class indices.
+    values : Tensor of shape (n, v)
+        What belongs to the patterns: rows of zeros and a one for labels, standardised
+        numbers for regression.
     weights : Tensor of shape (n,)
         Multiplicities, class weights included.
-    n_classes : int
+    target : Target
+        What kind of values they are.
+    groups : Tensor of shape (n,) or None
+        Numbers from 0; patterns of one group teach each other nothing.
     """
 
     Z: Tensor
-    labels: Tensor
+    values: Tensor
     weights: Tensor
-    n_classes: int
-
-    @property
-    def one_hot(self) -> Tensor:
-        """Labels as rows of zeros and a one."""
-        return torch.nn.functional.one_hot(self.labels, self.n_classes).to(self.Z)
+    target: Target
+    groups: Tensor | None = None
 
     @property
     def prior(self) -> Tensor:
-        """Share of every class in the weights."""
-        return self.weights @ self.one_hot / self.weights.sum()
+        """Weighted mean of the values: what is answered when nothing is known."""
+        return self.weights @ self.values / self.weights.sum()
 
 
 class Settings(NamedTuple):
@@ -77,7 +77,7 @@ class CrossFitted(NamedTuple):
     betas : ndarray of shape (n_members,)
         Inverse temperatures, calibrated; one for the untrained kernel.
     prior_weight : float
-        Share of the prior in the probabilities.
+        Share of the prior in the answers.
     loss_curve : list of float
         Mean loss of the members before every step.
     selection : dict
@@ -92,5 +92,6 @@ class CrossFitted(NamedTuple):
 
 
 def is_learnable(problem: Problem) -> bool:
-    """Whether there are rows and classes enough to learn from."""
-    return len(problem.Z) >= SMALLEST and int((problem.prior > 0).sum()) >= 2
+    """Whether there are rows enough to learn from, and values that differ."""
+    values = problem.values[problem.weights > 0]
+    return len(problem.Z) >= SMALLEST and bool((values != values[:1]).any())

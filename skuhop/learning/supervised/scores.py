@@ -1,4 +1,4 @@
-"""Scores of all members at once, and the losses on them."""
+"""Scores of all members at once, and what they retrieve."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from torch import Tensor
 
 from skuhop.learning.losses import LOSSES
 from skuhop.retrieval.similarities import Similarity
-
-_FLOOR = 1e-8
-"""Least probability whose logarithm enters the loss."""
 
 
 def member_scores(rule: Similarity, queries: Tensor, memory: Tensor) -> Tensor:
@@ -29,40 +26,35 @@ def _encode(rule, features):
     )
 
 
-def label_log_loss(
+def leave_one_out(
     scores: Tensor,
-    labels: Tensor,
+    values: Tensor,
     weights: Tensor,
     valid: Tensor,
-    n_classes: int,
-    smoothing: float,
+    groups: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy of leave-one-out retrieval, shape (K,), summed over no member.
+    """Answers (K, q, v) that patterns retrieve from the others by softmax.
 
     Parameters
     ----------
     scores : Tensor of shape (K, q, m)
         Times beta. The q queries are the first q of the m candidates.
-    labels, weights, valid : Tensor of shape (K, m)
+    values : Tensor of shape (K, m, v)
+        Of the candidates.
+    weights, valid : Tensor of shape (K, m)
         Of the candidates; those that are not valid are not there.
-    n_classes : int
-    smoothing : float
-        Share of the target that is spread over all classes.
+    groups : Tensor of shape (K, m) or None
+        If given, a query is left out with all of its group.
     """
-    n_queries = scores.shape[1]
     absent = ~valid[:, None] | torch.eye(
-        n_queries, scores.shape[2], dtype=torch.bool, device=scores.device
+        *scores.shape[1:], dtype=torch.bool, device=scores.device
     )
+    if groups is not None:
+        absent = absent | (groups[:, : scores.shape[1], None] == groups[:, None])
     scores = scores + weights.log()[:, None]
-    one_hot = torch.nn.functional.one_hot(labels, n_classes).to(scores)
-    p = torch.softmax(scores.masked_fill(absent, -torch.inf), 2) @ one_hot
-    target = (1 - smoothing) * one_hot[:, :n_queries] + smoothing / n_classes
-    losses = -(target * p.clamp_min(_FLOOR).log()).sum(2)
-    # A query without another pattern of its class cannot be right: it teaches nothing.
-    partners = (one_hot * valid[..., None]).sum(1).gather(1, labels[:, :n_queries])
-    counted = weights[:, :n_queries] * (valid[:, :n_queries] & (partners > 1))
-    total = counted.sum(1)
-    return (counted * losses).sum(1) / total.where(total > 0, 1)
+    # Not minus infinity: a query that is left with nothing gets the plain mean.
+    least = torch.finfo(scores.dtype).min
+    return torch.softmax(scores.masked_fill(absent, least), 2) @ values
 
 
 def separation_loss(name: str, features: Tensor, weights: Tensor, valid: Tensor):

@@ -17,11 +17,11 @@ from skuhop.learning.supervised.calibration import (
     MAX_WATCHED,
     PRIOR_WEIGHTS,
     blocks_of,
-    right_mass,
+    retrieved,
 )
 from skuhop.learning.supervised.problem import CrossFitted, Problem, Settings
 from skuhop.learning.supervised.scores import (
-    label_log_loss,
+    leave_one_out,
     member_scores,
     separation_loss,
 )
@@ -83,8 +83,10 @@ def train(kind: MemberMap, settings, problem: Problem, parts, beta, rng):
         index, valid, n_queries = next(draw)
         rows = drop_entries(problem.Z[index], levels, DROPPED, rng)
         features = kind.features(tensors, rows, True)
-        batch = (problem.labels[index], problem.weights[index], valid)
-        losses = _losses(settings, problem, features, log_betas, batch, n_queries)
+        batch = (problem.values[index], problem.weights[index], valid)
+        groups = None if problem.groups is None else problem.groups[index]
+        scores_of = (features, log_betas, n_queries, groups)
+        losses = _losses(settings, problem, *scores_of, batch)
         gradients = torch.autograd.grad(losses.sum(), moving, allow_unused=True)
         optimiser.learning_rate = _annealed(settings, step)
         with torch.no_grad():
@@ -98,20 +100,15 @@ def train(kind: MemberMap, settings, problem: Problem, parts, beta, rng):
     return watch, curve
 
 
-def _losses(settings, problem, features, log_betas, batch, n_queries):
+def _losses(settings, problem, features, log_betas, n_queries, groups, batch):
     """Loss of every member, shape (K,)."""
-    labels, weights, valid = batch
+    _, weights, valid = batch
     if settings.loss in LOSSES:
         return separation_loss(settings.loss, features, weights, valid)
     scores = member_scores(settings.similarity, features[:, :n_queries], features)
-    return label_log_loss(
-        log_betas.exp()[:, None, None] * scores,
-        labels,
-        weights,
-        valid,
-        problem.n_classes,
-        settings.label_smoothing,
-    )
+    scores = log_betas.exp()[:, None, None] * scores
+    answers = leave_one_out(scores, *batch, groups)
+    return problem.target.teach(answers, *batch, settings.label_smoothing)
 
 
 def _annealed(settings: Settings, step: int) -> float:
@@ -154,13 +151,12 @@ class Watch:
         tensors = {k: t for k, t in self.current.items() if k != "log_betas"}
         betas = self.current["log_betas"].detach().exp().tolist()
         blocks = blocks_of(self.settings.similarity, self.features(tensors), self.parts)
+        target = self.problem.target
         for k, (scores, out, kept) in enumerate(blocks):
-            right, _ = right_mass(
-                self.settings, scores, betas[k], self.problem, out, kept
-            )
-            share = 0.02 / self.problem.n_classes
-            w = self.problem.weights[out]
-            loss = -(w @ torch.log(0.98 * right + share)) / w.sum()
+            answers = retrieved(self.settings, scores, betas[k], self.problem, kept)
+            values, w = self.problem.values[out], self.problem.weights[out]
+            residue = target.residue(answers, values)
+            loss = w @ target.watched(residue, values.shape[1]) / w.sum()
             if last or loss < self.losses[k]:
                 self.losses[k], self.steps[k] = loss, step
                 for name, tensor in self.current.items():

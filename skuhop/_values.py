@@ -1,4 +1,4 @@
-"""Stage II of the classifier: a memory whose values are the classes."""
+"""Stage II of classifier and regressor: a memory that reads out values, not keys."""
 
 from __future__ import annotations
 
@@ -18,8 +18,22 @@ from skuhop.retrieval import (
 from skuhop.retrieval.completion import CompletingScorer, Completion
 
 
-def vote_memory(estimator, complete, dtype, device) -> Memory:
-    """Tensors on the device, the members restored, the keys encoded."""
+def value_memory(estimator, values, complete, dtype, device) -> Memory:
+    """Tensors on the device, the members restored, the keys encoded.
+
+    Parameters
+    ----------
+    estimator : HeteroMemory
+        Fitted.
+    values : ndarray of shape (n_patterns, v)
+        What is read out.
+    complete : bool
+        Whether queries have all entries.
+    dtype : numpy dtype
+        What to compute in.
+    device : torch.device
+        Where to compute.
+    """
 
     def tensor(array):
         array = np.asarray(array)
@@ -51,6 +65,5 @@ def vote_memory(estimator, complete, dtype, device) -> Memory:
         softmax = Memory(observed, SEPARATIONS["softmax"], {}, scaled[0], weights)
         scorer = CompletingScorer(scorer, Completion(softmax, scale, mean))
     separation = SEPARATIONS[estimator.separation]
-    values = np.eye(len(estimator.classes_))[estimator.pattern_classes_]
     params = estimator._separation_params()
     return Memory(scorer, separation, params, tensor(values), weights, complete)

@@ -1,4 +1,4 @@
-"""Rows with weights and labels: what is dropped, filled and balanced before fitting."""
+"""Rows with weights and values: what is dropped, filled and balanced before fitting."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def product(weights, factors):
     return None if (total == 1).all() else total
 
 
-def positive_rows(X, codes, weights):
+def positive_rows(X, values, weights):
     """Rows of positive weight."""
     if weights is None or (weights > 0).all():
-        return X, codes, weights
+        return X, values, weights
     kept = weights > 0
-    return X[kept], codes[kept], weights[kept]
+    return X[kept], values[kept], weights[kept]
 
 
 def column_means(X, weights):

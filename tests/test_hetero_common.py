@@ -1,4 +1,4 @@
-"""scikit-learn's estimator checks for the classifier; none may fail."""
+"""scikit-learn's estimator checks for classifier and regressor; none may fail."""
 
 from itertools import chain, repeat
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skuhop import UHopClassifier
+from skuhop import UHopClassifier, UHopRegressor
 from skuhop.learning import LOSSES
 from skuhop.learning.embeddings import MEMBER_MAPS
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
@@ -23,12 +23,15 @@ MAPS = (*MEMBER_MAPS, "identity", SmallNetwork)
 LINEAR = {"feature_map": "linear", "n_components": 4, "similarity": "dot"}
 
 
+ESTIMATORS = (UHopClassifier, UHopRegressor)
+
+
 def grid():
     """Every entry of every table, several axes at a time: a run takes seconds."""
-    losses = chain(LOSSES, repeat("log_loss"))
+    losses = chain(({"loss": name} for name in LOSSES), repeat({}))
     separations = [name for name in SEPARATIONS if name != "softmax"]
     for separation, loss in zip(separations, losses, strict=False):
-        yield {**LINEAR, "separation": separation, "loss": loss}
+        yield {**LINEAR, "separation": separation, **loss}
     for similarity in SIMILARITIES:
         if similarity not in ("dot", "cosine"):
             yield {"similarity": similarity, "feature_map": "mlp"}
@@ -40,7 +43,11 @@ QUICK = {"max_iter": 3, "n_folds": 2}
 
 
 @parametrize_with_checks(
-    [UHopClassifier(), *(UHopClassifier(**QUICK, **params) for params in grid())]
+    [
+        estimator
+        for kind in ESTIMATORS
+        for estimator in (kind(), *(kind(**QUICK, **params) for params in grid()))
+    ]
 )
 def test_estimator_checks(estimator, check):
     check(estimator)
@@ -56,5 +63,5 @@ def test_estimator_checks(estimator, check):
     ],
 )
 def test_grid_covers_the_tables(name, table):
-    default = getattr(UHopClassifier(), name)
-    assert {default, *(params.get(name) for params in grid())} >= set(table)
+    tried = {params.get(name) for params in grid()}
+    assert all({getattr(kind(), name), *tried} >= set(table) for kind in ESTIMATORS)

@@ -1,0 +1,181 @@
+"""What estimators share whose stored patterns carry values: classifier and regressor.
+
+Such an estimator is two rows of tables: the kind of its values in `learning`, and here
+a `Lesson`, which says what a fit is to learn from and what it stores. The rest, from
+the checks to the answer, is the same for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+from skuhop import _validation as rules
+from skuhop._compat import CallbackSupportMixin, with_callbacks
+from skuhop._cross_fit import cross_fitted, n_steps
+from skuhop._device import resolve_device, to_numpy
+from skuhop._persistence import VersionedStateMixin
+from skuhop._progress import StageOneProgress
+from skuhop._rows import ones_unless
+from skuhop._stage_two import DTYPES, StageTwoMixin
+from skuhop._validation import check_weights
+from skuhop._values import value_memory
+from skuhop.learning import LOSSES
+from skuhop.learning.embeddings import MEMBER_MAPS
+from skuhop.learning.supervised import Target
+from skuhop.retrieval import SEPARATIONS, SIMILARITIES, answers
+
+
+def hetero_rules(loss: str, **more) -> dict:
+    """Rules of the parameters; `loss` is the one that knows the values."""
+    return {
+        "feature_map": (rules.Choice((*MEMBER_MAPS, "identity")), rules.CALLABLE),
+        "n_components": (rules.COUNT,),
+        "loss": (rules.Choice((loss, *LOSSES)),),
+        "similarity": (rules.Choice(tuple(SIMILARITIES)),),
+        "separation": (rules.Choice(tuple(SEPARATIONS)),),
+        "separation_params": (
+            rules.Kind(lambda value: isinstance(value, dict), "a dict"),
+            rules.NONE,
+        ),
+        "beta": (rules.Choice(("auto",)), rules.POSITIVE),
+        "n_folds": (rules.Choice(("auto",)), rules.Number(Integral, 2)),
+        "max_iter": (rules.Choice(("auto",)), rules.COUNT),
+        "learning_rate": (rules.POSITIVE,),
+        "weight_decay": (rules.NON_NEGATIVE,),
+        "batch_size": (rules.Number(Integral, 2),),
+        "early_stopping": (rules.FLAG,),
+        "warm_start": (rules.FLAG,),
+        "verbose": (rules.FLAG, rules.Number(Integral, 0)),
+        "device": (rules.DEVICE,),
+        **more,
+    }
+
+
+class Lesson(NamedTuple):
+    """What a fit learns from, and what it stores whatever it learns.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, d)
+        Distinct rows.
+    values : ndarray of shape (n, v)
+        What belongs to them, as the target wants it.
+    weights : ndarray of shape (n,) or None
+        Their multiplicities, which count for the scale of the inputs.
+    factors : ndarray of shape (n,)
+        What multiplies these in the loss; a row of factor 0 is not learned from.
+    target : Target
+        What kind of values they are.
+    stored : dict
+        Attributes that follow from the rows alone.
+    shown : tuple of (X, y)
+        What callbacks may score on.
+    groups : ndarray of shape (n,) or None
+        Groups of the rows, numbers from 0: rows of one group do not teach each other.
+    """
+
+    X: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray | None
+    factors: np.ndarray
+    target: Target
+    stored: dict
+    shown: tuple
+    groups: np.ndarray | None = None
+
+
+class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
+    """Stage I and Stage II of an estimator whose stored patterns carry values.
+
+    The estimator gives `_lesson(X, y, weights, **more)`, its `Lesson` on valid rows;
+    `_read_out()`, the values (n_patterns, v) that Stage II reads out; and may refine
+    `_check_y`. Its `_rules` are those of `hetero_rules`, or more.
+    """
+
+    _lesson: Callable[..., Lesson]
+    _read_out: Callable[[], np.ndarray]
+    _multi_output = False
+
+    def __sklearn_tags__(self):
+        """Tags of scikit-learn."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    @with_callbacks
+    def _fit(self, X, y, sample_weight, **more):
+        """Validate, learn, store."""
+        self._check_parameters()
+        device = resolve_device(self.device)
+        lesson = self._lesson(*self._check_rows(X, y, sample_weight, True), **more)
+        progress = StageOneProgress(
+            self,
+            n_steps(self, len(lesson.X)),
+            *lesson.shown,
+            lambda learned: lesson.stored | _learned(*learned),
+        )
+        learned = cross_fitted(self, lesson, device, progress)
+        vars(self).update(lesson.stored | _learned(*learned))
+        progress.end()
+        return self
+
+    def _check_rows(self, X, y, sample_weight, reset):
+        """Validate rows, values and weights."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            dtype=DTYPES,
+            order="C",
+            copy=True,
+            reset=reset,
+            ensure_all_finite="allow-nan",
+            multi_output=self._multi_output,
+        )
+        return X, self._check_y(y), check_weights(sample_weight, X)
+
+    def _with_stored(self, X, weights):
+        """Append rows to the stored ones, and give the weights of all."""
+        X = X.astype(self.patterns_.dtype, copy=False)
+        old = ones_unless(self.sample_weight_, self.patterns_)
+        return (
+            np.concatenate([self.patterns_, X]),
+            np.concatenate([old, ones_unless(weights, X)]),
+        )
+
+    def _answers(self, X):
+        """Retrieve values for the queries, before the prior has its share."""
+        return self._ask(self._check_queries(X), answers)
+
+    def _prepare(self, complete, dtype, device):
+        return value_memory(self, self._read_out(), complete, dtype, device)
+
+
+def stored_rows(patterns, weights) -> dict:
+    """Attributes for stored rows and their weights."""
+    plain = weights is None or (weights == 1).all()
+    return {"patterns_": patterns, "sample_weight_": None if plain else weights}
+
+
+def _learned(inputs, fitted) -> dict:
+    """Attributes that Stage I has learned."""
+    with np.errstate(divide="ignore"):
+        scale = 1 / to_numpy(inputs.scale)
+    curve = fitted.loss_curve
+    return {
+        "mean_": to_numpy(inputs.centre),
+        "scale_": scale,
+        "feature_map_state_": fitted.state,
+        "betas_": fitted.betas,
+        "prior_weight_": fitted.prior_weight,
+        "loss_curve_": curve,
+        "loss_": curve[-1] if curve else float("nan"),
+        # scikit-learn wants at least one iteration of whatever has a max_iter.
+        "n_iter_": max(1, len(curve)),
+        "selection_": fitted.selection,
+    }

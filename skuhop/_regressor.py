@@ -1,0 +1,376 @@
+"""UHopRegressor: retrieval with numbers as the values, in a learned kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_consistent_length, column_or_1d
+
+from skuhop._hetero import HeteroMemory, Lesson, hetero_rules, stored_rows
+from skuhop._rows import column_means, filled, ones_unless, positive_rows
+from skuhop._stage_one import distinct_rows
+from skuhop.exceptions import InvalidParameterError
+from skuhop.learning.supervised import NUMBERS
+
+_MANY_COLUMNS = 16
+"""More columns of y than this are learned by their principal axes."""
+_NEGLIGIBLE = 1e-3
+"""Share of the variance that these may leave out."""
+
+
+class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
+    """Regressor that retrieves patterns with values in a learned kernel.
+
+    Hetero-association: rows of X are keys, rows of y what belongs to them. Stage I, in
+    `fit`, learns a feature map Phi by leave-one-out retrieval: every key is to retrieve
+    its own values from the others, the loss is the squared error. Stage II, in
+    `predict`, answers with the weighted mean of stored values,
+    ``y(x) = sum_i Sep(beta s(Phi(Xi), Phi(x)))_i y_i``, so every prediction comes with
+    the stored rows that it is made of (`association`) and never leaves their range.
+
+    Phi is cross-fitted as in `UHopClassifier`: one member for each fold, which stops on
+    the rows it has not seen. Those rows also calibrate beta and the shrinkage to the
+    mean of the values, and Phi is dropped where it does not help.
+
+    Read more in the user guide.
+
+    Parameters
+    ----------
+    feature_map : {"periodic", "mlp", "linear", "identity"} or callable, \
+            default="periodic"
+        Phi, as in `UHopClassifier`.
+
+    n_components : int, default=64
+        Number of features of each member.
+
+    loss : {"squared_error", "average", "max", "logsumexp"}, default="squared_error"
+        Loss of Stage I: the squared error of leave-one-out retrieval, in the mean over
+        the columns of y, each divided by its standard deviation; or one of U-Hop's
+        separation losses, which know no values (see `UHopMemory`).
+
+    similarity : {"cosine", "euclidean", "dot", "correlation", "manhattan"}, \
+            default="cosine"
+        The score s of a query and a pattern, computed on features.
+
+    separation : {"softmax", "sparsemax", "entmax", "normmax", "ksubsets", \
+            "softmax1", "polynomial", "max"}, default="softmax"
+        Weights from scores. Stage I always learns with softmax. What "softmax1"
+        leaves to "nothing stored" goes to the mean of the values.
+
+    separation_params : dict, default=None
+        Parameters of the separation, as in `UHopMemory`.
+
+    beta : "auto" or float, default="auto"
+        Inverse temperature, as in `UHopClassifier`.
+
+    n_folds : int or "auto", default="auto"
+        Number of members. "auto" is 8, and 4 from 2,000 distinct patterns on.
+
+    max_iter : int or "auto", default="auto"
+        Number of steps of Stage I. "auto" is 100, and from 5,000 distinct patterns
+        on one for every 50 of them, at most 600.
+
+    learning_rate, weight_decay : float, default=1e-2
+        Of AdamW, as in `UHopClassifier`.
+
+    batch_size : int, default=256
+        Patterns in a batch of a large set; up to 512 are taken whole.
+
+    early_stopping, warm_start : bool, default=True, False
+        As in `UHopClassifier`.
+
+    verbose : int, default=0
+        Whether Stage I prints its loss after every step.
+
+    device : str, default="auto"
+        As in `UHopMemory`.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the folds, the start and the batches of Stage I.
+
+    Attributes
+    ----------
+    patterns_ : ndarray of shape (n_patterns, n_features)
+        The stored keys: rows of X with a positive weight, missing entries filled.
+
+    values_ : ndarray of shape (n_patterns,) or (n_patterns, n_outputs)
+        What belongs to them: the same rows of y.
+
+    sample_weight_ : ndarray of shape (n_patterns,) or None
+        Their weights; None if all are one.
+
+    value_mean_, value_scale_ : ndarray of shape (n_outputs,)
+        Weighted mean and standard deviation of the columns of `values_`.
+
+    feature_map_state_, betas_, mean_, scale_, loss_curve_, loss_, n_iter_, selection_
+        As in `UHopClassifier`. Losses are shares of the variance of y.
+
+    prior_weight_ : float
+        Share of `value_mean_` in the answers: how far they are shrunk to it.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    UHopClassifier : The same with labels as values.
+    UHopMemory : The memory itself: the values are the keys.
+    sklearn.neighbors.KNeighborsRegressor : Mean of neighbours, nothing learned.
+
+    Notes
+    -----
+    Missing entries, weights and copies of rows are dealt with as in `UHopClassifier`.
+    A y of more than 16 columns is learned by its principal axes, which hold at least
+    99.9 % of its variance; answers are made of all of it.
+
+    References
+    ----------
+    Wu, Hu, Hsiao, Liu, "Uniform memory retrieval with larger capacity for modern
+    Hopfield models", ICML 2024 (arXiv 2404.03827). Millidge, Salvatori, Song,
+    Lukasiewicz, Bogacz, "Universal Hopfield networks", ICML 2022 (arXiv 2202.04557):
+    other values than the keys. Ye, Yin, Zhan, Chao, "Revisiting nearest neighbor for
+    tabular data", ICLR 2025 (arXiv 2407.03257). Weinberger, Tesauro, "Metric learning
+    for kernel regression", AISTATS 2007: the squared leave-one-out error.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from skuhop import UHopRegressor
+    >>> X, y = make_friedman1(400, random_state=0)
+    >>> regressor = UHopRegressor(random_state=0).fit(X[:300], y[:300])
+    >>> regressor.score(X[300:], y[300:]) > 0.8
+    True
+    >>> rows, weights = regressor.association(X[300:301], top=3)
+    >>> regressor.values_[rows].shape
+    (1, 3)
+    """
+
+    _rules = hetero_rules("squared_error")
+    _multi_output = True
+
+    def __init__(
+        self,
+        feature_map="periodic",
+        *,
+        n_components=64,
+        loss="squared_error",
+        similarity="cosine",
+        separation="softmax",
+        separation_params=None,
+        beta="auto",
+        n_folds="auto",
+        max_iter="auto",
+        learning_rate=1e-2,
+        weight_decay=1e-2,
+        batch_size=256,
+        early_stopping=True,
+        warm_start=False,
+        verbose=0,
+        device="auto",
+        random_state=None,
+    ):
+        self.feature_map = feature_map
+        self.n_components = n_components
+        self.loss = loss
+        self.similarity = similarity
+        self.separation = separation
+        self.separation_params = separation_params
+        self.beta = beta
+        self.n_folds = n_folds
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.device = device
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        """Tags of scikit-learn."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def fit(self, X, y, sample_weight=None, groups=None):
+        """Store the rows and learn the feature map on them (Stage I).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Keys; NaN is replaced by the mean of its feature.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Values of the keys.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; None is one each.
+
+        groups : array-like of shape (n_samples,), default=None
+            Rows of one group do not teach each other: each is left out with all of
+            its group. Give it wherever rows are near copies of each other and queries
+            will not be, such as overlapping windows of a series; beta is far too sharp
+            otherwise.
+
+        Returns
+        -------
+        self : UHopRegressor
+            The fitted regressor.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an input is not allowed.
+        """
+        return self._fit(X, y, sample_weight, groups=groups)
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """Store more rows under the feature map as it is.
+
+        The first call is `fit`. Later ones do not learn: Phi, beta and the shrinkage
+        stay, and the new rows take part in every answer from then on.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Keys to store.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Values of the keys, with the columns of the first call.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; None is one each.
+
+        Returns
+        -------
+        self : UHopRegressor
+            The regressor with the rows added.
+        """
+        if not hasattr(self, "patterns_"):
+            return self._fit(X, y, sample_weight, groups=None)
+        self._check_parameters()
+        X, y, weights = self._check_rows(X, y, sample_weight, False)
+        if y.shape[1:] != self.values_.shape[1:]:
+            raise InvalidParameterError(
+                f"y must have the columns that it had in fit, rows of shape "
+                f"{self.values_.shape[1:]}. Got rows of shape {y.shape[1:]}."
+            )
+        X, y, weights = positive_rows(X, y, weights)
+        patterns, weights = self._with_stored(filled(X, self.mean_), weights)
+        stored = _stored(patterns, np.concatenate([self.values_, y]), weights)
+        vars(self).update(stored)
+        return self
+
+    def predict(self, X):
+        """Retrieve values: the weighted mean of those of the stored rows (Stage II).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        y : ndarray of shape (n_queries,) or (n_queries, n_outputs)
+            Retrieved values, in the precision of X.
+        """
+        found = self._answers(X)
+        # Values are read out as deviations from their mean, so that whatever weight is
+        # not given to them is at the mean.
+        deviations = (1 - self.prior_weight_) * found.astype(np.float64, copy=False)
+        answer = self.value_mean_ + deviations * self.value_scale_
+        answer = answer.reshape(len(answer), *self.values_.shape[1:])
+        return answer.astype(found.dtype, copy=False)
+
+    def _lesson(self, X, y, weights, groups):
+        """Numbers, standardised column by column."""
+        groups = _checked_groups(groups, len(X))
+        X, values, weights = positive_rows(X, np.column_stack([y, groups]), weights)
+        X = filled(X, column_means(X, weights))
+        y, d = values[:, :-1].reshape(len(X), *y.shape[1:]), X.shape[1]
+        rows, totals, _ = distinct_rows(np.column_stack([X, values]), weights)
+        centre, scale = _standard(rows[:, d:-1], totals)
+        _, groups = np.unique(rows[:, -1], return_inverse=True)
+        return Lesson(
+            np.ascontiguousarray(rows[:, :d]),
+            _leading_axes(_standardised(rows[:, d:-1], centre, scale), totals),
+            totals,
+            np.ones(len(rows)),
+            NUMBERS,
+            _stored(X, y, weights),
+            (X, y),
+            groups if groups.any() else None,
+        )
+
+    def _check_y(self, y):
+        if issparse(y):
+            raise TypeError("y must be dense. Got a sparse matrix.")
+        try:
+            return np.asarray(y, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"y must be numbers. Got {y.dtype} data.") from error
+
+    def _read_out(self):
+        columns = self.values_.reshape(len(self.values_), -1)
+        return _standardised(columns, self.value_mean_, self.value_scale_)
+
+
+def _standard(values, weights):
+    """Weighted mean and standard deviation of every column."""
+    share = ones_unless(weights, values)
+    share = share / share.sum()
+    centre = share @ values
+    # Squares of the shares of the largest deviation cannot overflow.
+    largest = np.abs(values - centre).max(axis=0)
+    parts = (values - centre) / np.where(largest > 0, largest, 1)
+    scale = largest * np.sqrt(share @ parts**2)
+    # What is left of a constant column is the rounding of its mean.
+    noise = 16 * np.finfo(values.dtype).eps * np.abs(values).max(axis=0)
+    return centre, np.where(scale > noise, scale, 0)
+
+
+def _standardised(values, centre, scale):
+    """Deviations from the mean in standard deviations; 0 in a constant column."""
+    varies = scale > 0
+    return np.where(varies, values - centre, 0) / np.where(varies, scale, 1)
+
+
+def _stored(patterns, values, weights):
+    """Attributes that follow from the rows alone."""
+    centre, scale = _standard(values.reshape(len(values), -1), weights)
+    return {
+        **stored_rows(patterns, weights),
+        "values_": values,
+        "value_mean_": centre,
+        "value_scale_": scale,
+    }
+
+
+def _checked_groups(groups, n_samples):
+    """Give groups numbers from 0; without any, all rows are of one."""
+    if groups is None:
+        return np.zeros(n_samples)
+    groups = column_or_1d(groups)
+    check_consistent_length(groups, np.empty(n_samples))
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def _leading_axes(values, weights):
+    """Fewer columns of the same squared distances, where there are many.
+
+    The squared error is the same in any orthonormal basis, so that of the principal
+    axes will do, without those that hold next to nothing.
+    """
+    n_columns = values.shape[1]
+    if n_columns <= _MANY_COLUMNS:
+        return values
+    share = ones_unless(weights, values)
+    spread, axes = np.linalg.eigh((values.T * share) @ values / share.sum())
+    rest = np.cumsum(spread.clip(0)) / spread.clip(0).sum()
+    axes = axes[:, rest > _NEGLIGIBLE]
+    return values @ axes * np.sqrt(axes.shape[1] / n_columns)

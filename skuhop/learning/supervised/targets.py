@@ -1,0 +1,146 @@
+"""Kinds of values that patterns carry: what an answer is worth, as a table's rows.
+
+An answer is weights times values, whatever the values are: rows of zeros and a one for
+labels, standardised numbers for regression. What differs is the loss, and that is all
+that a row says. Before a loss sees an answer it is reduced to its `residue`, which is
+affine in it: so a mixture with the prior can be taken of residues, which for labels
+are one number instead of one for every class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_FLOOR = 1e-8
+"""Least probability whose logarithm enters the loss."""
+_DOUBT = 0.02
+"""Share of a uniform in the watched probabilities, which bounds what one miss costs."""
+
+
+class Target(NamedTuple):
+    """A kind of values.
+
+    Attributes
+    ----------
+    order : callable
+        ``values (n, v) -> (n,)``: rows that are neighbours in this order are spread
+        over the folds.
+    teach : callable
+        ``(answers, values, weights, valid, smoothing) -> (K,)``: loss of every member
+        in a batch; see `log_loss`.
+    residue : callable
+        ``(answers (n, v), values (n, v)) -> (n, u)``: what the loss depends on, an
+        affine function of the answers.
+    unspent : callable
+        ``answers -> (n, 1)``: weight that went to "nothing stored" and is to go to the
+        prior, as far as answers show it.
+    cost : callable
+        ``residue -> (n,)``: loss of every row.
+    watched : callable
+        ``(residue, v) -> (n,)``: loss that early stopping looks at.
+    """
+
+    order: Callable[[Tensor], Tensor]
+    teach: Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
+    residue: Callable[[Tensor, Tensor], Tensor]
+    unspent: Callable[[Tensor], Tensor]
+    cost: Callable[[Tensor], Tensor]
+    watched: Callable[[Tensor, int], Tensor]
+
+
+def classes_of(values: Tensor) -> Tensor:
+    """Position of the one in every row."""
+    return values.argmax(-1)
+
+
+def log_loss(
+    answers: Tensor, values: Tensor, weights: Tensor, valid: Tensor, smoothing: float
+) -> Tensor:
+    """Cross-entropy of leave-one-out retrieval, shape (K,), summed over no member.
+
+    Parameters
+    ----------
+    answers : Tensor of shape (K, q, v)
+        Of the q queries, which are the first q of the m candidates.
+    values : Tensor of shape (K, m, v)
+        Of the candidates.
+    weights, valid : Tensor of shape (K, m)
+        Of the candidates; those that are not valid are not there.
+    smoothing : float
+        Share of the target that is spread over all classes.
+    """
+    n_queries, n_classes = answers.shape[1:]
+    own = values[:, :n_queries]
+    target = (1 - smoothing) * own + smoothing / n_classes
+    losses = -(target * answers.clamp_min(_FLOOR).log()).sum(2)
+    # A query without another pattern of its class cannot be right: it teaches nothing.
+    there = (values * valid[..., None]).sum(1)
+    partners = there.gather(1, classes_of(own))
+    counted = weights[:, :n_queries] * (valid[:, :n_queries] & (partners > 1))
+    return _weighted_mean(losses, counted)
+
+
+def squared_error(
+    answers: Tensor, values: Tensor, weights: Tensor, valid: Tensor, smoothing: float
+) -> Tensor:
+    """Squared error of leave-one-out retrieval, shape (K,); as `log_loss`.
+
+    The mean over standardised columns, so that every column counts the same. There is
+    nothing to smooth in numbers.
+    """
+    n_queries = answers.shape[1]
+    losses = (answers - values[:, :n_queries]).square().mean(2)
+    return _weighted_mean(losses, weights[:, :n_queries] * valid[:, :n_queries])
+
+
+def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    total = weights.sum(1)
+    return (weights * losses).sum(1) / total.where(total > 0, 1)
+
+
+def _right(answers: Tensor, values: Tensor) -> Tensor:
+    """Probability of the right class."""
+    return answers.gather(1, classes_of(values)[:, None])
+
+
+def _unspent(answers: Tensor) -> Tensor:
+    return (1 - answers.sum(1, keepdim=True)).clamp_min(0)
+
+
+def _none_unspent(answers: Tensor) -> Tensor:
+    """Numbers are centred: what no pattern gets is at their mean by itself."""
+    return answers.new_zeros(len(answers), 1)
+
+
+def _surprise(right: Tensor) -> Tensor:
+    return -torch.log(right)[:, 0]
+
+
+def _doubted_surprise(right: Tensor, n_classes: int) -> Tensor:
+    return _surprise((1 - _DOUBT) * right + _DOUBT / n_classes)
+
+
+def _mean_square(errors: Tensor, n_columns: int = 1) -> Tensor:
+    return errors.square().mean(1)
+
+
+LABELS = Target(
+    order=classes_of,
+    teach=log_loss,
+    residue=_right,
+    unspent=_unspent,
+    cost=_surprise,
+    watched=_doubted_surprise,
+)
+NUMBERS = Target(
+    order=lambda values: values.mean(1),
+    teach=squared_error,
+    residue=torch.sub,
+    unspent=_none_unspent,
+    cost=_mean_square,
+    watched=_mean_square,
+)
