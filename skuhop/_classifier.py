@@ -393,17 +393,19 @@ class UHopClassifier(
         rows, totals_of_rows, *_ = distinct_rows(np.column_stack([X, codes]), weights)
         stored = {"classes_": known, "class_weight_": class_weight}
         stored |= _stored(kept, kept_codes, totals, len(known))
-        progress = StageOneProgress(
-            self,
-            n_steps(self, len(rows)),
-            X,
-            known[codes],
-            lambda learned: stored | _learned(*learned),
-        )
+
+        def rebuild(state):
+            *learned, stored_rows, left_out = state
+            attributes = stored | _stored(*stored_rows, len(known)) | _learned(*learned)
+            return attributes, {"X": left_out[0], "y": known[left_out[1]]}
+
+        n_iter = n_steps(self, len(rows))
+        progress = StageOneProgress(self, n_iter, X, known[codes], rebuild)
         learned = cross_fitted(
             self, rows, totals_of_rows, class_weight, device, progress
         )
         vars(self).update(stored | _learned(*learned))
+        # Without data: every row is stored by now and would find itself.
         progress.end()
         return self
 

@@ -24,13 +24,16 @@ def cross_fitted(estimator, rows, weights, class_weight, device, progress):
 
     Labels are the last column. Class weights do not count for the scale: at the
     extreme one class would set it alone.
+
+    Progress hears of the first member, with the rows it has learned from as the stored
+    ones and those it has not seen: a row that is stored would find itself.
     """
     X, codes = np.ascontiguousarray(rows[:, :-1]), rows[:, -1].astype(np.int64)
     weights = ones_unless(weights, X)
     inputs = standardisation(to_tensor(X, device), to_tensor(weights, device))
     ways = [inputs, common_scale(inputs)]
-    X, codes, weights = positive_rows(X, codes, weights * class_weight[codes])
-    X = to_tensor(X, device)
+    known = positive_rows(X, codes, weights * class_weight[codes])
+    X, codes, weights = to_tensor(known[0], device), *known[1:]
     if estimator.feature_map == "identity":
         tried = [X]
     else:
@@ -44,7 +47,12 @@ def cross_fitted(estimator, rows, weights, class_weight, device, progress):
     )
 
     def report(step, loss, so_far):
-        return progress(step, loss, lambda: (ways[chosen], so_far()))
+        def state():
+            member, left_out, kept = so_far()
+            parts = [[part[rows] for part in known] for rows in (kept, left_out)]
+            return ways[chosen], member, *parts
+
+        return progress(step, loss, state)
 
     settings = settings_of(estimator, len(X), report)
     chosen = choose_inputs(tried, problem, settings)

@@ -12,8 +12,8 @@ on rows with gaps. UHopMemory is not tuned: ``missing="new"`` learns what it nee
 `fit`. Its default, ``missing="copy"``, is shown as well: it looks for the one stored
 pattern that a query is a copy of, and these queries are none.
 
-The last table takes the time at 10,000 stored and 10,000 incomplete rows, every one with
-a gap at least: fit and transform with the settings a user gets, one after the other in
+The last table takes the time at 10,000 stored and 10,000 incomplete rows, each with one
+gap at least: fit and transform with the settings a user gets, one after the other in
 one process.
 
 Run it with ``python examples/benchmarks/missing_values.py --data FOLDER``, where FOLDER
@@ -67,7 +67,7 @@ def hide(X, share, rng):
 
 
 def with_gap(X, queries, rng):
-    """Queries with an entry hidden in the rows that had none."""
+    """Hide an entry in the rows of the queries that have all."""
     rows = np.flatnonzero(~np.isnan(queries).any(axis=1))
     queries[rows, rng.randint(X.shape[1], size=len(rows))] = np.nan
     return queries

@@ -94,7 +94,7 @@ class _Drawn(NamedTuple):
     hidden : Tensor of shape (n, d)
         Which entries are.
     themselves, places : Tensor
-        Which of the patterns are candidates, and where: they do not complete themselves.
+        Which of the patterns are candidates, and where: none completes itself.
     """
 
     rows: Tensor

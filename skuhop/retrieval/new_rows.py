@@ -53,7 +53,7 @@ def log_constant(n_observed: Tensor, log_precision_sum: Tensor) -> Tensor:
 
 
 def asked(values: Tensor, observed: Tensor) -> Tensor:
-    """Queries as the left factor (n, 2 d + 1) of `mean_distances`.
+    """Make queries the left factor (n, 2 d + 1) of `mean_distances`.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def asked(values: Tensor, observed: Tensor) -> Tensor:
 
 
 def stored(patterns: Tensor) -> Tensor:
-    """Scaled patterns (M, d) as the right factor (M, 2 d + 1) of `mean_distances`."""
+    """Make scaled patterns (M, d) the right factor (M, 2 d + 1) of `mean_distances`."""
     ones = torch.ones_like(patterns[:, :1])
     return torch.cat([patterns, patterns.square(), ones], 1)
 
