@@ -2,12 +2,15 @@
 
 To renew a table, run its benchmark and copy what it wrote in ``benchmark_results`` to
 ``doc/benchmark_results``. A line that starts with # says where and when it was made;
-tables in a file are parted by empty lines.
+tables in a file are parted by empty lines. A new benchmark is a row of `SOURCES`.
 """
 
 import csv
-import importlib.util
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 HEAD = """# Benchmarks
 
@@ -15,15 +18,13 @@ Every table was printed and written by the script that is named above it, from
 `examples/benchmarks`, and is shown as it was written. More tables, with what they mean,
 are in the [user guide](user_guide.md).
 """
+SCRIPTS = Path(__file__).parents[1] / "examples" / "benchmarks"
 
 
-def _docstring(script: Path) -> str:
-    """First lines of a benchmark's docstring, up to how to run it."""
-    spec = importlib.util.spec_from_file_location(script.stem, script)
-    source = spec.loader.get_source(script.stem)
-    text = source.split('"""')[1].strip()
-    paragraphs = text.split("\n\n")
-    return "\n\n".join(p for p in paragraphs if not p.startswith("Run it with"))
+def _tables(lines: list[str]) -> list[str]:
+    """Format CSV tables, parted by empty lines, as Markdown."""
+    parts = "\n".join(lines).split("\n\n")
+    return [_markdown(part.splitlines()) for part in parts if part.strip()]
 
 
 def _markdown(lines: list[str]) -> str:
@@ -33,29 +34,77 @@ def _markdown(lines: list[str]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in table)
 
 
-def _section(file: Path, scripts: Path) -> str:
+def _folds(lines: list[str]) -> list[str]:
+    """Report on a line for every fold, as the classification benchmark does itself."""
+    sys.path.insert(0, str(SCRIPTS))
+    from _classification_report import NUMBERS, sections
+
+    results = [
+        SimpleNamespace(**line, **{n: float(numbers[n]) for n in NUMBERS})
+        for numbers in csv.DictReader(lines)
+        for line in [{n: t for n, t in numbers.items() if n not in NUMBERS}]
+    ]
+    # A level below the title that the benchmark has here.
+    return [part.replace("## ", "### ") for part in sections(results)]
+
+
+class Source(NamedTuple):
+    """A benchmark, and how the lines of its file become Markdown."""
+
+    script: str
+    options: str = ""
+    tables: Callable[[list[str]], list[str]] = _tables
+
+
+SOURCES = (
+    Source("retrieval", "--data FOLDER"),
+    Source("classification", "--data FOLDER", _folds),
+    Source("forecasting", "--data FOLDER"),
+    Source("missing_values", "--data FOLDER"),
+    Source("retrieval_speed"),
+    Source("fit_speed", "--data FOLDER"),
+    Source("scaling", "--data FOLDER"),
+    Source("sharding"),
+)
+"""The page in its order; a benchmark whose file is not there is left out."""
+
+
+def _docstring(script: Path) -> list[str]:
+    """Paragraphs of a benchmark's docstring, without how to run it."""
+    text = script.read_text().split('"""')[1].strip()
+    return [part for part in text.split("\n\n") if not part.startswith("Run ")]
+
+
+def _section(source: Source, file: Path) -> str:
     lines = file.read_text().splitlines()
     notes = [line.lstrip("# ") for line in lines if line.startswith("#")]
-    body = "\n".join(line for line in lines if not line.startswith("#"))
-    tables = [part.splitlines() for part in body.split("\n\n") if part.strip()]
-    script = scripts / f"{file.stem}.py"
-    title, *text = _docstring(script).split("\n\n")
+    body = [line for line in lines if not line.startswith("#")]
+    script = SCRIPTS / f"{source.script}.py"
+    title, *text = _docstring(script)
+    command = f"`python examples/benchmarks/{script.name} {source.options}".rstrip()
     return "\n\n".join(
-        [
-            f"## {title}",
-            f"`python examples/benchmarks/{script.name}`",
-            *text,
-            *map(_markdown, tables),
-            *notes,
-        ]
+        [f"## {title}", f"{command}`", *text, *source.tables(body), *notes]
     )
+
+
+def page(results: Path) -> str:
+    """Make the page from the files in a folder.
+
+    Raises
+    ------
+    ValueError
+        If a file belongs to no benchmark of `SOURCES`.
+    """
+    files = {file.stem: file for file in results.glob("*.csv")}
+    unknown = sorted(set(files) - {source.script for source in SOURCES})
+    if unknown:
+        raise ValueError(f"SOURCES in {__file__} has no row for {unknown}.")
+    found = [source for source in SOURCES if source.script in files]
+    return "\n\n".join([HEAD, *(_section(s, files[s.script]) for s in found)]) + "\n"
 
 
 def write_page(doc: Path) -> None:
     """Write ``benchmarks.md`` into the folder of the documentation."""
-    scripts = doc.parent / "examples" / "benchmarks"
-    files = sorted((doc / "benchmark_results").glob("*.csv"))
-    page = "\n\n".join([HEAD, *(_section(file, scripts) for file in files)]) + "\n"
-    target = doc / "benchmarks.md"
-    if not target.exists() or target.read_text() != page:
-        target.write_text(page)
+    text, target = page(doc / "benchmark_results"), doc / "benchmarks.md"
+    if not target.exists() or target.read_text() != text:
+        target.write_text(text)

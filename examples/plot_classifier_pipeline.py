@@ -22,7 +22,11 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.model_selection import (
+    GridSearchCV,
+    cross_val_predict,
+    train_test_split,
+)
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -81,13 +85,30 @@ for name, model in models.items():
 # %%
 # Are the probabilities right?
 # ----------------------------
+#
+# Every row of the table is predicted by a classifier that has not seen it. Where a
+# model says 0.8, four of five rows should be benign: the nearer to the diagonal, the
+# better. Few rows are uncertain, so the middle of the curve rests on a handful.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5))
-for name in ("UHopClassifier", "k nearest neighbours"):
-    CalibrationDisplay.from_estimator(
-        models[name], X_test, y_test, n_bins=6, pos_label="benign", ax=left, name=name
+figure, axis = plt.subplots(figsize=(5.6, 5.2), layout="constrained")
+for name, marker in (("UHopClassifier", "o"), ("k nearest neighbours", "s")):
+    proba = cross_val_predict(models[name], X, y, cv=3, method="predict_proba")
+    CalibrationDisplay.from_predictions(
+        y,
+        proba[:, 0],
+        n_bins=5,
+        pos_label="benign",
+        ax=axis,
+        name=f"{name}, log-loss {log_loss(y, proba):.3f}",
+        marker=marker,
     )
-left.set_title("Calibration on the test set")
+axis.set(
+    xlabel="predicted probability of benign",
+    ylabel="share of rows that are benign",
+    aspect="equal",
+)
+axis.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
+plt.show()
 
 # %%
 # The rows that decided
@@ -115,19 +136,23 @@ shown = [
 places = [list(names).index(name) for name in shown]
 spread = X_train[:, places].std(axis=0)
 centre = X_train[:, places].mean(axis=0)
-colours = {"benign": "tab:blue", "malignant": "tab:red"}
+styles = {
+    "benign": {"color": "#0072B2", "marker": "o"},
+    "malignant": {"color": "#D55E00", "marker": "^"},
+}
+figure, axis = plt.subplots(figsize=(7.5, 4.4), layout="constrained")
 for index, weight in zip(indices[0], weights[0], strict=True):
     values = (X_train[index, places] - centre) / spread
     label = f"row {index}, {y_train[index]}, weight {weight:.2f}"
-    right.plot(
-        shown, values, color=colours[y_train[index]], alpha=0.6, marker="o", label=label
-    )
+    axis.plot(shown, values, **styles[y_train[index]], alpha=0.8, label=label)
 query = (X_test[row[0], places] - centre) / spread
-right.plot(shown, query, "k--", marker="s", label="query")
-right.set(title="The query and the rows that decided", ylabel="standardised")
-right.legend(fontsize="small")
-right.tick_params(axis="x", rotation=25)
-figure.tight_layout()
+axis.plot(shown, query, "k--", marker="s", linewidth=2.5, label="query")
+axis.set(
+    title="The query and the rows that decided",
+    ylabel="value (standard deviations from the mean)",
+)
+axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+axis.tick_params(axis="x", rotation=20)
 figure.savefig("classifier_pipeline.png", dpi=110)
 print("The picture is in classifier_pipeline.png")
 plt.show()

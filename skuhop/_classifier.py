@@ -342,14 +342,19 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         stored |= _stored(kept, kept_codes, totals, len(known))
         rows, weights, _ = distinct_rows(np.column_stack([X, codes]), weights)
         distinct_codes = rows[:, -1].astype(np.int64)
+
+        def store(X, y, weights):
+            return _stored(X, np.searchsorted(known, y), weights, len(known))
+
         return Lesson(
             np.ascontiguousarray(rows[:, :-1]),
+            known[distinct_codes],
             np.eye(len(known), dtype=np.float32)[distinct_codes],
             weights,
             class_weight[distinct_codes],
             LABELS,
             stored,
-            (X, known[codes]),
+            store,
         )
 
     def _check_y(self, y):

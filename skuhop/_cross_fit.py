@@ -7,7 +7,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from skuhop._device import to_tensor
-from skuhop._rows import ones_unless, positive_rows
+from skuhop._rows import ones_unless
 from skuhop.learning.embeddings import member_map
 from skuhop.learning.inputs import common_scale, standardisation
 from skuhop.learning.supervised import Problem, Settings, choose_inputs, cross_fit
@@ -24,13 +24,16 @@ def cross_fitted(estimator, lesson, device, progress):
 
     Factors, such as class weights, do not count for the scale: at the extreme one
     class would set it alone.
+
+    Progress hears of the first member, with the rows it has learned from as the stored
+    ones and those it has not seen: a row that is stored would find itself.
     """
     weights = ones_unless(lesson.weights, lesson.X)
     inputs = standardisation(to_tensor(lesson.X, device), to_tensor(weights, device))
     ways = [inputs, common_scale(inputs)]
-    X, values, weights = positive_rows(
-        lesson.X, lesson.values, weights * lesson.factors
-    )
+    weights = weights * lesson.factors
+    known = np.flatnonzero(weights > 0)
+    X, values, weights = lesson.X[known], lesson.values[known], weights[known]
     X, groups = to_tensor(X, device), lesson.groups
     if estimator.feature_map == "identity":
         tried = [X]
@@ -42,11 +45,15 @@ def cross_fitted(estimator, lesson, device, progress):
         to_tensor(values.astype(np.float32, copy=False), device),
         to_tensor(weights.astype(np.float32), device),
         lesson.target,
-        None if groups is None else to_tensor(groups, device),
+        None if groups is None else to_tensor(groups[known], device),
     )
 
     def report(step, loss, so_far):
-        return progress(step, loss, lambda: (ways[chosen], so_far()))
+        def state():
+            member, left_out, kept = so_far()
+            return ways[chosen], member, known[kept], known[left_out]
+
+        return progress(step, loss, state)
 
     settings = settings_of(estimator, len(X), report)
     chosen = choose_inputs(tried, problem, settings)

@@ -63,8 +63,10 @@ class Lesson(NamedTuple):
     ----------
     X : ndarray of shape (n, d)
         Distinct rows.
+    y : ndarray of shape (n,) or (n, n_outputs)
+        What belongs to them, in the user's terms.
     values : ndarray of shape (n, v)
-        What belongs to them, as the target wants it.
+        The same, as the target wants it.
     weights : ndarray of shape (n,) or None
         Their multiplicities, which count for the scale of the inputs.
     factors : ndarray of shape (n,)
@@ -73,19 +75,20 @@ class Lesson(NamedTuple):
         What kind of values they are.
     stored : dict
         Attributes that follow from the rows alone.
-    shown : tuple of (X, y)
-        What callbacks may score on.
+    store : callable
+        ``(X, y, weights) -> dict``: these attributes for other rows.
     groups : ndarray of shape (n,) or None
         Groups of the rows, numbers from 0: rows of one group do not teach each other.
     """
 
     X: np.ndarray
+    y: np.ndarray
     values: np.ndarray
     weights: np.ndarray | None
     factors: np.ndarray
     target: Target
     stored: dict
-    shown: tuple
+    store: Callable[..., dict]
     groups: np.ndarray | None = None
 
 
@@ -113,14 +116,19 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         self._check_parameters()
         device = resolve_device(self.device)
         lesson = self._lesson(*self._check_rows(X, y, sample_weight, True), **more)
-        progress = StageOneProgress(
-            self,
-            n_steps(self, len(lesson.X)),
-            *lesson.shown,
-            lambda learned: lesson.stored | _learned(*learned),
-        )
+
+        def rebuild(state):
+            *learned, kept, left_out = state
+            weights = None if lesson.weights is None else lesson.weights[kept]
+            stored = lesson.store(lesson.X[kept], lesson.y[kept], weights)
+            attributes = lesson.stored | stored | _learned(*learned)
+            return attributes, {"X": lesson.X[left_out], "y": lesson.y[left_out]}
+
+        n_iter = n_steps(self, len(lesson.X))
+        progress = StageOneProgress(self, n_iter, lesson.X, lesson.y, rebuild)
         learned = cross_fitted(self, lesson, device, progress)
         vars(self).update(lesson.stored | _learned(*learned))
+        # Without data: every row is stored by now and would find itself.
         progress.end()
         return self
 

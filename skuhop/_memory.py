@@ -439,16 +439,19 @@ class UHopMemory(
             index = fit_index(self, X, attributes["mean_"], learned, device)
             return attributes | {"index_": index}
 
-        progress = StageOneProgress(
-            self, self.max_iter, X, X, lambda learned: fitted(learned) | _columns(X)
-        )
+        data = {"X": X, "y": X}
+
+        def rebuild(learned):
+            return fitted(learned) | _columns(X), data
+
+        progress = StageOneProgress(self, self.max_iter, **data, rebuild=rebuild)
         learned = run_stage_one(settings, distinct, totals, device, progress)
         attributes = fitted(learned)
         # Nothing is set before here: a failed fit leaves the estimator as it was.
         validate_data(self, given, skip_check_array=True)
         self.__dict__.pop("components_", None)
         vars(self).update(attributes)
-        progress.end()
+        progress.end(**data)
         return self
 
     def _stage_one(self):

@@ -7,6 +7,7 @@ It knows neither scikit-learn's callbacks nor `verbose`; both are served here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 
 class StageOneProgress:
@@ -19,10 +20,11 @@ class StageOneProgress:
     max_steps : int
         Largest number of steps.
     X, y : ndarray
-        What callbacks such as ScoringMonitor score on.
+        What the fit works on.
     rebuild : callable
-        ``state -> dict``: fitted attributes of the estimator as if Stage I had ended
-        with this state. Called only if a callback asks for a fitted estimator.
+        ``state -> (attributes, data)``: fitted attributes of the estimator as if
+        Stage I had ended with this state, and the X and y that callbacks such as
+        ScoringMonitor may score it on. Called only if a callback asks for them.
     """
 
     def __init__(self, estimator, max_steps: int, X, y, rebuild: Callable):
@@ -42,14 +44,16 @@ class StageOneProgress:
             print(f"Iteration {step}, loss = {loss:.8f}")
         context = self.context.subcontext(task_name="step")
         context.call_on_fit_task_begin(estimator=self.estimator, **self.data)
+        rebuilt = cache(lambda: self.rebuild(state()))
         return context.call_on_fit_task_end(
             estimator=self.estimator,
-            reconstruction_attributes=lambda: self.rebuild(state()),
-            **self.data,
+            X=lambda: rebuilt()[1]["X"],
+            y=lambda: rebuilt()[1]["y"],
+            reconstruction_attributes=lambda: rebuilt()[0],
         )
 
-    def end(self) -> None:
-        """Tell that the estimator is fitted."""
+    def end(self, **data) -> None:
+        """Tell that the estimator is fitted, and what it may be scored on, if any."""
         self.context.call_on_fit_task_end(
-            estimator=self.estimator, reconstruction_attributes={}, **self.data
+            estimator=self.estimator, reconstruction_attributes={}, **data
         )

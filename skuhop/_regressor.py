@@ -298,12 +298,13 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         _, groups = np.unique(rows[:, -1], return_inverse=True)
         return Lesson(
             np.ascontiguousarray(rows[:, :d]),
+            rows[:, d:-1].reshape(len(rows), *y.shape[1:]),
             _leading_axes(_standardised(rows[:, d:-1], centre, scale), totals),
             totals,
             np.ones(len(rows)),
             NUMBERS,
             _stored(X, y, weights),
-            (X, y),
+            _stored,
             groups if groups.any() else None,
         )
 

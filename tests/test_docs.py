@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -56,6 +56,29 @@ def test_local_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         if not re.match(generated, target):
             assert (page.parent / target).exists(), target
+
+
+def benchmarks_page(results):
+    spec = spec_from_file_location("_benchmarks", ROOT / "doc" / "_benchmarks.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.page(results)
+
+
+def test_the_benchmarks_page_takes_what_benchmarks_write(tmp_path):
+    (tmp_path / "scaling.csv").write_text("# here, today\na,b\n1,2\n\nc\n3\n")
+    head = "table,seed,fold,model,accuracy,log_loss,fit_seconds,predict_seconds\n"
+    folds = [f"iris,0,{k},logistic,0.{9 - k},0.5,1.0,0.1\n" for k in (0, 1)]
+    (tmp_path / "classification.csv").write_text("".join([head, *folds]))
+    text = benchmarks_page(tmp_path)
+    assert "| a | b |\n| --- | --- |\n| 1 | 2 |\n\n| c |\n| --- |\n| 3 |" in text
+    assert text.endswith("here, today\n")
+    assert "| logistic | 0.8500 | 0.5000 |" in text
+    # Classification stands first, and what it is goes with it.
+    assert text.index("tuned peers") < text.index("peak memory of both stages")
+    (tmp_path / "nobody.csv").write_text("a\n1\n")
+    with pytest.raises(ValueError, match=r"no row for \['nobody'\]"):
+        benchmarks_page(tmp_path)
 
 
 def test_every_public_name_is_in_the_reference():

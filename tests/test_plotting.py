@@ -13,7 +13,7 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
 from skuhop import UHopClassifier, UHopMemory  # noqa: E402
-from skuhop.metrics import retrieval_error  # noqa: E402
+from skuhop.metrics import hit_rate, retrieval_error  # noqa: E402
 from skuhop.plotting import (  # noqa: E402
     CapacityDisplay,
     EnergyDisplay,
@@ -209,6 +209,32 @@ def test_capacity_of_hit_rates_with_workers():
     assert ((rates >= 0) & (rates <= 1)).all()
     np.testing.assert_array_equal(rates, together.values["UHopMemory"])
     assert "hit rate" in alone.ax_.get_ylabel()
+
+
+@pytest.mark.parametrize("metric", ["error", "hit_rate"])
+def test_capacity_of_answers_that_are_known(metric):
+    rng = np.random.RandomState(5)
+    draws = [IMAGES[rng.permutation(20)][:size] for size in (10, 4, 10, 4)]
+    answers = [PLAIN.fit(draw).transform(draw + 0.4) for draw in draws]
+    known = CapacityDisplay.from_predictions(
+        draws, {"plain": answers, "right": draws}, metric=metric
+    )
+    assert known.n_patterns.tolist() == [4, 10]
+    score = {"error": retrieval_error, "hit_rate": hit_rate}[metric]
+    expected = [[score(draws[i], answers[i]) for i in row] for row in ((1, 3), (0, 2))]
+    np.testing.assert_array_equal(known.values["plain"], expected)
+    assert (known.values["right"] == (metric == "hit_rate")).all()
+    assert [line.get_label() for line in known.lines_] == ["plain", "right"]
+
+
+def test_capacity_of_answers_bad_input():
+    make = CapacityDisplay.from_predictions
+    with pytest.raises(ValueError, match=r"draws of each number.*\{3: 1, 5: 2\}"):
+        make([IMAGES[:5], IMAGES[:3], IMAGES[5:10]], {})
+    with pytest.raises(ValueError, match=r"'a'\] must have an answer.* 2 draws.*got 1"):
+        make([IMAGES[:5], IMAGES[:3]], {"a": [IMAGES[:5]]})
+    with pytest.raises(ValueError, match="'metric'.*'hit_rate'"):
+        make([IMAGES[:5]], {"a": [IMAGES[:5]]}, metric="hits")
 
 
 @pytest.mark.parametrize("n_patterns", [[0, 4], [21], [2.5]])

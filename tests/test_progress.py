@@ -21,6 +21,7 @@ from skuhop.metrics import StoredPatterns, retrieval_scorer
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(24, 9))
 y = (X[:, 0] + 0.1 * RNG.normal(size=24) > 0).astype(int)
+QUERIES = X[:4]
 MODELS = {
     "memory": UHopMemory(similarity="euclidean", max_iter=8, random_state=0),
     "auto": UHopMemory(max_iter=3, random_state=0),
@@ -42,7 +43,7 @@ class Recorder:
 
     def __init__(self, stop_after=None):
         self.stop_after = stop_after
-        self.events, self.answers = [], []
+        self.events, self.answers, self.seen = [], [], []
 
     def setup(self, estimator, context):
         self.events.append("setup")
@@ -55,7 +56,8 @@ class Recorder:
 
     def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
         self.events.append(f"end {context.task_name}")
-        self.answers.append(fitted_estimator.predict(X[:4]))
+        self.seen.append((X, y))
+        self.answers.append(fitted_estimator.predict(QUERIES))
         return self.stop_after is not None and context.task_id + 1 == self.stop_after
 
 
@@ -91,7 +93,7 @@ def test_one_task_per_step(name):
     steps = ["begin step of 0", "end step"] * len(fitted.loss_curve_)
     begin = f"begin fit of {fitted.max_iter}"
     assert recorder.events == ["setup", begin, *steps, "end fit", "teardown"]
-    np.testing.assert_array_equal(recorder.answers[-1], fitted.predict(X[:4]))
+    np.testing.assert_array_equal(recorder.answers[-1], fitted.predict(QUERIES))
     quiet = model(name).fit(X, y)
     assert fitted.loss_curve_ == quiet.loss_curve_
     np.testing.assert_array_equal(fitted.predict(X), quiet.predict(X))
@@ -127,6 +129,52 @@ def test_the_estimator_of_a_step_is_as_if_stage_i_had_ended_there():
         np.testing.assert_array_equal(
             keep.answers[n_steps - 1].transform(X / 2), short.transform(X / 2)
         )
+
+
+@needs_callbacks
+@pytest.mark.parametrize("class_weight", [None, {"high": 0, "low": 2}])
+@pytest.mark.parametrize("feature_map", ["periodic", "mlp", "linear"])
+def test_a_classifier_is_scored_on_rows_that_it_does_not_store(
+    feature_map, class_weight
+):
+    class Scored(Recorder):
+        def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+            if context.task_name == "fit":
+                assert X is None and y is None
+                return
+            stored = {row.tobytes() for row in fitted_estimator.patterns_}
+            assert not stored & {row.tobytes() for row in X}
+            assert len(stored) + len(X) == len(np.unique(rows, axis=0))
+            assert np.isin(y, fitted_estimator.classes_).all()
+            self.answers.append(fitted_estimator.predict_proba(X))
+
+    labels = np.where(np.arange(24) % 3, np.where(y, "high", "low"), "middle")
+    class_weight = class_weight and {**class_weight, "middle": 1}
+    kept = labels != "high" if class_weight else np.full(24, True)
+    rows = X[kept]
+    scored = Scored()
+    model("classifier").set_params(
+        feature_map=feature_map, class_weight=class_weight, n_folds=4
+    ).set_callbacks(scored).fit(np.repeat(X, 2, axis=0), np.repeat(labels, 2))
+    assert len(scored.answers) == 6
+    assert all(len(p) == -(-len(rows) // 4) for p in scored.answers)
+    assert not np.array_equal(scored.answers[0], scored.answers[-1])
+
+
+@needs_callbacks
+def test_the_monitor_does_not_see_rows_find_themselves():
+    from sklearn.callback import ScoringMonitor
+
+    labels = RNG.randint(2, size=200)
+    noise = RNG.normal(size=(200, 3))
+    monitor = ScoringMonitor(scoring="accuracy")
+    classifier = UHopClassifier(beta=1000.0, max_iter=20, n_folds=2, random_state=0)
+    classifier.set_callbacks(monitor).fit(noise, labels)
+    assert classifier.score(noise, labels) > 0.8
+    log = monitor.get_logs().data
+    scores = [row["accuracy"] for row in log if row["task_name"] == "step"]
+    assert len(scores) == 20 and max(scores) < 0.7
+    assert [row.get("accuracy") for row in log if row["task_name"] == "fit"] == [None]
 
 
 @needs_callbacks

@@ -12,12 +12,13 @@ Everything is in single precision: a prior needs no more, and it is twice as fas
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from skuhop.learning.optimiser import Adam
-from skuhop.retrieval.new_rows import log_shape, mean_distances
+from skuhop.retrieval.new_rows import asked, log_shape, mean_distances, stored
 
 N_WATCHED = 256
 """Patterns on which levels are compared, at most."""
@@ -61,12 +62,12 @@ def learn_precision(patterns: Tensor, weights: Tensor | None, seed: int) -> Tens
     task = _Completion((X / spread).to(torch.float32), weights)
     generator = torch.Generator().manual_seed(seed)
     watched = task.draw(generator, N_WATCHED, n)
-    equal = torch.zeros_like(task.unit)
-    best = task.levelled(task.levelled(equal, COARSE, watched), FINE, watched)
+    rough, _ = task.levelled(torch.zeros_like(task.unit), COARSE, watched)
+    best, error = task.levelled(rough, FINE, watched)
     if d <= MOST_FEATURES:
         learned = _descend(task, best.clone(), generator)
-        learned = task.levelled(learned, FINE, watched)
-        best = min((best, learned), key=lambda one: task.error(one, watched).item())
+        learned, new_error = task.levelled(learned, FINE, watched)
+        best = learned if new_error < error else best
     return best.exp().to(patterns) / spread**2
 
 
@@ -75,9 +76,32 @@ def _descend(task: _Completion, log_precision: Tensor, generator) -> Tensor:
     log_precision.requires_grad_()
     optimiser = Adam([log_precision], LEARNING_RATE)
     for _ in range(STEPS):
-        loss = task.error(log_precision, task.draw(generator, BATCH, CANDIDATES))
+        drawn = task.draw(generator, BATCH, CANDIDATES)
+        loss = task.error(task.distances(log_precision, drawn), drawn)
         optimiser.step(torch.autograd.grad(loss, [log_precision]))
     return log_precision.detach()
+
+
+class _Drawn(NamedTuple):
+    """Patterns to complete, and from what.
+
+    Attributes
+    ----------
+    rows : Tensor of shape (n,)
+        The patterns.
+    candidates : Tensor of shape (m,)
+        Those that complete them.
+    hidden : Tensor of shape (n, d)
+        Which entries are.
+    themselves, places : Tensor
+        Which of the patterns are candidates, and where: none completes itself.
+    """
+
+    rows: Tensor
+    candidates: Tensor
+    hidden: Tensor
+    themselves: Tensor
+    places: Tensor
 
 
 class _Completion:
@@ -93,30 +117,42 @@ class _Completion:
         """Draw patterns, what is hidden of them, and those to complete them from."""
         n, d = self.patterns.shape
         rows = torch.randperm(n, generator=generator)[:n_hidden]
-        candidates = torch.randperm(n, generator=generator)[:n_candidates]
+        order = torch.randperm(n, generator=generator)
         low, high = SHARES
         share = low + (high - low) * torch.rand((len(rows), 1), generator=generator)
         rank = torch.rand((len(rows), d), generator=generator).argsort(1).argsort(1)
         # At least one entry is hidden, and one is observed.
         hidden = rank < (share * d).round().clamp(1, d - 1)
-        return tuple(t.to(self.patterns.device) for t in (rows, candidates, hidden))
+        place = torch.empty_like(order).scatter_(0, order, torch.arange(n))[rows]
+        themselves = (place < n_candidates).nonzero()[:, 0]
+        drawn = (rows, order[:n_candidates], hidden, themselves, place[themselves])
+        return _Drawn(*(t.to(self.patterns.device) for t in drawn))
 
-    def error(self, log_precision: Tensor, drawn) -> Tensor:
-        """Mean squared error of the hidden entries, in variances of their features."""
-        rows, candidates, hidden = drawn
+    def distances(self, log_precision: Tensor, drawn: _Drawn) -> Tensor:
+        """Squared distances per observed entry, times the precisions."""
         scale = (log_precision / 2).exp()
-        observed = (~hidden).to(scale)
-        truth, others = self.patterns[rows], self.patterns[candidates]
-        keys = others * scale
-        x = mean_distances(truth * scale * observed, observed, keys, keys.square())
-        scores = log_shape(x, observed.sum(1, keepdim=True))
-        if self.log_weights is not None:
-            scores = scores + self.log_weights[candidates]
-        scores = scores.masked_fill(rows[:, None] == candidates, -torch.inf)
-        wrong = torch.softmax(scores, 1) @ others - truth
-        return (wrong * self.unit)[hidden].square().mean()
+        observed = (~drawn.hidden).to(scale)
+        queries = asked(self.patterns[drawn.rows] * scale * observed, observed)
+        keys = stored(self.patterns[drawn.candidates] * scale)
+        return mean_distances(queries, keys)
 
-    def levelled(self, log_precision: Tensor, factors, drawn) -> Tensor:
-        """Multiply the levels by the factor that completes best."""
-        tried = [log_precision - 2 * math.log(factor) for factor in factors]
-        return min(tried, key=lambda one: self.error(one, drawn).item())
+    def error(self, distances: Tensor, drawn: _Drawn) -> Tensor:
+        """Mean squared error of the hidden entries, in variances of their features.
+
+        The distances are overwritten.
+        """
+        n_observed = (~drawn.hidden).sum(1, keepdim=True).to(distances)
+        scores = log_shape(distances, n_observed)
+        if self.log_weights is not None:
+            scores += self.log_weights[drawn.candidates]
+        scores[drawn.themselves, drawn.places] = -torch.inf
+        found = torch.softmax(scores, 1) @ self.patterns[drawn.candidates]
+        wrong = found - self.patterns[drawn.rows]
+        return (wrong * self.unit)[drawn.hidden].square().mean()
+
+    def levelled(self, log_precision: Tensor, factors, drawn: _Drawn):
+        """Multiply the levels by the factor that completes best; its error as well."""
+        distances = self.distances(log_precision, drawn)
+        errors = [self.error(distances * f**-2, drawn).item() for f in factors]
+        best = min(range(len(factors)), key=errors.__getitem__)
+        return log_precision - 2 * math.log(factors[best]), errors[best]

@@ -11,13 +11,14 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_array
 
 from skuhop import _validation as rules
-from skuhop.metrics import retrieval_scorer
+from skuhop.metrics import hit_rate, retrieval_error, retrieval_scorer
 from skuhop.plotting._style import axes, line_style
 
 _LABELS = {
     "error": "error (squared, summed over features)",
     "hit_rate": "hit rate (share of queries)",
 }
+_METRICS = {"error": retrieval_error, "hit_rate": hit_rate}
 _RULES = {
     "n_draws": (rules.COUNT,),
     "random_state": (rules.Number(Integral, 0),),
@@ -27,7 +28,7 @@ _RULES = {
 class CapacityDisplay:
     """Retrieval against the number of stored patterns, one line for each model.
 
-    Use `from_estimators` or `from_estimator` to make one.
+    Use `from_estimators`, `from_estimator` or `from_predictions` to make one.
 
     Parameters
     ----------
@@ -193,6 +194,66 @@ class CapacityDisplay:
         if metric == "error":
             found = -found
         values = dict(zip(estimators, found, strict=True))
+        return cls(n_patterns=sizes, values=values, metric=metric).plot(ax, **options)
+
+    @classmethod
+    def from_predictions(cls, stored, retrieved, *, metric="error", ax=None, **options):
+        """Draw answers that are known, of any models.
+
+        Parameters
+        ----------
+        stored : sequence of array-like of shape (n_patterns, n_features)
+            The right patterns of every draw. Draws of as many patterns belong
+            together, and there are as many of each size.
+
+        retrieved : dict of str to sequence of array-like
+            By the name of a model, what came back for them, in the same order.
+
+        metric : {"error", "hit_rate"}, default="error"
+            What to show.
+
+        ax : matplotlib Axes, default=None
+            Where to draw; None is a new figure.
+
+        **options : dict
+            More arguments of `plot`.
+
+        Returns
+        -------
+        display : CapacityDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If sizes have different numbers of draws, or a model has not answered all.
+        """
+        rule = {"metric": (rules.Choice(tuple(_METRICS)),)}
+        rules.check_parameters(
+            "CapacityDisplay.from_predictions", {"metric": metric}, rule
+        )
+        lengths = [len(patterns) for patterns in stored]
+        sizes, counts = np.unique(lengths, return_counts=True)
+        if len(set(counts)) != 1:
+            found = dict(zip(sizes.tolist(), counts.tolist(), strict=True))
+            raise ValueError(
+                "stored must have as many draws of each number of patterns, and one "
+                f"at least; got {found}."
+            )
+        for name, answers in retrieved.items():
+            if len(answers) != len(lengths):
+                raise ValueError(
+                    f"retrieved[{name!r}] must have an answer for each of the "
+                    f"{len(lengths)} draws of stored; got {len(answers)}."
+                )
+        order = np.argsort(lengths, kind="stable").reshape(len(sizes), -1)
+        score = _METRICS[metric]
+        values = {
+            name: np.array(
+                [[score(stored[i], answers[i]) for i in draws] for draws in order]
+            )
+            for name, answers in retrieved.items()
+        }
         return cls(n_patterns=sizes, values=values, metric=metric).plot(ax, **options)
 
     def plot(self, ax=None, *, yscale="linear"):

@@ -20,7 +20,9 @@ _RULES = {
 class EnergyDisplay:
     """Energy over the plane, basins of attraction, and the ways that queries take.
 
-    Use `from_estimator` to make one.
+    Use `from_estimator` to make one. As with scikit-learn's DecisionBoundaryDisplay
+    there is no `from_predictions`: an energy that is known on a grid goes into the
+    constructor.
 
     Parameters
     ----------
@@ -194,7 +196,7 @@ class EnergyDisplay:
 
         levels : int, default=14
             Number of contours. They lie at quantiles of the energy, whose wells can be
-            deep and narrow.
+            deep and narrow, and are as far apart in colour.
 
         cmap : str or matplotlib Colormap, default="Blues_r"
             Colours of the energy, from low to high.
@@ -210,7 +212,15 @@ class EnergyDisplay:
         ax = axes(ax, figsize=(5.6, 4.6))
         heights = np.unique(np.quantile(self.energy, np.linspace(0, 1, levels + 1)))
         grid = self.xx0, self.xx1
-        self.surface_ = ax.contourf(*grid, self.energy, levels=heights, cmap=cmap)
+        from matplotlib.colors import BoundaryNorm
+
+        self.surface_ = ax.contourf(
+            *grid,
+            self.energy,
+            levels=heights,
+            cmap=cmap,
+            norm=BoundaryNorm(heights, 256),
+        )
         if colorbar:
             bar = ax.figure.colorbar(self.surface_, ax=ax, format="%.2g")
             bar.set_label("energy (units of the scores)")

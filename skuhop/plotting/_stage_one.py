@@ -48,6 +48,11 @@ class StageOneDisplay:
     figure_ : matplotlib Figure
         The figure of both.
 
+    Notes
+    -----
+    As with scikit-learn's LearningCurveDisplay there is no `from_predictions`: curves
+    that are known go into the constructor.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits

@@ -5,9 +5,10 @@ Blocks of patterns pass by once; what they leave per query is merged by the rule
 matrix product and the separation is softmax, torch's fused attention does the same in
 one parallel section, which matters most on a busy machine.
 
-Rejected: small blocks that stay in a CPU's cache. They are faster on a quiet machine,
-but make so many short parallel steps that a busy one spends its time waiting at their
-ends.
+With several threads blocks are large: small ones make so many short parallel steps that
+a busy machine spends its time waiting at their ends. One thread waits for nobody, and
+takes blocks that stay in the cache, and for which the allocator does not ask the system
+for fresh pages every time: up to four times faster.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from skuhop.retrieval.partials import (
 from skuhop.retrieval.scorers import Query, Scorer
 from skuhop.retrieval.separations import Separation, softmax
 
-# Scores per block.
-_BLOCK = {"cpu": 2**24, "cuda": 2**26, "mps": 2**24}
-_BLOCK_ROWS = 1024
+# Scores per block, and the fewest rows of one.
+_BLOCK = {"cpu": (2**24, 1024), "cuda": (2**26, 1024), "mps": (2**24, 1024)}
+_BLOCK_ALONE = (2**21, 512)
 # A scorer that needs all patterns at once holds much more: smaller chunks of rows, but
 # fewer than some starve the matrix product.
 DENSE_BLOCK = {"cpu": 2**21, "cuda": 2**25, "mps": 2**22}
@@ -123,6 +124,12 @@ class _Plan(NamedTuple):
         return max(1, self.cells // n_rows)
 
 
+def _block(device: str) -> tuple[int, int]:
+    """Scores per block, and the fewest rows of one."""
+    alone = device == "cpu" and torch.get_num_threads() == 1
+    return _BLOCK_ALONE if alone else _BLOCK[device]
+
+
 def _plan(memory: Memory, X: Tensor, budget: int, read: bool = False) -> _Plan:
     """Keep to the budget, with blocks as large as pay."""
     scorer, device = memory.scorer, X.device.type
@@ -131,8 +138,9 @@ def _plan(memory: Memory, X: Tensor, budget: int, read: bool = False) -> _Plan:
     most = max(1, min(_MOST_CANDIDATES, budget // (4 * _CANDIDATE)))
     cells = budget // (2 * X.element_size() * (scorer.width + 1))
     if scorer.streams:
-        cells = min(_BLOCK[device], cells)
-        rows = max(_BLOCK_ROWS, -(-_BLOCK[device] // scorer.n_patterns))
+        block, fewest = _block(device)
+        cells = min(block, cells)
+        rows = max(fewest, -(-block // scorer.n_patterns))
     else:
         cells = min(cells, max(DENSE_BLOCK[device], FEWEST_ROWS * scorer.n_patterns))
         rows = cells // scorer.n_patterns

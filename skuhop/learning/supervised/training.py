@@ -140,11 +140,21 @@ class Watch:
         return torch.cat(pieces, 1)
 
     def so_far(self):
-        """Give the members as they are now, not calibrated."""
-        state = numpy_state(self.current)
+        """Give the first member as it is now, not calibrated, and its rows.
+
+        Returns
+        -------
+        member : CrossFitted
+        left_out, kept : ndarray of int
+            Rows that it has not seen, and those that it learns from.
+        """
+        state = numpy_state(
+            {k: t[:1] if t.is_floating_point() else t for k, t in self.current.items()}
+        )
         betas = np.exp(state.pop("log_betas"))
         selection = {"kept": "learned", "reason": "Stage I is not over"}
-        return CrossFitted(state, betas, PRIOR_WEIGHTS[0], [], selection)
+        member = CrossFitted(state, betas, PRIOR_WEIGHTS[0], [], selection)
+        return member, *(rows.cpu().numpy() for rows in self.parts[0])
 
     def look(self, step, last=False):
         """Keep the members that have become better, or at the `last` look all."""
