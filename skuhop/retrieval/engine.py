@@ -181,7 +181,13 @@ def partial_result(memory: Memory, budget: int, read: bool, first: int = 0) -> C
     return work
 
 
-def partial(memory: Memory, X: Tensor, budget: int = 2**28, first: int = 0) -> Partial:
+def partial(
+    memory: Memory,
+    X: Tensor,
+    budget: int = 2**28,
+    first: int = 0,
+    read: bool = True,
+) -> Partial:
     """Partial result of a memory that is a shard of a larger one.
 
     Merge the shards' results with `merge`, then read the answer out with `finalise`.
@@ -197,18 +203,25 @@ def partial(memory: Memory, X: Tensor, budget: int = 2**28, first: int = 0) -> P
         Bytes of memory to keep to, the result not counted.
     first : int, default=0
         Position of the shard's first pattern in the whole memory.
+    read : bool, default=True
+        Whether the answer is wanted; energies do without it.
 
     Returns
     -------
     part : Sums or Candidates
         For Sums n * (v + 2) numbers; for Candidates the patterns that may have weight.
     """
-    parts, work = [], partial_result(memory, budget, True, first)
+    parts, work = [], partial_result(memory, budget, read, first)
     for rows, _, part in passes(memory, X, budget, work):
         if isinstance(part, Candidates):
-            values = memory.patterns[part.indices - first]
+            values = memory.patterns[part.indices - first] if read else None
             part = part._replace(rows=part.rows + rows.start, values=values)
         parts.append(part)
+    return joined(parts)
+
+
+def joined(parts):
+    """One partial result of all queries from those of some queries each."""
     columns = zip(*parts, strict=True)
     return type(parts[0])(*(None if c[0] is None else torch.cat(c) for c in columns))
 
@@ -257,18 +270,6 @@ def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
     return out
 
 
-def conjugates(memory: Memory, X: Tensor, budget: int) -> Tensor:
-    """``Psi*(beta K(Xi, x))``, shape (n,), for every row x."""
-    out = X.new_empty(len(X))
-    work = partial_result(memory, budget, False)
-    for rows, query, part in passes(memory, X, budget, work):
-        _, found = finalise(*memory.rule, part, read=False, budget=budget // 4)
-        for common in (_origin(memory, query), query.offset):
-            found = found if common is None else found + common
-        out[rows] = found
-    return out
-
-
 def energies(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """``s(x, x) / 2 - Psi*(beta s(Xi, x)) / beta``, shape (n,).
 
@@ -276,10 +277,23 @@ def energies(memory: Memory, X: Tensor, budget: int) -> Tensor:
     Euclidean similarity ``-|x - xi|^2 / 2`` it is minus the logarithm of a kernel
     density up to scale, and with a likelihood minus its logarithm.
     """
-    out = conjugates(memory, X, budget).neg_()
-    for rows in row_chunks(len(X), 4 * X.element_size() * X.shape[1], budget):
-        out[rows] += memory.scorer.prepare(X[rows]).self_score / 2
-    return out.div_(memory.scorer.beta)
+    out = X.new_empty(len(X))
+    work = partial_result(memory, budget, False)
+    for rows, query, part in passes(memory, X, budget, work):
+        _, found = finalise(*memory.rule, part, read=False, budget=budget // 4)
+        out[rows] = energies_of(memory, query, found)
+    return out
+
+
+def energies_of(memory: Memory, query: Query, conjugate: Tensor) -> Tensor:
+    """Energies (n,) of queries from the conjugate that `finalise` gives.
+
+    Of the memory only what the scorer knows of queries and of "nothing stored" counts:
+    any shard of a memory will do.
+    """
+    for common in (_origin(memory, query), query.offset):
+        conjugate = conjugate if common is None else conjugate + common
+    return (query.self_score / 2 - conjugate).div_(memory.scorer.beta)
 
 
 def iterate(
