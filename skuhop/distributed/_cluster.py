@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial as bound
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -73,11 +73,12 @@ def find_client(client):
 
 def as_arguments(client, shards) -> list[tuple]:
     """Parts of all shards as arguments of tasks: Dask's own become futures."""
-    parts = [part for shard in shards for part in shard]
-    delayed = [part for part in parts if hasattr(part, "dask")]
+    delayed = [p for shard in shards for p in shard if hasattr(p, "dask")]
     futures = iter(client.compute(delayed))
-    parts = iter([next(futures) if hasattr(part, "dask") else part for part in parts])
-    return [tuple(next(parts) for _ in shard) for shard in shards]
+    return [
+        tuple(next(futures) if hasattr(p, "dask") else p for p in shard)
+        for shard in shards
+    ]
 
 
 def draw(client, arguments: list[tuple], size: int, rng) -> list[np.ndarray | None]:
@@ -143,7 +144,7 @@ class Cluster(NamedTuple):
         Their numbers of patterns.
     """
 
-    client: object
+    client: Any
     model: Model
     shards: list
     sizes: list
@@ -274,7 +275,7 @@ class Cluster(NamedTuple):
     def best(self, X: np.ndarray, complete: bool) -> tuple[np.ndarray]:
         """As `skuhop.retrieval.best_patterns`."""
         found = [
-            to_numpy(merge_best(parts).index)
+            to_numpy(merge_best(parts).position)
             for _, parts in self.ask(X, best_partial, complete, 3)
         ]
         return (np.concatenate(found),)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils import check_array, column_or_1d
@@ -34,7 +34,7 @@ class Model(NamedTuple):
         they come from the patterns.
     """
 
-    estimator: object
+    estimator: Any
     weighted: bool
     betas: Mapping
 
@@ -67,7 +67,7 @@ def model_of(estimator, weighted: bool) -> Model:
             betas[complete] = exact._prepare(complete, dtype, cpu).scorer.beta
     light = copy.copy(estimator)
     vars(light).update(
-        KINDS[kind_of(estimator)].nothing,
+        kind_of(estimator).nothing,
         patterns_=np.array(estimator.mean_[None]),
         sample_weight_=None,
     )
@@ -114,7 +114,7 @@ def stored_rows(model: Model, X, y, sample_weight) -> dict:
     ValueError
         If rows are not what the estimator can store.
     """
-    kind = KINDS[kind_of(model.estimator)]
+    kind = kind_of(model.estimator)
     X = check_array(
         X,
         dtype=DTYPES,
@@ -172,6 +172,8 @@ KINDS = {
 }
 
 
-def kind_of(estimator) -> type | None:
+def kind_of(estimator) -> Kind | None:
     """Row of the table that an estimator belongs to; None if there is none."""
-    return next((kind for kind in KINDS if isinstance(estimator, kind)), None)
+    return next(
+        (row for kind, row in KINDS.items() if isinstance(estimator, kind)), None
+    )

@@ -242,6 +242,28 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         prepared(self, client.id, sources, lambda: self._cluster(client, model, shards))
         return self
 
+    @available_if(_can("transform"))
+    def fit_transform(self, X, y=None, **fit_params):
+        """Fit, then retrieve the patterns themselves.
+
+        Parameters
+        ----------
+        X : like X of `fit`
+            Patterns, which become an array of this process for `transform`.
+
+        y : None
+            Ignored.
+
+        **fit_params : dict
+            Given to `fit`.
+
+        Returns
+        -------
+        X_retrieved : ndarray of shape (n_patterns, n_features)
+            The retrieved patterns.
+        """
+        return self.fit(X, y, **fit_params).transform(X)
+
     def _check_parameters(self):
         """Check the parameters, and return the estimator."""
         estimator = _inner(self.estimator)

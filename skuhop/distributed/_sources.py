@@ -30,12 +30,11 @@ class FileRows(NamedTuple):
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
 
-class LazyRows(NamedTuple):
-    """X."""
+class LazyRows:
+    """Rows from `start` to `stop` of an array that reads when sliced: Zarr."""
 
-    array: Any
-    start: int
-    stop: int
+    def __init__(self, array, start: int, stop: int):
+        self.array, self.start, self.stop = array, start, stop
 
     def read(self) -> np.ndarray:
         """Read them."""
@@ -51,7 +50,7 @@ class LazyRows(NamedTuple):
         return self.stop - self.start
 
 
-def read(part) -> np.ndarray | None:
+def read(part) -> Any:
     """Rows of a part, on a worker; futures have become arrays there."""
     return part.read() if isinstance(part, (FileRows, LazyRows)) else part
 
@@ -138,10 +137,11 @@ def cut(X, y, sample_weight, size: int) -> list[tuple]:
     companions = {"y": y, "sample_weight": sample_weight}
     if _is_list(X):
         items = [_opened(item, "X") for item in X]
-        others = [_per_item(v, name, items) for name, v in companions.items()]
+        labels = _per_item(y, "y", items)
+        weights = _per_item(sample_weight, "sample_weight", items)
         return [
             shard
-            for item in zip(items, *others, strict=True)
+            for item in zip(items, labels, weights, strict=True)
             for shard in cut(*item, size)
         ]
     X = _opened(X, "X")

@@ -74,12 +74,12 @@ class Best(NamedTuple):
     Attributes
     ----------
     score : Tensor of shape (n,)
-    index : Tensor of shape (n,)
+    position : Tensor of shape (n,)
         Its position in the whole memory.
     """
 
     score: Tensor
-    index: Tensor
+    position: Tensor
 
 
 def _heaviest(memory: Memory, X: Tensor, budget: int, top: int):
@@ -130,7 +130,7 @@ def _ranked(memory: Memory, X: Tensor, budget: int, top: int, first: int):
 
 def merge_heaviest(
     separation: Separation, params: Mapping, parts: Sequence, top: int, budget=2**26
-) -> Ranked | Candidates:
+):
     """Ranked patterns of several parts together."""
     if separation.lift is None:
         return merge(separation, params, parts, budget)
@@ -150,7 +150,7 @@ def finalise_heaviest(
     n_patterns: int,
     top: int,
     budget: int = 2**26,
-) -> tuple[Tensor, Tensor]:
+):
     """Positions and weights, (n, top) each, of the heaviest patterns of the whole."""
     rule = separation, params
     if isinstance(part, Candidates):
@@ -162,7 +162,7 @@ def best_patterns(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """Find the pattern (n,) of the highest score, log-weight included."""
     out = torch.empty(len(X), dtype=torch.int64, device=X.device)
     for rows, part in _best(memory, X, budget, 0):
-        out[rows] = part.index
+        out[rows] = part.position
     return out
 
 
@@ -195,8 +195,9 @@ def merge_best(parts: Sequence[Best]) -> Best:
     """Best patterns of several parts together; of equals the one of the first part."""
     best = parts[0]
     for part in parts[1:]:
-        index = torch.where(part.score > best.score, part.index, best.index)
-        best = Best(torch.maximum(best.score, part.score), index)
+        higher = part.score > best.score
+        position = torch.where(higher, part.position, best.position)
+        best = Best(torch.maximum(best.score, part.score), position)
     return best
 
 
