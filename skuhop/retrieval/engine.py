@@ -22,6 +22,7 @@ from torch.nn import functional
 from skuhop.retrieval.partials import (
     Candidates,
     Partial,
+    Sums,
     TooManyCandidates,
     block_partial,
     finalise,
@@ -211,6 +212,9 @@ def partial(
     part : Sums or Candidates
         For Sums n * (v + 2) numbers; for Candidates the patterns that may have weight.
     """
+    sums = _attention_sums(memory, X, budget) if read else None
+    if sums is not None:
+        return sums
     parts, work = [], partial_result(memory, budget, read, first)
     for rows, _, part in passes(memory, X, budget, work):
         if isinstance(part, Candidates):
@@ -226,11 +230,16 @@ def joined(parts):
     return type(parts[0])(*(None if c[0] is None else torch.cat(c) for c in columns))
 
 
-def _attention(memory: Memory, X: Tensor, budget: int) -> Tensor | None:
-    """Answers by torch's fused attention; None where it would not stream.
+def _fused(memory: Memory, X: Tensor, budget: int):
+    """Arguments of torch's fused attention, or None where it would not stream.
 
     It streams on the CPU if vectors and values are equally wide; otherwise it would
     make all scores at once.
+
+    Returns
+    -------
+    arguments : tuple or None
+        An iterator of rows and their vectors, the keys, the values and the bias.
     """
     linear = getattr(memory.scorer, "linear", None)
     if memory.separation.weights is not softmax or linear is None:
@@ -244,18 +253,45 @@ def _attention(memory: Memory, X: Tensor, budget: int) -> Tensor | None:
         bias = memory.weights.log() if bias is None else bias + memory.weights.log()
     if bias is not None:
         bias = bias[None, None, None]
-    out = X.new_empty((len(X), values.shape[1]))
     row = X.element_size() * (memory.scorer.row_width + 2 * values.shape[1])
-    for rows in row_chunks(len(X), row, budget):
+    chunks = row_chunks(len(X), row, budget)
+    vectors = ((rows, scores.vectors(X[rows])[None, None]) for rows in chunks)
+    return vectors, scores.keys[None, None], values[None, None], bias
+
+
+def _attention(memory: Memory, X: Tensor, budget: int) -> Tensor | None:
+    """Answers by torch's fused attention; None where it would not stream."""
+    fused = _fused(memory, X, budget)
+    if fused is None:
+        return None
+    vectors, keys, values, bias = fused
+    out = X.new_empty((len(X), memory.patterns.shape[1]))
+    for rows, query in vectors:
         found = functional.scaled_dot_product_attention(
-            scores.vectors(X[rows])[None, None],
-            scores.keys[None, None],
-            values[None, None],
-            attn_mask=bias,
-            scale=1.0,
+            query, keys, values, attn_mask=bias, scale=1.0
         )
         out[rows] = found[0, 0]
     return out
+
+
+def _attention_sums(memory: Memory, X: Tensor, budget: int) -> Sums | None:
+    """Make sums by the kernel beneath, which gives the log-normaliser as well.
+
+    torch has no public name for it on the CPU; without it blocks do the same.
+    """
+    kernel = getattr(
+        torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None
+    )
+    fused = None if kernel is None else _fused(memory, X, budget)
+    if fused is None:
+        return None
+    vectors, keys, values, bias = fused
+    parts = []
+    for _, query in vectors:
+        answer, top = kernel(query, keys, values, attn_mask=bias, scale=1.0)
+        top = top.to(X.dtype)[0, 0]
+        parts.append(Sums(top, torch.ones_like(top), answer[0, 0]))
+    return joined(parts)
 
 
 def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
