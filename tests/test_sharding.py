@@ -191,6 +191,27 @@ def test_learns_on_a_sample(client):
     )
 
 
+def test_names_of_features(client):
+    pd = pytest.importorskip("pandas")
+    names = [f"x{i}" for i in range(8)]
+    table = pd.DataFrame(X, columns=names)
+    whole = memory().fit(table)
+    sharded = ShardedMemory(whole).fit(da.from_array(X))
+    assert sharded.feature_names_in_.tolist() == names
+    assert sharded.predict(table).tolist() == list(range(300))
+    with pytest.raises(ValueError, match="feature names"):
+        sharded.predict(table[names[::-1]])
+
+
+def test_a_memory_after_a_classifier(client):
+    sharded = ShardedMemory(classifier().fit(X, Y)).fit(X, Y)
+    assert sharded.score(X, Y, np.arange(300)) > 0.5
+    sharded.set_params(estimator=memory().fit(X)).fit(X)
+    assert not hasattr(sharded, "classes_")
+    assert sharded.score(QUERIES, X[:40]) == sharded.estimator_.score(QUERIES, X[:40])
+    np.testing.assert_array_equal(sharded.predict(X), np.arange(300))
+
+
 def test_all_rows_are_the_sample_if_they_fit(client):
     whole = classifier().fit(X, Y, sample_weight=WEIGHTS)
     sharded = ShardedMemory(classifier(), shard_size=90)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial as bound
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,14 +84,16 @@ def as_arguments(client, shards) -> list[tuple]:
 
 def draw(client, arguments: list[tuple], size: int, rng) -> list[np.ndarray | None]:
     """Draw rows of all shards, at most `size`, in their order: X, y and weights."""
-    counts = client.gather([client.submit(_workers.n_rows, X) for X, *_ in arguments])
+    counts = client.gather(
+        [client.submit(_workers.n_rows, X, pure=False) for X, *_ in arguments]
+    )
     edges = np.cumsum([0, *counts])
     rows = np.arange(edges[-1])
     if size < len(rows):
         rows = np.sort(rng.choice(edges[-1], size, replace=False))
     cuts = np.searchsorted(rows, edges)
     some = [
-        client.submit(_workers.take, rows[a:b] - first, *parts)
+        client.submit(_workers.take, rows[a:b] - first, *parts, pure=False)
         for a, b, first, parts in zip(
             cuts[:-1], cuts[1:], edges[:-1], arguments, strict=True
         )
@@ -100,11 +103,24 @@ def draw(client, arguments: list[tuple], size: int, rng) -> list[np.ndarray | No
 
 
 def load(client, model: Model, arguments: list[tuple]) -> list:
-    """Futures of the shards."""
+    """Futures of the shards, dealt out evenly to the workers that are there now.
+
+    Left to itself Dask gives the next shard to whoever has read the last, which is no
+    sign of who answers fast. Other workers may step in for one that is gone.
+    """
     model = client.submit(_workers.given, model, pure=False)
+    places = cycle([[worker] for worker in client.nthreads()] or [None])
     return [
-        client.submit(_workers.load, number, model, *parts, pure=False)
-        for number, parts in enumerate(arguments)
+        client.submit(
+            _workers.load,
+            number,
+            model,
+            *parts,
+            pure=False,
+            workers=place,
+            allow_other_workers=place is not None,
+        )
+        for (number, parts), place in zip(enumerate(arguments), places, strict=False)
     ]
 
 

@@ -232,6 +232,8 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         sizes, classes = count(client, shards)
         if not sum(sizes):
             raise ValueError("All weights are zero: nothing would be stored.")
+        for name in ("classes_", "class_prior_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
         self._name_features(X, estimator)
         self.estimator_, self.weighted_, self.sources_ = estimator, weighted, sources
         self.shard_sizes_, self.n_patterns_ = np.array(sizes), sum(sizes)
@@ -286,7 +288,6 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
 
     def _name_features(self, X, estimator):
         """Remember number and names of the features."""
-        self.__dict__.pop("feature_names_in_", None)
         if in_memory(X):
             validate_data(self, X, skip_check_array=True)
         self.n_features_in_ = estimator.n_features_in_
@@ -454,7 +455,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         X = self._check_queries(X)
         return self._shards().probabilities(X)
 
-    def score(self, X, y=None):
+    def score(self, X, y=None, sample_weight=None):
         """Score as the estimator defines it.
 
         Parameters
@@ -466,9 +467,13 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             Of a memory, what should be retrieved (None is X itself); of a classifier,
             the labels.
 
+        sample_weight : array-like of shape (n_queries,), default=None
+            Weights of the queries; for a classifier only.
+
         Returns
         -------
         score : float
             Minus the mean squared error of `transform`, or the accuracy.
         """
-        return type(self.estimator_).score(self, X, y)
+        weights = () if sample_weight is None else (sample_weight,)
+        return type(self.estimator_).score(self, X, y, *weights)
