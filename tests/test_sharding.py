@@ -46,7 +46,7 @@ def client():
             processes=False,
             n_workers=2,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address=":0",
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -374,6 +374,18 @@ def test_shards_are_held_and_released(client, monkeypatch):
     wait_for(lambda: not tasks_of(client))
 
 
+def test_shards_come_back_after_a_restart(client):
+    whole = memory().fit(X)
+    sharded = ShardedMemory(whole, shard_size=100).fit(X)
+    client.cancel(sharded._shards().shards)
+    assert_same_memory(sharded, whole)
+
+
+def test_labels_in_a_list(client):
+    whole = classifier().fit(X, Y)
+    assert_same_classifier(ShardedMemory(whole, shard_size=90).fit(X, list(Y)), whole)
+
+
 def test_pickle_and_clone(client, tmp_path):
     whole = memory().fit(X)
     sharded = ShardedMemory(whole, client=client, shard_size=90)
@@ -553,7 +565,7 @@ def test_a_worker_killed_in_the_middle(tmp_path):
         distributed.LocalCluster(
             n_workers=2,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address=":0",
             local_directory=tmp_path,
         ) as cluster,
         distributed.Client(cluster) as client,

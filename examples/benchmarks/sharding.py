@@ -101,7 +101,7 @@ def on_the_cluster(args, model, files, queries):
         LocalCluster(
             n_workers=args.workers,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address=":0",
             local_directory=files[0].parent,
         ) as cluster,
         Client(cluster) as client,

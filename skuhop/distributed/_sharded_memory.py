@@ -311,7 +311,12 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             shards = load(client, model, as_arguments(client, self.sources_))
             return self._cluster(client, model, shards)
 
-        return prepared(self, client.id, self.sources_, build)
+        cluster = prepared(self, client.id, self.sources_, build)
+        if any(shard.cancelled() for shard in cluster.shards):
+            # client.restart() has taken them away.
+            release(self)
+            cluster = prepared(self, client.id, self.sources_, build)
+        return cluster
 
     def release(self):
         """Let the workers forget the shards; the next call reads them again.
