@@ -159,23 +159,28 @@ def main():
             beta=NOISE**-2,
             separation=args.separation,
         ).fit(np.load(files[0])[:10_000])
-        found = [*on_the_cluster(args, model, files, queries)]
-        found += in_one_process(args, model, files, queries)
-    expected = found[-1][-1]
-    rows = [
-        {
-            "patterns": f"{args.patterns:,} × {args.features}",
-            "queries": f"{args.queries:,}, {args.dtype}",
-            "what": what,
-            "seconds": f"{seconds:.1f}",
-            "largest difference": ""
-            if answers is None
-            else f"{np.abs(answers[: len(expected)] - expected).max():.1e}",
-        }
-        for what, seconds, answers in found
-    ]
-    print(markdown_rows(rows))
-    write_tables(args.out, [rows])
+        measured, expected = [], None
+        for ways in (in_one_process, on_the_cluster):
+            for what, seconds, answers in ways(args, model, files, queries):
+                measured.append(row(args, what, seconds, answers, expected))
+                print(*measured[-1].values(), sep=" | ", flush=True)
+                expected = answers if expected is None else expected
+    print("\n" + markdown_rows(measured))
+    write_tables(args.out, [measured])
+
+
+def row(args, what, seconds, answers, expected):
+    """Row of the table; answers are compared on the queries that are expected."""
+    moved = ""
+    if answers is not None and expected is not None:
+        moved = f"{np.abs(answers[: len(expected)] - expected).max():.1e}"
+    return {
+        "patterns": f"{args.patterns:,} × {args.features}",
+        "queries": f"{args.queries:,}, {args.dtype}",
+        "what": what,
+        "seconds": f"{seconds:.1f}",
+        "largest difference": moved,
+    }
 
 
 if __name__ == "__main__":

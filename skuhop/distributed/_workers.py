@@ -10,6 +10,7 @@ from skuhop._cache import prepared
 from skuhop._device import in_smaller_chunks, resolve_device, to_numpy, to_tensor
 from skuhop.distributed._rows import Model, stored_rows
 from skuhop.distributed._sources import read
+from skuhop.retrieval import partial
 
 
 class Shard:
@@ -108,7 +109,5 @@ def ask(
 
 def completing(memory, X, budget, first):
     """Partial result of what fills missing entries before a classifier is asked."""
-    from skuhop.retrieval import partial
-
     complete = memory.scorer.complete
     return partial(complete.memory, X * complete.scale, budget, first)
