@@ -374,7 +374,10 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         proba : ndarray of shape (n_queries, n_classes)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        found = self._answers(X)
+        return self._probabilities(self._answers(X))
+
+    def _probabilities(self, found):
+        """Probabilities from votes; the prior gets what "nothing stored" has."""
         proba = found.astype(np.float64, copy=False)
         nothing = np.clip(1 - proba.sum(axis=1, keepdims=True), 0, None)
         proba = proba + nothing * self.class_prior_

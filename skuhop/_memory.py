@@ -16,7 +16,7 @@ from skuhop._device import resolve_device
 from skuhop._index import KINDS
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
-from skuhop._recall import fit_index, recall_memory
+from skuhop._recall import fit_index, keep_observed, recall_memory
 from skuhop._stage_one import (
     StageOne,
     distinct_rows,
@@ -496,12 +496,7 @@ class UHopMemory(
             update = answers if memory.nearest is None else indexed_answers
             return iterate(memory, rows, budget, steps, self.tol, update)
 
-        retrieved = self._ask(X, retrieve)
-        unknown = np.isnan(X)
-        if not unknown.any():
-            return retrieved
-        incomplete = unknown.any(axis=1, keepdims=True)
-        return np.where(incomplete & ~unknown, X, retrieved)
+        return keep_observed(X, self._ask(X, retrieve))
 
     @after_fit
     def predict(self, X):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from skuhop._damage import damage_scorer, linear_matrix
 from skuhop._device import to_tensor
 from skuhop._index import KINDS, SMALLEST, build_index, open_index, wanted
@@ -97,6 +99,15 @@ def _damage_scorer(estimator, patterns, mean, feature_map):
 def _scaled(scorer, beta):
     """Multiply log-likelihoods by a beta of the user's."""
     return scorer if beta == "auto" else ScaledScorer(scorer, beta)
+
+
+def keep_observed(X: np.ndarray, retrieved: np.ndarray) -> np.ndarray:
+    """Put the observed entries of rows with NaN back into what was retrieved."""
+    unknown = np.isnan(X)
+    if not unknown.any():
+        return retrieved
+    incomplete = unknown.any(axis=1, keepdims=True)
+    return np.where(incomplete & ~unknown, X, retrieved)
 
 
 def fit_index(estimator, X, mean, learned, device) -> dict:

@@ -19,7 +19,11 @@ PAGES = [
         if page.name not in GENERATED
     ),
 ]
-NEEDS = {"tutorial.md": ["matplotlib"], "saving.md": ["skops"]}
+NEEDS = {
+    "tutorial.md": ["matplotlib"],
+    "saving.md": ["skops"],
+    "sharding.md": ["distributed"],
+}
 """Optional packages that the blocks of a page need."""
 
 
@@ -83,10 +87,11 @@ def test_the_benchmarks_page_takes_what_benchmarks_write(tmp_path):
 
 def test_every_public_name_is_in_the_reference():
     import skuhop
-    from skuhop import metrics, plotting
+    from skuhop import distributed, metrics, plotting
 
     reference = (ROOT / "doc" / "api.md").read_text()
-    public = {*skuhop.__all__, *metrics.__all__, *plotting.__all__} - {"__version__"}
+    modules = skuhop, distributed, metrics, plotting
+    public = {name for module in modules for name in module.__all__} - {"__version__"}
     assert [name for name in sorted(public) if name not in reference] == []
 
 

@@ -8,7 +8,8 @@ import pytest
 LAZY = ("matplotlib", "rich", "dask", "distributed", "skops", "pandas", "joblib.test")
 USE = {
     "import": "import skuhop",
-    "submodules": "import skuhop.metrics, skuhop.plotting, skuhop.exceptions",
+    "submodules": "import skuhop.metrics, skuhop.plotting, skuhop.exceptions, "
+    "skuhop.distributed",
     "memory": (
         "import numpy as np, skuhop;"
         "X = np.random.RandomState(0).normal(size=(12, 9));"

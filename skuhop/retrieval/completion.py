@@ -33,7 +33,10 @@ class Completion(NamedTuple):
 
     def __call__(self, X: Tensor) -> Tensor:
         """Fill unknown entries with those of the patterns that a query retrieves."""
-        found = answers(self.memory, X * self.scale, _BUDGET)
+        return self.fill(X, answers(self.memory, X * self.scale, _BUDGET))
+
+    def fill(self, X: Tensor, found: Tensor) -> Tensor:
+        """Fill unknown entries from the answer of `memory`."""
         varies = self.scale > 0
         found = torch.where(
             varies, found / self.scale.where(varies, 1), self.patterns_mean

@@ -23,6 +23,7 @@ from torch.nn import functional
 from skuhop.retrieval.partials import (
     Candidates,
     Partial,
+    Sums,
     TooManyCandidates,
     block_partial,
     finalise,
@@ -189,7 +190,13 @@ def partial_result(memory: Memory, budget: int, read: bool, first: int = 0) -> C
     return work
 
 
-def partial(memory: Memory, X: Tensor, budget: int = 2**28, first: int = 0) -> Partial:
+def partial(
+    memory: Memory,
+    X: Tensor,
+    budget: int = 2**28,
+    first: int = 0,
+    read: bool = True,
+) -> Partial:
     """Partial result of a memory that is a shard of a larger one.
 
     Merge the shards' results with `merge`, then read the answer out with `finalise`.
@@ -205,27 +212,42 @@ def partial(memory: Memory, X: Tensor, budget: int = 2**28, first: int = 0) -> P
         Bytes of memory to keep to, the result not counted.
     first : int, default=0
         Position of the shard's first pattern in the whole memory.
+    read : bool, default=True
+        Whether the answer is wanted; energies do without it.
 
     Returns
     -------
     part : Sums or Candidates
         For Sums n * (v + 2) numbers; for Candidates the patterns that may have weight.
     """
-    parts, work = [], partial_result(memory, budget, True, first)
+    sums = _attention_sums(memory, X, budget) if read else None
+    if sums is not None:
+        return sums
+    parts, work = [], partial_result(memory, budget, read, first)
     for rows, _, part in passes(memory, X, budget, work):
         if isinstance(part, Candidates):
-            values = memory.patterns[part.indices - first]
+            values = memory.patterns[part.indices - first] if read else None
             part = part._replace(rows=part.rows + rows.start, values=values)
         parts.append(part)
+    return joined(parts)
+
+
+def joined(parts):
+    """One partial result of all queries from those of some queries each."""
     columns = zip(*parts, strict=True)
     return type(parts[0])(*(None if c[0] is None else torch.cat(c) for c in columns))
 
 
-def _attention(memory: Memory, X: Tensor, budget: int) -> Tensor | None:
-    """Answers by torch's fused attention; None where it would not stream.
+def _fused(memory: Memory, X: Tensor, budget: int):
+    """Arguments of torch's fused attention, or None where it would not stream.
 
     It streams on the CPU if vectors and values are equally wide; otherwise it would
     make all scores at once.
+
+    Returns
+    -------
+    arguments : tuple or None
+        An iterator of rows and their vectors, the keys, the values and the bias.
     """
     linear = getattr(memory.scorer, "linear", None)
     if memory.separation.weights is not softmax or linear is None:
@@ -239,18 +261,45 @@ def _attention(memory: Memory, X: Tensor, budget: int) -> Tensor | None:
         bias = memory.weights.log() if bias is None else bias + memory.weights.log()
     if bias is not None:
         bias = bias[None, None, None]
-    out = X.new_empty((len(X), values.shape[1]))
     row = X.element_size() * (memory.scorer.row_width + 2 * values.shape[1])
-    for rows in row_chunks(len(X), row, budget):
+    chunks = row_chunks(len(X), row, budget)
+    vectors = ((rows, scores.vectors(X[rows])[None, None]) for rows in chunks)
+    return vectors, scores.keys[None, None], values[None, None], bias
+
+
+def _attention(memory: Memory, X: Tensor, budget: int) -> Tensor | None:
+    """Answers by torch's fused attention; None where it would not stream."""
+    fused = _fused(memory, X, budget)
+    if fused is None:
+        return None
+    vectors, keys, values, bias = fused
+    out = X.new_empty((len(X), memory.patterns.shape[1]))
+    for rows, query in vectors:
         found = functional.scaled_dot_product_attention(
-            scores.vectors(X[rows])[None, None],
-            scores.keys[None, None],
-            values[None, None],
-            attn_mask=bias,
-            scale=1.0,
+            query, keys, values, attn_mask=bias, scale=1.0
         )
         out[rows] = found[0, 0]
     return out
+
+
+def _attention_sums(memory: Memory, X: Tensor, budget: int) -> Sums | None:
+    """Make sums by the kernel beneath, which gives the log-normaliser as well.
+
+    torch has no public name for it on the CPU; without it blocks do the same.
+    """
+    kernel = getattr(
+        torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None
+    )
+    fused = None if kernel is None else _fused(memory, X, budget)
+    if fused is None:
+        return None
+    vectors, keys, values, bias = fused
+    parts = []
+    for _, query in vectors:
+        answer, top = kernel(query, keys, values, attn_mask=bias, scale=1.0)
+        top = top.to(X.dtype)[0, 0]
+        parts.append(Sums(top, torch.ones_like(top), answer[0, 0]))
+    return joined(parts)
 
 
 def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
@@ -265,18 +314,6 @@ def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
     return out
 
 
-def conjugates(memory: Memory, X: Tensor, budget: int) -> Tensor:
-    """``Psi*(beta K(Xi, x))``, shape (n,), for every row x."""
-    out = X.new_empty(len(X))
-    work = partial_result(memory, budget, False)
-    for rows, query, part in passes(memory, X, budget, work):
-        _, found = finalise(*memory.rule, part, read=False, budget=budget // 4)
-        for common in (_origin(memory, query), query.offset):
-            found = found if common is None else found + common
-        out[rows] = found
-    return out
-
-
 def energies(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """``s(x, x) / 2 - Psi*(beta s(Xi, x)) / beta``, shape (n,).
 
@@ -284,10 +321,23 @@ def energies(memory: Memory, X: Tensor, budget: int) -> Tensor:
     Euclidean similarity ``-|x - xi|^2 / 2`` it is minus the logarithm of a kernel
     density up to scale, and with a likelihood minus its logarithm.
     """
-    out = conjugates(memory, X, budget).neg_()
-    for rows in row_chunks(len(X), 4 * X.element_size() * X.shape[1], budget):
-        out[rows] += memory.scorer.prepare(X[rows]).self_score / 2
-    return out.div_(memory.scorer.beta)
+    out = X.new_empty(len(X))
+    work = partial_result(memory, budget, False)
+    for rows, query, part in passes(memory, X, budget, work):
+        _, found = finalise(*memory.rule, part, read=False, budget=budget // 4)
+        out[rows] = energies_of(memory, query, found)
+    return out
+
+
+def energies_of(memory: Memory, query: Query, conjugate: Tensor) -> Tensor:
+    """Energies (n,) of queries from the conjugate that `finalise` gives.
+
+    Of the memory only what the scorer knows of queries and of "nothing stored" counts:
+    any shard of a memory will do.
+    """
+    for common in (_origin(memory, query), query.offset):
+        conjugate = conjugate if common is None else conjugate + common
+    return (query.self_score / 2 - conjugate).div_(memory.scorer.beta)
 
 
 def iterate(

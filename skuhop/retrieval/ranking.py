@@ -6,7 +6,8 @@ over blocks of patterns as the answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from skuhop.retrieval.engine import (
     FEWEST_ROWS,
     Memory,
     blocks,
+    joined,
     multiplicity,
     partial_result,
     passes,
@@ -26,6 +28,7 @@ from skuhop.retrieval.partials import (
     Sums,
     common_scale,
     finalise,
+    merge,
     padded,
     unnormalised,
 )
@@ -46,71 +49,156 @@ def associations(memory: Memory, X: Tensor, budget: int, top: int | None = None)
     return weights
 
 
+class Ranked(NamedTuple):
+    """The heaviest patterns of a part, where weights are `Sums`.
+
+    Attributes
+    ----------
+    top, total : Tensor of shape (n,)
+        As for `Sums`, of all patterns of the part.
+    heavy : Tensor of shape (n, k)
+        Unnormalised weights of the heaviest, the heaviest first.
+    indices : Tensor of shape (n, k)
+        Their positions in the whole memory.
+    """
+
+    top: Tensor
+    total: Tensor
+    heavy: Tensor
+    indices: Tensor
+
+
+class Best(NamedTuple):
+    """The pattern of the highest score, log-weight included, of a part.
+
+    Attributes
+    ----------
+    score : Tensor of shape (n,)
+    position : Tensor of shape (n,)
+        Its position in the whole memory.
+    """
+
+    score: Tensor
+    position: Tensor
+
+
 def _heaviest(memory: Memory, X: Tensor, budget: int, top: int):
     """Find indices and weights, (n, top) each, of the heaviest patterns."""
     weights = X.new_empty((len(X), top))
     indices = torch.empty((len(X), top), dtype=torch.int64, device=X.device)
-    n_patterns = memory.scorer.n_patterns
-    if memory.separation.lift is None:
-        work = partial_result(memory, budget, False)
-        for rows, _, part in passes(memory, X, budget, work):
-            found = _candidates_by_weight(
-                *memory.rule, part, n_patterns, top, budget // 4
-            )
-            indices[rows], weights[rows] = found
-        return indices, weights
-    for rows, _, (found, near) in passes(memory, X, budget, _ranked(memory, top)):
-        weights[rows], indices[rows] = found, near
+    for rows, part in _ranked(memory, X, budget, top, 0):
+        indices[rows], weights[rows] = finalise_heaviest(
+            *memory.rule, part, memory.scorer.n_patterns, top, budget // 4
+        )
     return indices, weights
 
 
-def _ranked(memory: Memory, top: int) -> Callable:
-    """Make the work of one pass: weights and indices of the heaviest patterns."""
+def heaviest_partial(
+    memory: Memory, X: Tensor, budget: int, first: int = 0, top: int = 1
+) -> Ranked | Candidates:
+    """Rank the patterns of a shard; parameters as for `partial`.
+
+    Merge the shards' results with `merge_heaviest`, then `finalise_heaviest`.
+    """
+    parts = []
+    for rows, part in _ranked(memory, X, budget, top, first):
+        if isinstance(part, Candidates):
+            part = part._replace(rows=part.rows + rows.start)
+        parts.append(part)
+    return joined(parts)
+
+
+def _ranked(memory: Memory, X: Tensor, budget: int, top: int, first: int):
+    """Yield rows and the ranked patterns of a memory or of a shard."""
     rule = memory.rule
 
-    def work(query, width, most):
-        whole = near = None
+    def rank(query, width, most):
+        whole = None
         for start, stop, scores in blocks(memory, query, width):
-            top_score, lifted = unnormalised(
-                *rule, scores, multiplicity(memory, start, stop)
-            )
-            heavy, where = lifted.topk(min(top, stop - start), dim=1)
-            part = Sums(top_score, lifted.sum(1), heavy)
-            where += start
-            if whole is not None:
-                parts = _side_by_side(*rule, [whole, part])
-                where = torch.cat([near, where], 1)
-                heavy, kept = parts.answer.topk(min(top, where.shape[1]), dim=1)
-                part, where = parts._replace(answer=heavy), where.gather(1, kept)
-            whole, near = part, where
-        return finalise(*rule, whole)[0], near
+            own = multiplicity(memory, start, stop)
+            best, lifted = unnormalised(*rule, scores, own)
+            heavy, near = lifted.topk(min(top, stop - start), dim=1)
+            part = Ranked(best, lifted.sum(1), heavy, near.add_(first + start))
+            whole = merge_heaviest(*rule, [p for p in (whole, part) if p], top)
+        return whole
 
-    return work
+    sums = memory.separation.lift is not None
+    work = rank if sums else partial_result(memory, budget, False, first)
+    for rows, _, part in passes(memory, X, budget, work):
+        yield rows, part
+
+
+def merge_heaviest(
+    separation: Separation, params: Mapping, parts: Sequence, top: int, budget=2**26
+):
+    """Ranked patterns of several parts together."""
+    if separation.lift is None:
+        return merge(separation, params, parts, budget)
+    if len(parts) == 1:
+        return parts[0]
+    sums = [Sums(*part[:3]) for part in parts]
+    best, total, heavy = common_scale(separation, params, sums)
+    heavy, indices = torch.cat(heavy, 1), torch.cat([p.indices for p in parts], 1)
+    heavy, kept = heavy.topk(min(top, heavy.shape[1]), dim=1)
+    return Ranked(best, total, heavy, indices.gather(1, kept))
+
+
+def finalise_heaviest(
+    separation: Separation,
+    params: Mapping,
+    part: Ranked | Candidates,
+    n_patterns: int,
+    top: int,
+    budget: int = 2**26,
+):
+    """Positions and weights, (n, top) each, of the heaviest patterns of the whole."""
+    rule = separation, params
+    if isinstance(part, Candidates):
+        return _candidates_by_weight(*rule, part, n_patterns, top, budget)
+    return part.indices, finalise(*rule, Sums(*part[:3]))[0]
 
 
 def best_patterns(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """Find the pattern (n,) of the highest score, log-weight included."""
     out = torch.empty(len(X), dtype=torch.int64, device=X.device)
+    for rows, part in _best(memory, X, budget, 0):
+        out[rows] = part.position
+    return out
+
+
+def best_partial(memory: Memory, X: Tensor, budget: int, first: int = 0) -> Best:
+    """Find the best pattern of a shard; parameters as for `partial`."""
+    return joined([part for _, part in _best(memory, X, budget, first)])
+
+
+def _best(memory: Memory, X: Tensor, budget: int, first: int):
+    """Yield rows and the best patterns of a memory or of a shard."""
     log_weights = None if memory.weights is None else memory.weights.log()
 
     def work(query, width, most):
-        best = where = None
+        whole = None
         for start in range(0, memory.scorer.n_patterns, width):
             stop = min(start + width, memory.scorer.n_patterns)
             scores = memory.scorer.block(query, start, stop)
             if log_weights is not None:
                 scores += log_weights[start:stop]
-            value, index = scores.max(1)
-            index += start
-            if best is not None:
-                value = torch.maximum(best, value)
-                index = torch.where(value > best, index, where)
-            best, where = value, index
-        return where
+            score, index = scores.max(1)
+            part = Best(score, index.add_(first + start))
+            whole = part if whole is None else merge_best([whole, part])
+        return whole
 
-    for rows, _, found in passes(memory, X, budget, work):
-        out[rows] = found
-    return out
+    for rows, _, part in passes(memory, X, budget, work):
+        yield rows, part
+
+
+def merge_best(parts: Sequence[Best]) -> Best:
+    """Best patterns of several parts together; of equals the one of the first part."""
+    best = parts[0]
+    for part in parts[1:]:
+        higher = part.score > best.score
+        position = torch.where(higher, part.position, best.position)
+        best = Best(torch.maximum(best.score, part.score), position)
+    return best
 
 
 def _dense_weights(memory: Memory, query: Query) -> Tensor:
@@ -161,9 +249,3 @@ def _candidates_by_weight(
         best, place = torch.cat([taken, free], 1).topk(top, dim=1)
         weights[some.rows], indices[some.rows] = best, every.gather(1, place)
     return indices, weights
-
-
-def _side_by_side(separation, params, parts: Sequence[Sums]) -> Sums:
-    """Merge sums whose answers belong to different patterns: (n, a) and (n, b)."""
-    top, total, answers = common_scale(separation, params, parts)
-    return Sums(top, total, torch.cat(answers, 1))

@@ -14,13 +14,23 @@ from skuhop.retrieval import (
     Memory,
     answers,
     associations,
+    best_patterns,
     build_scorer,
     energies,
+    engine,
     finalise,
     merge,
     partial,
 )
+from skuhop.retrieval.engine import energies_of
 from skuhop.retrieval.partials import TooManyCandidates, block_partial
+from skuhop.retrieval.ranking import (
+    best_partial,
+    finalise_heaviest,
+    heaviest_partial,
+    merge_best,
+    merge_heaviest,
+)
 
 every_separation = pytest.mark.parametrize("separation", SEPARATIONS)
 
@@ -156,6 +166,55 @@ def test_shards_answer_like_the_memory(separation, weighted, budget):
     if conjugate is not None:
         energy = 0.35 * X.square().sum(1) - conjugate
         torch.testing.assert_close(energies(memory, X, budget), energy / 0.7)
+
+
+@every_separation
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_shards_rank_like_the_memory(separation, weighted):
+    _, _, weights = problem(0, weighted=weighted)
+    generator = torch.Generator().manual_seed(6)
+    patterns = torch.randn(150, 6, generator=generator, dtype=torch.float64)
+    X = torch.randn(20, 6, generator=generator, dtype=torch.float64)
+    scorer = build_scorer("dot", 0.7, patterns, patterns.mean(0), weights, None)
+    rule = SEPARATIONS[separation], dict(SEPARATIONS[separation].defaults)
+    memory = Memory(scorer, *rule, patterns, weights)
+    cut = list(shards(memory, [3, 90]))
+    parts = [heaviest_partial(m, X, 20_000, first, top=5) for first, m in cut]
+    whole = merge_heaviest(*rule, parts, 5)
+    indices, found = finalise_heaviest(*rule, whole, 150, 5)
+    dense = associations(memory, X, 2**28)
+    torch.testing.assert_close(found, dense.topk(5, dim=1).values)
+    torch.testing.assert_close(dense.gather(1, indices), found)
+    best = merge_best([best_partial(m, X, 20_000, first) for first, m in cut])
+    assert torch.equal(best.position, best_patterns(memory, X, 20_000))
+    if rule[0].conjugate is not None:
+        parts = [partial(m, X, 20_000, first, read=False) for first, m in cut]
+        _, conjugate = finalise(*rule, merge(*rule, parts), read=False)
+        query = cut[0][1].scorer.prepare(X)
+        torch.testing.assert_close(
+            energies_of(cut[0][1], query, conjugate), energies(memory, X, 20_000)
+        )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("similarity", ["euclidean", "dot", "cosine"])
+def test_fused_sums_are_those_of_blocks(similarity, weighted, dtype, monkeypatch):
+    """torch has no public name for the kernel: it has to mean what it meant."""
+    _, _, weights = problem(0, weighted=weighted, dtype=dtype)
+    generator = torch.Generator().manual_seed(7)
+    patterns = torch.randn(150, 6, generator=generator, dtype=dtype)
+    X = torch.randn(20, 6, generator=generator, dtype=dtype)
+    scorer = build_scorer(similarity, 2.0, patterns, patterns.mean(0), weights, None)
+    memory = Memory(scorer, SEPARATIONS["softmax"], {}, patterns, weights)
+    fused = partial(memory, X, 2**12)
+    assert (fused.total == 1).all(), "the kernel was not used"
+    monkeypatch.setattr(engine, "_attention_sums", lambda *_: None)
+    blocks = partial(memory, X, 2**12)
+    for found, expected in zip(
+        finalise(*memory.rule, fused), finalise(*memory.rule, blocks), strict=True
+    ):
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("name", ["sparsemax", "entmax", "normmax", "ksubsets"])

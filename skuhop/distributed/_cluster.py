@@ -1,0 +1,297 @@
+"""The cluster as the caller sees it: questions out, partial results back, merged.
+
+Everything a worker gets is the result of a task, so Dask can make it again when the
+worker that held it is gone: shards from their source, queries and model from the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial as bound
+from itertools import cycle
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn import get_config
+from torch import Tensor
+
+from skuhop._cache import prepared
+from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop.distributed import _workers
+from skuhop.distributed._rows import Model
+from skuhop.retrieval import Memory, finalise, iterate, merge, partial
+from skuhop.retrieval.engine import energies_of, row_chunks
+from skuhop.retrieval.ranking import (
+    best_partial,
+    finalise_heaviest,
+    heaviest_partial,
+    merge_best,
+    merge_heaviest,
+)
+
+_MESSAGE = 2**23
+"""Bytes of queries in one task; Dask warns from 10 MB on."""
+
+
+def find_client(client):
+    """Return the client to use.
+
+    Raises
+    ------
+    ImportError
+        If dask.distributed is not installed.
+    ValueError
+        If there is none, or one that cannot be used.
+    """
+    try:
+        from distributed import Client, default_client
+    except ImportError as error:
+        raise ImportError(
+            "ShardedMemory needs dask.distributed: pip install 'skuhop[distributed]'."
+        ) from error
+    if client is None:
+        try:
+            client = default_client()
+        except ValueError:
+            raise ValueError(
+                "ShardedMemory found no dask.distributed.Client: make one, such as "
+                "Client(n_workers=2) or Client('scheduler-address:8786'), or pass "
+                "client=."
+            ) from None
+    if not isinstance(client, Client):
+        raise TypeError(
+            "The 'client' parameter of ShardedMemory must be a "
+            f"dask.distributed.Client or None. Got {client!r}."
+        )
+    if client.status != "running" or client.asynchronous:
+        raise ValueError(
+            "The client of ShardedMemory must be running and not asynchronous; its "
+            f"status is {client.status!r}, asynchronous={client.asynchronous}."
+        )
+    return client
+
+
+def as_arguments(client, shards) -> list[tuple]:
+    """Parts of all shards as arguments of tasks: Dask's own become futures."""
+    delayed = [p for shard in shards for p in shard if hasattr(p, "dask")]
+    futures = iter(client.compute(delayed))
+    return [
+        tuple(next(futures) if hasattr(p, "dask") else p for p in shard)
+        for shard in shards
+    ]
+
+
+def draw(client, arguments: list[tuple], size: int, rng) -> list[np.ndarray | None]:
+    """Draw rows of all shards, at most `size`, in their order: X, y and weights."""
+    counts = client.gather(
+        [client.submit(_workers.n_rows, X, pure=False) for X, *_ in arguments]
+    )
+    edges = np.cumsum([0, *counts])
+    rows = np.arange(edges[-1])
+    if size < len(rows):
+        rows = np.sort(rng.choice(edges[-1], size, replace=False))
+    cuts = np.searchsorted(rows, edges)
+    some = [
+        client.submit(_workers.take, rows[a:b] - first, *parts, pure=False)
+        for a, b, first, parts in zip(
+            cuts[:-1], cuts[1:], edges[:-1], arguments, strict=True
+        )
+    ]
+    columns = zip(*client.gather(some), strict=True)
+    return [None if c[0] is None else np.concatenate(c) for c in columns]
+
+
+def load(client, model: Model, arguments: list[tuple]) -> list:
+    """Futures of the shards, dealt out evenly to the workers that are there now.
+
+    Left to itself Dask gives the next shard to whoever has read the last, which is no
+    sign of who answers fast. Other workers may step in for one that is gone.
+    """
+    model = client.submit(_workers.given, model, pure=False)
+    places = cycle([[worker] for worker in client.nthreads()] or [None])
+    return [
+        client.submit(
+            _workers.load,
+            number,
+            model,
+            *parts,
+            pure=False,
+            workers=place,
+            allow_other_workers=place is not None,
+        )
+        for (number, parts), place in zip(enumerate(arguments), places, strict=False)
+    ]
+
+
+def count(client, shards: list):
+    """Numbers of patterns of the shards, and weights of the classes or None."""
+    counts = client.gather(
+        [client.submit(_workers.count, s, pure=False) for s in shards]
+    )
+    sizes, classes = zip(*counts, strict=True)
+    return list(sizes), None if classes[0] is None else np.sum(classes, axis=0)
+
+
+def split_by_completeness(X: np.ndarray, question: Callable) -> tuple[np.ndarray, ...]:
+    """Put together ``question(rows, complete)`` for rows without and with NaN."""
+    incomplete = np.isnan(X).any(axis=1)
+    if not incomplete.any():
+        return question(X, True)
+    if incomplete.all():
+        return question(X, False)
+    order = np.argsort(incomplete, kind="stable")
+    back, known = np.argsort(order), len(X) - incomplete.sum()
+    parts = question(X[order[:known]], True), question(X[order[known:]], False)
+    return tuple(np.concatenate(pair)[back] for pair in zip(*parts, strict=True))
+
+
+class Cluster(NamedTuple):
+    """A memory in shards, ready to be asked.
+
+    Attributes
+    ----------
+    client : Client
+    model : Model
+        What all shards share.
+    shards : list of Future
+        The shards that store something.
+    sizes : list of int
+        Their numbers of patterns.
+    """
+
+    client: Any
+    model: Model
+    shards: list
+    sizes: list
+
+    def side(self, dtype, complete: bool) -> Memory:
+        """Give a memory of the mean alone, for what does not depend on patterns."""
+        estimator, cpu = self.model.estimator, resolve_device("cpu")
+        return prepared(
+            estimator,
+            (complete, np.dtype(dtype).str),
+            estimator.patterns_,
+            lambda: self.model.memory(estimator, complete, dtype, cpu),
+        )
+
+    def ask(
+        self, X: np.ndarray, question: Callable, complete: bool, width: int
+    ) -> Iterator[tuple[np.ndarray, list]]:
+        """Yield some queries at a time, and the partial results of all shards.
+
+        `width` is how many numbers a shard sends back for a query. The next queries
+        are out before the results for the last are waited for, so workers do not wait
+        for the merge.
+        """
+        budget = int(get_config()["working_memory"] * 2**20)
+        row = X.itemsize * max(X.shape[1], 1)
+        back = X.itemsize * width * len(self.shards)
+        chunks = row_chunks(len(X), max(row, -(-back * _MESSAGE // budget)), _MESSAGE)
+        before = None
+        for rows in [*chunks, None]:
+            sent = rows and (X[rows], self._send(X[rows], question, complete, budget))
+            if before:
+                yield before[0], self._receive(before[1])
+            before = sent
+
+    def _send(self, X, question, complete, budget):
+        queries = self.client.submit(_workers.given, X, pure=False)
+        firsts = np.cumsum([0, *self.sizes]).tolist()
+        return [
+            self.client.submit(
+                _workers.ask,
+                shard,
+                queries,
+                question,
+                complete,
+                first,
+                budget,
+                pure=False,
+            )
+            for shard, first in zip(self.shards, firsts, strict=False)
+        ]
+
+    def _receive(self, futures):
+        cpu = resolve_device("cpu")
+        return [
+            type(part)(*(None if a is None else to_tensor(a, cpu) for a in part))
+            for part in self.client.gather(futures)
+        ]
+
+    def answers(self, X: Tensor, complete: bool) -> Tensor:
+        """As `skuhop.retrieval.answers`, for queries with or without NaN."""
+        memory = self.side(to_numpy(X[:0]).dtype, complete)
+        width = memory.patterns.shape[1] + 2
+        return torch.cat(
+            [
+                finalise(*memory.rule, merge(*memory.rule, parts))[0]
+                for _, parts in self.ask(to_numpy(X), partial, complete, width)
+            ]
+        )
+
+    def retrieve(self, X: np.ndarray, complete: bool) -> tuple[np.ndarray]:
+        """Stage II, up to `update_steps` times for queries without NaN."""
+        estimator = self.model.estimator
+        steps = estimator.update_steps if complete else 1
+        start = to_tensor(X, resolve_device("cpu"))
+
+        def update(_, state, budget):
+            return self.answers(state, complete)
+
+        return (to_numpy(iterate(None, start, 0, steps, estimator.tol, update)),)
+
+    def probabilities(self, X: np.ndarray) -> np.ndarray:
+        """Class probabilities; queries with NaN are completed first."""
+        found = self.answers(to_tensor(self.completed(X), resolve_device("cpu")), True)
+        return self.model.estimator._probabilities(to_numpy(found))
+
+    def completed(self, X: np.ndarray) -> np.ndarray:
+        """Fill missing entries of queries that a classifier is asked."""
+        incomplete = np.isnan(X).any(axis=1)
+        if not incomplete.any():
+            return X
+        X = X.copy()
+        X[incomplete] = self._filled(X[incomplete])
+        return X
+
+    def _filled(self, X):
+        complete = self.side(X.dtype, False).scorer.complete
+        rule = complete.memory.rule
+        filled = []
+        for some, parts in self.ask(X, _workers.completing, False, X.shape[1] + 2):
+            found, _ = finalise(*rule, merge(*rule, parts))
+            some = to_tensor(some, found.device)
+            filled.append(to_numpy(complete.fill(some, found)))
+        return np.concatenate(filled)
+
+    def energies(self, X: np.ndarray, complete: bool) -> tuple[np.ndarray]:
+        """As `skuhop.retrieval.energies`."""
+        memory = self.side(X.dtype, complete)
+        found = []
+        for some, parts in self.ask(X, bound(partial, read=False), complete, 2):
+            whole = merge(*memory.rule, parts)
+            _, conjugate = finalise(*memory.rule, whole, read=False)
+            query = memory.scorer.prepare(to_tensor(some, conjugate.device))
+            found.append(to_numpy(energies_of(memory, query, conjugate)))
+        return (np.concatenate(found),)
+
+    def heaviest(
+        self, X: np.ndarray, complete: bool, top: int
+    ) -> tuple[np.ndarray, ...]:
+        """As `skuhop.retrieval.associations`: positions and weights of the heaviest."""
+        rule = self.side(X.dtype, complete).rule
+        question, found = bound(heaviest_partial, top=top), []
+        for _, parts in self.ask(X, question, complete, 3 * top + 2):
+            whole = merge_heaviest(*rule, parts, top)
+            pair = finalise_heaviest(*rule, whole, sum(self.sizes), top)
+            found.append([to_numpy(tensor) for tensor in pair])
+        return tuple(np.concatenate(column) for column in zip(*found, strict=True))
+
+    def best(self, X: np.ndarray, complete: bool) -> tuple[np.ndarray]:
+        """As `skuhop.retrieval.best_patterns`."""
+        found = [
+            to_numpy(merge_best(parts).position)
+            for _, parts in self.ask(X, best_partial, complete, 3)
+        ]
+        return (np.concatenate(found),)

@@ -1,0 +1,484 @@
+"""ShardedMemory: a memory whose patterns live on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import copy
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state, get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skuhop import _validation as rules
+from skuhop._cache import prepared, release
+from skuhop._persistence import VersionedStateMixin
+from skuhop._recall import keep_observed
+from skuhop._stage_two import DTYPES
+from skuhop._validation import after_fit, check_parameters
+from skuhop.distributed._cluster import (
+    Cluster,
+    as_arguments,
+    count,
+    draw,
+    find_client,
+    load,
+    split_by_completeness,
+)
+from skuhop.distributed._rows import KINDS, kind_of, model_of
+from skuhop.distributed._sources import cut, in_memory
+from skuhop.retrieval import SIMILARITIES
+
+_NAMES = " or ".join(kind.__name__ for kind in KINDS)
+_RULES = {
+    "estimator": (rules.Kind(kind_of, f"a {_NAMES}, fitted or not"),),
+    "shard_size": (rules.COUNT,),
+    "subsample": (rules.COUNT,),
+}
+
+
+def _inner(estimator):
+    """Take the memory out of the wrapper that keeps it fitted through a clone."""
+    return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+
+
+def _can(method):
+    """Whether the estimator has a method; its own reason, if it gives one."""
+
+    def check(sharded):
+        getattr(_inner(sharded.estimator), method)
+        return True
+
+    return check
+
+
+def _is_fitted(estimator):
+    return hasattr(estimator, "patterns_")
+
+
+class ShardedMemory(VersionedStateMixin, BaseEstimator):
+    """A memory or classifier whose patterns are spread over a Dask cluster.
+
+    The patterns are cut into shards that workers read from their source and hold. A
+    question goes to all shards; each sends back a partial result, and these merge to
+    the answer of one memory that holds everything, up to rounding. For the separations
+    "softmax", "softmax1", "polynomial" and "max" a shard sends ``d + 2`` numbers per
+    query (an unnormalised answer, a total, a best score), whatever its size; for the
+    others the patterns that may have weight.
+
+    Stage I does not run on the cluster. It belongs to `estimator`: fitted, its feature
+    map, beta and mean are used as they are; not fitted, it is fitted on a sample of
+    the patterns first.
+
+    Needs the extra "distributed". Read more in the guide on shards.
+
+    Parameters
+    ----------
+    estimator : UHopMemory or UHopClassifier
+        How to compare and what to answer. Its similarity must score every pattern by
+        itself: "euclidean", "dot", "cosine", "correlation" or "manhattan". The patterns
+        that a fitted one stores are not stored again; a clone of ShardedMemory forgets
+        its fit unless it is wrapped in `sklearn.frozen.FrozenEstimator`. An index is
+        not used.
+
+    client : dask.distributed.Client, default=None
+        The cluster. None takes the current client at each call.
+
+    shard_size : int, default=100_000
+        Rows per shard where `fit` has to cut: arrays on disk and in memory. Dask arrays
+        and futures are cut already.
+
+    subsample : int, default=10_000
+        Patterns on which an estimator that is not fitted learns.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the draw of these patterns.
+
+    Attributes
+    ----------
+    estimator_ : UHopMemory or UHopClassifier
+        The fitted estimator, with the patterns it was fitted on.
+
+    shard_sizes_ : ndarray of shape (n_shards,)
+        Number of patterns stored in each shard.
+
+    n_patterns_ : int
+        Number of patterns stored in all.
+
+    sources_ : list of tuple
+        Where the rows, labels and weights of every shard come from.
+
+    weighted_ : bool
+        Whether patterns have weights.
+
+    classes_ : ndarray of shape (n_classes,)
+        The class labels, of a classifier.
+
+    class_prior_ : ndarray of shape (n_classes,)
+        Weighted class frequencies of all shards, of a classifier.
+
+    n_features_in_ : int
+        Number of features.
+
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if the estimator or X had any.
+
+    See Also
+    --------
+    UHopMemory : The memory, on one machine.
+    UHopClassifier : The classifier, on one machine.
+
+    Notes
+    -----
+    If a worker dies in the middle of a call, its shards are read again from their
+    source by others, and the call goes on. Sources must not change meanwhile.
+    Patterns in futures are as safe as these are: ``client.submit`` can be repeated,
+    ``client.scatter`` cannot.
+
+    Shards are held until the memory is fitted again, released or deleted. A pickle has
+    no shards and no client; where it is loaded, the first call reads them again.
+
+    Positions (`predict` of a memory, `association`) count the stored patterns in the
+    order of the shards; rows of weight 0 are not stored.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skuhop import UHopMemory
+    >>> from skuhop.distributed import ShardedMemory
+    >>> memory = ShardedMemory(UHopMemory(similarity="euclidean"), shard_size=500)
+    >>> X = np.random.RandomState(0).rand(2000, 16)
+    >>> memory.fit(X).predict(X[700:703])  # doctest: +SKIP
+    array([700, 701, 702])
+    """
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        client=None,
+        shard_size=100_000,
+        subsample=10_000,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.client = client
+        self.shard_size = shard_size
+        self.subsample = subsample
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        """Tags of scikit-learn: those of the estimator."""
+        return get_tags(self.estimator)
+
+    def __sklearn_clone__(self):
+        """Clone all but the client, which there is only one of."""
+        params = self.get_params(deep=False)
+        client = params.pop("client")
+        cloned = {name: clone(value, safe=False) for name, value in params.items()}
+        return type(self)(client=client, **cloned)
+
+    def __getstate__(self):
+        """State to pickle: without the client, which is bound to a process."""
+        return {**super().__getstate__(), "client": None}
+
+    def fit(self, X, y=None, *, sample_weight=None):
+        """Learn on a sample unless the estimator is fitted, and read the shards.
+
+        Parameters
+        ----------
+        X : Dask array, array on disk, futures or array-like
+            Patterns to store, of shape (n_patterns, n_features). An array on disk is a
+            path of an ``.npy`` file, an `np.memmap` or a Zarr array, and has to be
+            readable by all workers under the same path. Futures are those of arrays.
+            A list of such sources stands for their rows one after the other.
+
+        y : like X, of shape (n_patterns,), default=None
+            Labels, for a classifier: from a source of any kind, cut as X is. For
+            futures and lists it is a list too.
+
+        sample_weight : like y, default=None
+            Weights of the patterns; None is one each.
+
+        Returns
+        -------
+        self : ShardedMemory
+            The fitted memory.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a shard is not allowed, or if there is no client; the
+            memory is then left as it was.
+        ImportError
+            If dask.distributed is not installed.
+        """
+        estimator = self._check_parameters()
+        client = find_client(self.client)
+        sources = cut(X, y, sample_weight, self.shard_size)
+        if not sources:
+            raise ValueError("X has no rows: nothing would be stored.")
+        arguments = as_arguments(client, sources)
+        if _is_fitted(estimator):
+            estimator = copy.copy(estimator)
+        else:
+            estimator = self._learn(clone(estimator), client, arguments, y is None)
+        class_weight = getattr(estimator, "class_weight_", np.ones(1))
+        weighted = sample_weight is not None or bool((class_weight != 1).any())
+        model = model_of(estimator, weighted)
+        shards = load(client, model, arguments)
+        sizes, classes = count(client, shards)
+        if not sum(sizes):
+            raise ValueError("All weights are zero: nothing would be stored.")
+        for name in ("classes_", "class_prior_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
+        self._name_features(X, estimator)
+        self.estimator_, self.weighted_, self.sources_ = estimator, weighted, sources
+        self.shard_sizes_, self.n_patterns_ = np.array(sizes), sum(sizes)
+        if classes is not None:
+            self.classes_ = estimator.classes_
+            self.class_prior_ = classes / classes.sum()
+        release(self)
+        prepared(self, client.id, sources, lambda: self._cluster(client, model, shards))
+        return self
+
+    @available_if(_can("transform"))
+    def fit_transform(self, X, y=None, **fit_params):
+        """Fit, then retrieve the patterns themselves.
+
+        Parameters
+        ----------
+        X : like X of `fit`
+            Patterns, which become an array of this process for `transform`.
+
+        y : None
+            Ignored.
+
+        **fit_params : dict
+            Given to `fit`.
+
+        Returns
+        -------
+        X_retrieved : ndarray of shape (n_patterns, n_features)
+            The retrieved patterns.
+        """
+        return self.fit(X, y, **fit_params).transform(X)
+
+    def _check_parameters(self):
+        """Check the parameters, and return the estimator."""
+        estimator = _inner(self.estimator)
+        values = {name: getattr(self, name) for name in _RULES}
+        check_parameters("ShardedMemory", values | {"estimator": estimator}, _RULES)
+        if estimator.similarity not in SIMILARITIES:
+            raise ValueError(
+                "ShardedMemory needs a similarity that scores every pattern by itself, "
+                f"one of {list(SIMILARITIES)}; got similarity={estimator.similarity!r},"
+                " which looks at all patterns at once. For noise choose 'euclidean', "
+                "for masks 'cosine', for gain and offset 'correlation'."
+            )
+        return estimator
+
+    def _learn(self, estimator, client, arguments, unlabelled):
+        """Fit the estimator on a sample of the patterns."""
+        rng = check_random_state(self.random_state)
+        X, y, weights = draw(client, arguments, self.subsample, rng)
+        return estimator.fit(X, None if unlabelled else y, sample_weight=weights)
+
+    def _name_features(self, X, estimator):
+        """Remember number and names of the features."""
+        if in_memory(X):
+            validate_data(self, X, skip_check_array=True)
+        self.n_features_in_ = estimator.n_features_in_
+        if hasattr(estimator, "feature_names_in_"):
+            self.feature_names_in_ = estimator.feature_names_in_
+
+    def _cluster(self, client, model, shards):
+        """Put together what answers questions."""
+        if hasattr(self, "class_prior_"):
+            model.estimator.class_prior_ = self.class_prior_
+        sizes = self.shard_sizes_.tolist()
+        held = [(s, n) for s, n in zip(shards, sizes, strict=True) if n]
+        return Cluster(client, model, *map(list, zip(*held, strict=True)))
+
+    def _shards(self):
+        """Find the shards on the current cluster; read them if they are not there."""
+        client = find_client(self.client)
+
+        def build():
+            model = model_of(self.estimator_, self.weighted_)
+            shards = load(client, model, as_arguments(client, self.sources_))
+            return self._cluster(client, model, shards)
+
+        cluster = prepared(self, client.id, self.sources_, build)
+        if any(shard.cancelled() for shard in cluster.shards):
+            # client.restart() has taken them away.
+            release(self)
+            cluster = prepared(self, client.id, self.sources_, build)
+        return cluster
+
+    def release(self):
+        """Let the workers forget the shards; the next call reads them again.
+
+        Returns
+        -------
+        self : ShardedMemory
+            The memory.
+        """
+        release(self)
+        return self
+
+    def _check_queries(self, X):
+        """Validate queries as a float array; NaN is allowed, infinity is not."""
+        check_is_fitted(self)
+        return validate_data(
+            self,
+            X,
+            dtype=DTYPES,
+            order="C",
+            reset=False,
+            ensure_all_finite="allow-nan",
+        )
+
+    def _ask(self, X, question):
+        """Put ``question(cluster, rows, complete)`` for rows without and with NaN."""
+        cluster = self._shards()
+        return split_by_completeness(
+            X, lambda rows, full: question(cluster, rows, full)
+        )
+
+    @available_if(_can("transform"))
+    def transform(self, X):
+        """Retrieve patterns (Stage II), as `UHopMemory.transform` does.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Damaged patterns, in this process; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        X_retrieved : ndarray of shape (n_queries, n_features)
+            The retrieved patterns; observed entries of rows with NaN are kept.
+        """
+        X = self._check_queries(X)
+        return keep_observed(X, self._ask(X, Cluster.retrieve)[0])
+
+    @available_if(_can("energy"))
+    def energy(self, X):
+        """Kernelised Hopfield energy, as `UHopMemory.energy` gives it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        energy : ndarray of shape (n_queries,)
+            Energy of every query.
+        """
+        return self._ask(self._check_queries(X), Cluster.energies)[0]
+
+    @available_if(_can("score_samples"))
+    def score_samples(self, X):
+        """How well the memory knows each query: minus its energy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries,)
+            Log-density-like scores, higher for what is better known.
+        """
+        return -self.energy(X)
+
+    def association(self, X, top):
+        """Compute retrieval weights of the heaviest patterns.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        top : int
+            How many. All weights of all patterns would not fit in one process.
+
+        Returns
+        -------
+        indices : ndarray of shape (n_queries, top)
+            Positions among the patterns of all shards, the heaviest first.
+
+        weights : ndarray of shape (n_queries, top)
+            Their weights.
+        """
+        X = self._check_queries(X)
+        allowed = {"top": (rules.Number(Integral, 1, high=self.n_patterns_),)}
+        check_parameters("association", {"top": top}, allowed)
+        cluster = self._shards()
+        if hasattr(self, "classes_"):
+            return cluster.heaviest(cluster.completed(X), True, int(top))
+        return self._ask(X, lambda *asked: Cluster.heaviest(*asked, top=int(top)))
+
+    @after_fit
+    def predict(self, X):
+        """Position of the most associated pattern, or the most probable class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        found : ndarray of shape (n_queries,)
+            Of a memory, positions among the patterns of all shards; of a classifier,
+            class labels.
+        """
+        if hasattr(self, "classes_"):
+            return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return self._ask(self._check_queries(X), Cluster.best)[0]
+
+    @available_if(_can("predict_proba"))
+    def predict_proba(self, X):
+        """Probabilities of the classes, as `UHopClassifier.predict_proba` gives them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_queries, n_classes)
+            Probabilities in the order of `classes_`; rows sum to one.
+        """
+        X = self._check_queries(X)
+        return self._shards().probabilities(X)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Score as the estimator defines it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries.
+
+        y : array-like, default=None
+            Of a memory, what should be retrieved (None is X itself); of a classifier,
+            the labels.
+
+        sample_weight : array-like of shape (n_queries,), default=None
+            Weights of the queries; for a classifier only.
+
+        Returns
+        -------
+        score : float
+            Minus the mean squared error of `transform`, or the accuracy.
+        """
+        weights = () if sample_weight is None else (sample_weight,)
+        return type(self.estimator_).score(self, X, y, *weights)

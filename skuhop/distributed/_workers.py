@@ -1,0 +1,113 @@
+"""What runs on the workers: shards that are loaded, counted and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from skuhop._cache import prepared
+from skuhop._device import in_smaller_chunks, resolve_device, to_numpy, to_tensor
+from skuhop.distributed._rows import Model, stored_rows
+from skuhop.distributed._sources import read
+from skuhop.retrieval import partial
+
+
+class Shard:
+    """Rows of a memory on a worker.
+
+    What asking them needs beside (tensors on the device, encoded keys) is prepared at
+    the first question and kept by `skuhop._cache` for as long as the shard is held, at
+    most four times over; it does not travel with the shard.
+    """
+
+    def __init__(self, model: Model, rows: dict):
+        self.model = model
+        self.estimator = model.holding(rows)
+
+    def __sizeof__(self):
+        """Bytes of the rows: Dask decides by it what to move and what to spill."""
+        rows = self.estimator.patterns_, self.estimator.sample_weight_
+        return 1024 + sum(array.nbytes for array in rows if array is not None)
+
+
+def given(value):
+    """Give the value: a task that holds what many others need, and survives workers."""
+    return value
+
+
+def load(number: int, model: Model, X, y, sample_weight) -> Shard:
+    """Read a shard from its source and check it."""
+    try:
+        rows = stored_rows(model, read(X), read(y), read(sample_weight))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Shard {number}: {error}") from error
+    return Shard(model, rows)
+
+
+def count(shard: Shard) -> tuple[int, np.ndarray | None]:
+    """Give the number of patterns and, with labels, the weight of every class."""
+    estimator = shard.estimator
+    if not hasattr(estimator, "classes_"):
+        return len(estimator.patterns_), None
+    weight = np.bincount(
+        estimator.pattern_classes_,
+        weights=estimator.sample_weight_,
+        minlength=len(estimator.classes_),
+    )
+    return len(estimator.patterns_), weight
+
+
+def n_rows(X) -> int:
+    """Give the number of rows of a part."""
+    return len(read(X))
+
+
+def take(rows: np.ndarray, *parts) -> list[np.ndarray | None]:
+    """Take some rows of every part."""
+    return [None if part is None else np.array(read(part)[rows]) for part in parts]
+
+
+def ask(
+    shard: Shard,
+    X: np.ndarray,
+    question: Callable,
+    complete: bool,
+    first: int,
+    budget: int,
+):
+    """Partial result of a shard, as NumPy arrays.
+
+    Parameters
+    ----------
+    shard : Shard
+    X : ndarray of shape (n, d)
+        Queries, all without NaN (`complete`) or all with.
+    question : callable
+        ``(memory, queries, budget, first) -> NamedTuple`` of tensors or None.
+    complete : bool
+    first : int
+        Position of the shard's first pattern in the whole memory.
+    budget : int
+        Bytes.
+    """
+    estimator, model = shard.estimator, shard.model
+    device = resolve_device(estimator.device)
+
+    def work(budget):
+        memory = prepared(
+            estimator,
+            (complete, X.dtype.str, str(device)),
+            estimator.patterns_,
+            lambda: model.memory(estimator, complete, X.dtype, device),
+        )
+        return question(memory, to_tensor(X, device), budget, first)
+
+    part = in_smaller_chunks(work, budget, device)
+    return type(part)(*(None if t is None else to_numpy(t) for t in part))
+
+
+def completing(memory, X, budget, first):
+    """Partial result of what fills missing entries before a classifier is asked."""
+    complete = memory.scorer.complete
+    return partial(complete.memory, X * complete.scale, budget, first)
