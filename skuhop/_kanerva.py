@@ -1,0 +1,527 @@
+"""KanervaMemory: a compact memory of slots, written by recursive least squares."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn import get_config
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.cluster import KMeans
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skuhop import _validation as rules
+from skuhop._device import in_smaller_chunks, resolve_device, to_numpy, to_tensor
+from skuhop._persistence import VersionedStateMixin
+from skuhop._rows import ones_unless
+from skuhop._stage_one import distinct_rows, resolve_corruption
+from skuhop._stage_two import DTYPES
+from skuhop._validation import check_parameters, check_weights
+from skuhop.exceptions import InvalidParameterError
+from skuhop.learning import CORRUPTIONS, corrupted_copies
+from skuhop.retrieval.addresses import ADDRESSES
+from skuhop.retrieval.engine import row_chunks
+from skuhop.retrieval.linear_gaussian import (
+    Written,
+    best_alpha,
+    blank,
+    draw_addresses,
+    posterior,
+    spread,
+    write,
+)
+
+_BETAS = 2.0 ** np.arange(-2, 11)
+"""Candidates for beta, in parts of one over the rows' mean squared distance from their
+mean."""
+_TRIAL_ROWS, _TRIAL_PER_SLOT, _TRIAL_QUERIES = 2048, 4, 256
+"""Rows that a trial of a beta writes, at least and per slot, and how many corrupted
+copies of them it reads."""
+_MOST_CLUSTERED = 20_000
+"""Rows among which the landmarks are looked for at most."""
+
+_RULES = {
+    "n_slots": (rules.COUNT,),
+    "addressing": (rules.Choice(tuple(ADDRESSES)),),
+    "beta": (rules.Choice(("auto",)), rules.POSITIVE),
+    "alpha": (rules.Choice(("auto",)), rules.POSITIVE),
+    "corruption": (rules.NONE, rules.Choice(tuple(CORRUPTIONS)), rules.CALLABLE),
+    "device": (rules.DEVICE,),
+}
+
+
+class KanervaMemory(
+    OneToOneFeatureMixin, TransformerMixin, VersionedStateMixin, BaseEstimator
+):
+    """Compact associative memory: any number of rows in a fixed number of slots.
+
+    Rows are not kept. A row x is written at an address w(x), a fixed function of the
+    row, into slots M by Bayesian linear regression, ``x - mean = w(x)^T M + noise``,
+    and is read back as ``mean + w^T E[M]``, with a standard deviation. Writes are
+    recursive least squares: after any number of them the slots are those of one
+    regression on all rows, in whatever order and portions they came. Memory is constant
+    and time linear in the number of rows.
+
+    It answers with what the rows have in common, not with one of them: use it to clean
+    or to judge rows of a kind that is too many to store, and `UHopMemory` where the
+    stored row itself is wanted.
+
+    Read more in the user guide.
+
+    Parameters
+    ----------
+    n_slots : int, default=100
+        Number of slots. Landmarks are distinct rows of the first write at most, so a
+        first write of fewer makes fewer slots.
+
+    addressing : {"softmax", "fourier"}, default="softmax"
+        w(x): "softmax" shares a row between landmarks a_k, the centres of k-means on
+        the first write, by ``softmax(-beta |x - a_k|^2 / 2)``; "fourier" takes random
+        Fourier features of the kernel ``exp(-beta |x - y|^2 / 2)``, which makes the
+        memory a Gaussian process from rows to themselves, approximately.
+
+    beta : "auto" or float, default="auto"
+        Sharpness of the addresses. "auto" tries 13 on the first write and keeps the one
+        whose memory reads corrupted copies of its rows best.
+
+    alpha : "auto" or float, default="auto"
+        Precision of the slots' prior in units of the noise's, the penalty of ridge
+        regression. "auto" maximises the evidence, anew after each write.
+
+    corruption : {"mask", "noise"}, callable or None, default=None
+        What queries look like, as in `UHopMemory`; beta is chosen for it.
+
+    device : str, default="auto"
+        As in `UHopMemory`, but for "mps", which has no float64.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the landmarks or frequencies, and of the corrupted copies.
+
+    Attributes
+    ----------
+    slots_ : ndarray of shape (n_slots_, n_features)
+        Posterior mean of the slots.
+
+    precision_factor_ : ndarray of shape (n_slots_, n_slots_)
+        Upper triangular R; the posterior covariance of feature j's slots is
+        ``noise_variance_[j] * inv(R.T @ R)``.
+
+    noise_variance_ : ndarray of shape (n_features,)
+        Estimated variance of the noise.
+
+    anchors_ : ndarray of shape (n_slots_, n_features) or (n_slots_, n_features + 1)
+        Landmarks less `mean_`; or frequencies and, in the last column, phases.
+
+    mean_ : ndarray of shape (n_features,)
+        Weighted mean of the first write, which empty slots answer with.
+
+    beta_, alpha_ : float
+        The sharpness and the prior precision in use.
+
+    n_slots_ : int
+        Number of slots.
+
+    n_samples_seen_ : float
+        Sum of the weights of all rows written.
+
+    written_ : dict of str to ndarray
+        What is kept of the rows: the factor F of their addresses, the rotated rows, the
+        residual sums of squares and the sum of the addresses.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    UHopMemory : Keeps the rows.
+    sklearn.linear_model.BayesianRidge : The same regression for one output.
+    sklearn.cluster.MiniBatchKMeans : Answers with the nearest centre.
+
+    Notes
+    -----
+    The first write fixes mean, landmarks and beta; only from then on does the order of
+    the rows not matter. Where rows come sorted, let the first write be a shuffled part.
+
+    All is computed in float64, whatever X is; answers have the dtype of X. Features of
+    different units belong on one scale first.
+
+    References
+    ----------
+    Wu, Wayne, Graves, Lillicrap, "The Kanerva machine", ICLR 2018 (arXiv 1804.01756):
+    the memory and its update, here with addresses that are not learned, without the
+    encoder and the decoder. Kanerva, "Sparse distributed memory", 1988.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from skuhop import KanervaMemory
+    >>> X = load_digits().data / 16
+    >>> memory = KanervaMemory(n_slots=50, random_state=0).fit(X[:1000])
+    >>> memory = memory.partial_fit(X[1000:1700])
+    >>> memory.slots_.shape
+    (50, 64)
+    >>> answer, std = memory.retrieve(X[1700:], return_std=True)
+    >>> answer.shape == std.shape == (97, 64)
+    True
+    >>> memory.sample(3, random_state=0).shape
+    (3, 64)
+    """
+
+    def __init__(
+        self,
+        n_slots=100,
+        *,
+        addressing="softmax",
+        beta="auto",
+        alpha="auto",
+        corruption=None,
+        device="auto",
+        random_state=None,
+    ):
+        self.n_slots = n_slots
+        self.addressing = addressing
+        self.beta = beta
+        self.alpha = alpha
+        self.corruption = corruption
+        self.device = device
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        """Tags of scikit-learn."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def fit(self, X, y=None, sample_weight=None):
+        """Forget everything and write the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to write, finite.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows: k is the same as k copies, 0 the same as none.
+
+        Returns
+        -------
+        self : KanervaMemory
+            The fitted memory.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an input is not allowed.
+        """
+        return self._write(X, sample_weight, True)
+
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Write more rows. The first call is `fit`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to write, finite.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : KanervaMemory
+            The memory with the rows written.
+        """
+        return self._write(X, sample_weight, not hasattr(self, "slots_"))
+
+    def _write(self, X, sample_weight, first):
+        device = self._check()
+        X = validate_data(self, X, dtype=DTYPES, reset=first)
+        weights = check_weights(sample_weight, X)
+        X = X.astype(np.float64)
+        if weights is not None:
+            X, weights = X[weights > 0], weights[weights > 0].astype(np.float64)
+        begun = self._begin(X, weights, device) if first else {}
+        fixed = begun or {k: getattr(self, k) for k in ("mean_", "anchors_", "beta_")}
+        written = None if first else self._written(device)
+        written = self._absorb(written, X, weights, device, **fixed)
+        alpha = best_alpha(written) if self.alpha == "auto" else float(self.alpha)
+        after = posterior(written, alpha)
+        kept = {name: to_numpy(value) for name, value in written._asdict().items()}
+        count = float(kept.pop("total"))
+        vars(self).update(
+            begun,
+            slots_=to_numpy(after.slots),
+            precision_factor_=to_numpy(after.precision_factor),
+            noise_variance_=to_numpy(after.noise_variance),
+            alpha_=alpha,
+            n_slots_=len(after.slots),
+            n_samples_seen_=count,
+            written_=kept,
+        )
+        return self
+
+    def _check(self):
+        """Check the parameters and find the device."""
+        values = {name: getattr(self, name) for name in _RULES}
+        check_parameters(type(self).__name__, values, _RULES)
+        device = resolve_device(self.device)
+        if device.type == "mps":
+            raise InvalidParameterError(
+                "KanervaMemory computes in float64, which device='mps' has not; use "
+                f"device='cpu'. Got device={self.device!r}."
+            )
+        return device
+
+    def _begin(self, X, weights, device):
+        """Fix what the first write fixes, in whatever order its rows are."""
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        rng = np.random.RandomState(seed)
+        X, weights, _ = distinct_rows(X, weights)
+        mean = np.average(X, axis=0, weights=weights)
+        anchors = self._anchors(X - mean, weights, rng)
+        fixed = {"mean_": mean, "anchors_": anchors, "beta_": self.beta}
+        if self.beta == "auto":
+            fixed["beta_"] = self._best_beta(X, weights, fixed, rng, device)
+        return fixed | {"beta_": float(fixed["beta_"])}
+
+    def _anchors(self, X, weights, rng):
+        """Landmarks among centred rows, or frequencies and phases."""
+        if self.addressing == "fourier":
+            frequencies = rng.standard_normal((self.n_slots, X.shape[1]))
+            phases = rng.uniform(0, 2 * np.pi, (self.n_slots, 1))
+            return np.hstack([frequencies, phases])
+        if len(X) <= self.n_slots:
+            return X
+        if len(X) > _MOST_CLUSTERED:
+            some = rng.permutation(len(X))[: max(_MOST_CLUSTERED, self.n_slots)]
+            X, weights = X[some], None if weights is None else weights[some]
+        clusters = KMeans(self.n_slots, n_init=1, random_state=rng)
+        return clusters.fit(X, sample_weight=weights).cluster_centers_
+
+    def _best_beta(self, X, weights, fixed, rng, device):
+        """Try every beta on some of the rows and corrupted copies of a few of these."""
+        most = max(_TRIAL_ROWS, _TRIAL_PER_SLOT * self.n_slots)
+        some = rng.permutation(len(X))[:most]
+        X, weights = X[some], ones_unless(weights, X)[some]
+        corrupt = resolve_corruption(self.corruption)
+        right, weight = X[:_TRIAL_QUERIES], weights[:_TRIAL_QUERIES, None]
+        copies = corrupted_copies(corrupt, right, rng, -(-_TRIAL_QUERIES // len(right)))
+        variance = np.average(((X - fixed["mean_"]) ** 2).sum(1), weights=weights)
+        if variance == 0:
+            return 1.0
+
+        def error(beta):
+            trial = fixed | {"beta_": beta}
+            written = self._absorb(None, X, weights, device, **trial)
+            alpha = best_alpha(written) if self.alpha == "auto" else float(self.alpha)
+            slots = to_numpy(posterior(written, alpha).slots)
+            queries = copies.reshape(-1, X.shape[1])
+            found = self._addresses(queries, device, **trial) @ slots + trial["mean_"]
+            return (weight * (found.reshape(copies.shape) - right) ** 2).sum()
+
+        betas = _BETAS / variance
+        return betas[np.argmin([error(beta) for beta in betas])]
+
+    def _absorb(self, written, X, weights, device, mean_, anchors_, beta_):
+        """Write rows in portions that fit into memory."""
+        address, anchors = ADDRESSES[self.addressing], to_tensor(anchors_, device)
+        row = 8 * (4 * len(anchors) + 4 * X.shape[1])
+
+        def work(budget):
+            found = written
+            for rows in row_chunks(len(X), row, budget):
+                part = to_tensor(X[rows] - mean_, device)
+                own = None if weights is None else to_tensor(weights[rows], device)
+                found = found or blank(len(anchors), part)
+                found = write(found, address(part, anchors, beta_), part, own)
+            return found
+
+        return in_smaller_chunks(work, _budget(), device)
+
+    def _addresses(self, X, device, mean_, anchors_, beta_):
+        """Addresses of rows as an array (n, n_slots_)."""
+        anchors = to_tensor(anchors_, device)
+        address = ADDRESSES[self.addressing]
+        row = 8 * (3 * len(anchors) + 2 * X.shape[1])
+
+        def work(budget):
+            parts = [
+                address(to_tensor(X[rows] - mean_, device), anchors, beta_)
+                for rows in row_chunks(len(X), row, budget)
+            ]
+            return to_numpy(torch.cat(parts))
+
+        return in_smaller_chunks(work, _budget(), device)
+
+    def _written(self, device):
+        kept = {**self.written_, "total": np.array(self.n_samples_seen_)}
+        return Written(
+            **{name: to_tensor(value, device) for name, value in kept.items()}
+        )
+
+    def address(self, X):
+        """Addresses of rows: where in the memory they are written and read.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        w : ndarray of shape (n_samples, n_slots_)
+            Addresses, in float64; with "softmax" they sum to one.
+        """
+        device = self._check()
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=DTYPES, reset=False)
+        return self._addresses(X.astype(np.float64), device, **self._fixed())
+
+    def _fixed(self):
+        return {name: getattr(self, name) for name in ("mean_", "anchors_", "beta_")}
+
+    def retrieve(self, X, return_std=False):
+        """Read the memory at the addresses of queries.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries, damaged or not; finite.
+
+        return_std : bool, default=False
+            Whether to return the standard deviation of the predictive distribution.
+
+        Returns
+        -------
+        X_retrieved : ndarray of shape (n_queries, n_features)
+            Posterior mean ``mean_ + w(x)^T slots_``.
+
+        X_std : ndarray of shape (n_queries, n_features)
+            ``sqrt(noise_variance_ * (1 + w^T inv(R^T R) w))``, noise included as in
+            `BayesianRidge`; only if `return_std`.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=DTYPES, reset=False)
+        w = self.address(X)
+        answer = (self.mean_ + w @ self.slots_).astype(X.dtype, copy=False)
+        if not return_std:
+            return answer
+        return answer, self._std(w).astype(X.dtype, copy=False)
+
+    def _std(self, w):
+        device = resolve_device(self.device)
+        factor = to_tensor(self.precision_factor_, device)
+        unsure = to_numpy(spread(factor, to_tensor(w, device)))
+        return np.sqrt(np.outer(1 + unsure, self.noise_variance_))
+
+    def transform(self, X):
+        """Retrieve rows: the first answer of `retrieve`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries.
+
+        Returns
+        -------
+        X_retrieved : ndarray of shape (n_queries, n_features)
+            What the memory answers.
+        """
+        return self.retrieve(X)
+
+    def score_samples(self, X):
+        """Logarithm of the predictive density of rows at their own addresses.
+
+        Low for rows that the memory cannot give back, be they too noisy or unlike all
+        that it was shown. A conditional density: it does not integrate to one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries,)
+            Sums over the features of the Gaussian log-density of the row.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=DTYPES, reset=False)
+        w = self.address(X)
+        std = self._std(w)
+        gap = (X - self.mean_ - w @ self.slots_) / std
+        scores = -(np.log(2 * np.pi) + gap**2).sum(1) / 2 - np.log(std).sum(1)
+        return scores.astype(X.dtype, copy=False)
+
+    def score(self, X, y=None):
+        """Minus the mean over rows of the squared error of `transform`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries.
+
+        y : array-like of shape (n_queries, n_features), default=None
+            What should be retrieved; None, or labels, is X itself.
+
+        Returns
+        -------
+        score : float
+            At most 0; higher is better.
+        """
+        found = self.transform(X)
+        target = np.asarray(X if y is None or np.ndim(y) == 1 else y)
+        if target.shape != found.shape:
+            raise ValueError(
+                f"y must have the shape of X, {found.shape}; got {target.shape}."
+            )
+        return -float(((found - target) ** 2).sum(axis=1).mean())
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw rows from the memory.
+
+        An address from the Gaussian that has the mean and the covariance of the
+        addresses written, then the predictive distribution there: the Kanerva machine
+        with its Gaussian over addresses fitted. Draws have the mean and nearly the
+        covariance of the rows, and one hump: for draws from around stored rows there is
+        `UHopMemory.sample`.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows to draw.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            The rows, in float64.
+        """
+        check_is_fitted(self)
+        check_parameters(
+            "sample", {"n_samples": n_samples}, {"n_samples": (rules.COUNT,)}
+        )
+        device = self._check()
+        rng = check_random_state(random_state)
+        normal = to_tensor(rng.standard_normal((n_samples, self.n_slots_)), device)
+        kept = self._written(device)
+        w = to_numpy(draw_addresses(kept.factor, kept.address_sum, kept.total, normal))
+        noise = rng.standard_normal((n_samples, len(self.mean_)))
+        return self.mean_ + w @ self.slots_ + self._std(w) * noise
+
+
+def _budget():
+    """Bytes of extra memory to keep to."""
+    return int(get_config()["working_memory"] * 2**20)
