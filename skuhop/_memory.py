@@ -7,7 +7,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skuhop import _validation as rules
 from skuhop._compat import CallbackSupportMixin, with_callbacks
@@ -17,6 +17,7 @@ from skuhop._index import KINDS
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._recall import fit_index, keep_observed, recall_memory
+from skuhop._sampling import draw, has_density
 from skuhop._stage_one import (
     StageOne,
     distinct_rows,
@@ -24,7 +25,7 @@ from skuhop._stage_one import (
     run_stage_one,
 )
 from skuhop._stage_two import DTYPES, StageTwoMixin
-from skuhop._validation import after_fit, check_weights
+from skuhop._validation import after_fit, check_parameters, check_weights
 from skuhop.learning import (
     CORRUPTIONS,
     FEATURE_MAPS,
@@ -579,6 +580,41 @@ class UHopMemory(
             Log-density-like scores, higher for what is better known.
         """
         return -self.energy(X)
+
+    @available_if(has_density)
+    def sample(self, n_samples=1, random_state=None):
+        """Draw rows from the density ``exp(-beta E(x))`` that the energy E stands for.
+
+        It is a mixture of Gaussians of precision beta around the stored patterns, with
+        their weights, as in :class:`sklearn.neighbors.KernelDensity`, and exists with
+        ``similarity="euclidean"`` or "dot", which weighs long patterns more,
+        ``separation="softmax"`` and a number for `beta`. A learned linear map W makes
+        the precision ``beta W^T W``.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows to draw.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            The rows.
+
+        Raises
+        ------
+        ValueError
+            If the feature map is neither the identity nor an invertible matrix.
+        """
+        check_is_fitted(self)
+        self._check_parameters()
+        check_parameters(
+            "sample", {"n_samples": n_samples}, {"n_samples": (rules.COUNT,)}
+        )
+        return draw(self, n_samples, random_state)
 
     def score(self, X, y=None):
         """Minus the mean over rows of the squared error of `transform`.
