@@ -18,6 +18,7 @@ from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._recall import fit_index, keep_observed, recall_memory
 from skuhop._sampling import draw, has_density
+from skuhop._sparsity import RULES, fit_separation, settled
 from skuhop._stage_one import (
     StageOne,
     distinct_rows,
@@ -45,6 +46,8 @@ from skuhop.retrieval.approximate import (
     indexed_best,
     missing_weight,
 )
+from skuhop.retrieval.engine import null_weights
+from skuhop.retrieval.read_outs import READ_OUTS, read_out
 
 _RULES = {
     "feature_map": (rules.Choice(("identity", *FEATURE_MAPS)), rules.CALLABLE),
@@ -59,6 +62,7 @@ _RULES = {
     ),
     "beta": (rules.Choice(("auto",)), rules.POSITIVE),
     "missing": (rules.Choice(("copy", "new")),),
+    "answer": (rules.Choice(tuple(READ_OUTS)),),
     "update_steps": (rules.COUNT,),
     "max_iter": (rules.COUNT,),
     "learning_rate": (rules.POSITIVE,),
@@ -168,7 +172,8 @@ class UHopMemory(
     separation_params : dict, default=None
         Parameters of the separation: `alpha` in (1, 2] for "entmax" (1.5), `gamma`
         > 1 for "normmax" (2), `k` >= 1 for "ksubsets" (2), `degree` > 0 for
-        "polynomial" (4).
+        "polynomial" (4). ``alpha="auto"`` is the one of 1 (softmax), 1.25, 1.5, 1.75
+        and 2 (sparsemax) that gives corrupted copies of the patterns back best.
 
     beta : "auto" or float, default="auto"
         Inverse temperature, a factor on the scores inside the separation. "auto"
@@ -182,6 +187,11 @@ class UHopMemory(
         apart, or a new row that resembles stored ones, as in imputation. For "new"
         `fit` learns from the patterns themselves how far neighbours may be, and the
         answer is a mean over neighbours, whatever the similarity.
+
+    answer : {"plain", "l2", "layernorm"}, default="plain"
+        What `transform` makes of every answer, after each update: nothing, a row of
+        length 1, or a row of mean 0 and variance 1. For patterns that are normalised
+        alike. Rows with NaN get the plain answer.
 
     update_steps : int, default=1
         Largest number of Stage II updates. A row stops early once an update moves
@@ -265,6 +275,13 @@ class UHopMemory(
     validation_scores_ : list of float
         Held-out scores of Stage I, the first one of the start.
 
+    separation_params_ : dict
+        Parameters of the separation in use: `separation_params`, the defaults, and what
+        was chosen for "auto".
+
+    separation_scores_ : dict
+        With ``alpha="auto"`` lists: each `alpha` tried and its mean squared `error`.
+
     index_ : dict
         Empty, or the index: its `kind`, the `similarity` it was built for and its
         `bytes`.
@@ -320,6 +337,7 @@ class UHopMemory(
     """
 
     _rules = _RULES
+    _separation_rules = RULES
     _asked = ("similarity", "beta", "separation", "missing", "index", "index_tol")
 
     def __init__(
@@ -334,6 +352,7 @@ class UHopMemory(
         separation_params=None,
         beta="auto",
         missing="copy",
+        answer="plain",
         update_steps=1,
         max_iter=100,
         learning_rate=1e-3,
@@ -356,6 +375,7 @@ class UHopMemory(
         self.separation_params = separation_params
         self.beta = beta
         self.missing = missing
+        self.answer = answer
         self.update_steps = update_steps
         self.max_iter = max_iter
         self.learning_rate = learning_rate
@@ -438,7 +458,8 @@ class UHopMemory(
                 X, weights, learned, damage_model, precision
             )
             index = fit_index(self, X, attributes["mean_"], learned, device)
-            return attributes | {"index_": index}
+            separation = fit_separation(self, attributes, distinct, device)
+            return attributes | separation | {"index_": index}
 
         data = {"X": X, "y": X}
 
@@ -495,12 +516,13 @@ class UHopMemory(
             # not move: a second update would repeat the first.
             steps = self.update_steps if memory.complete else 1
             update = answers if memory.nearest is None else indexed_answers
+            update = read_out(update, self.answer)
             return iterate(memory, rows, budget, steps, self.tol, update)
 
         return keep_observed(X, self._ask(X, retrieve))
 
     @after_fit
-    def predict(self, X):
+    def predict(self, X, return_null=False):
         """Index of the most associated stored pattern.
 
         Parameters
@@ -508,18 +530,42 @@ class UHopMemory(
         X : array-like of shape (n_queries, n_features)
             Queries; NaN marks entries that are unknown.
 
+        return_null : bool, default=False
+            Whether to return the weight of "nothing stored" as well, which only
+            ``separation="softmax1"`` has: near 1 for a query to be rejected.
+
         Returns
         -------
         indices : ndarray of shape (n_queries,)
             Position in `patterns_` of the pattern with the highest score, the
             logarithm of its weight included.
+
+        null : ndarray of shape (n_queries,)
+            What the weights of `association` lack to one; only if `return_null`.
         """
 
         def find(memory, rows, budget):
             best = best_patterns if memory.nearest is None else indexed_best
             return best(memory, rows, budget)
 
-        return self._ask(self._check_queries(X), find)
+        return self._with_null(X, find, return_null)
+
+    def _with_null(self, X, question, return_null):
+        """Put a question, and ask for the weight of "nothing stored" too if wanted."""
+        X = self._check_queries(X)
+        if not return_null:
+            return self._ask(X, question)
+        if not SEPARATIONS[self.separation].null:
+            allowed = [name for name, row in SEPARATIONS.items() if row.null]
+            raise ValueError(
+                f"return_null=True needs a separation in {allowed}, in which nothing "
+                f"stored has a weight; got separation={self.separation!r}."
+            )
+        return self._ask(X, question), self._ask(X, null_weights)
+
+    def _separation_params(self):
+        """Parameters of the separation in use."""
+        return settled(super()._separation_params(), self)
 
     def missing_weight(self, X):
         """Bound of the weight that an index keeps out of the answers of `transform`.
@@ -566,7 +612,7 @@ class UHopMemory(
         return self._ask(self._check_queries(X), energies)
 
     @available_if(_has_energy)
-    def score_samples(self, X):
+    def score_samples(self, X, return_null=False):
         """How well the memory knows each query: minus its energy.
 
         Parameters
@@ -574,12 +620,22 @@ class UHopMemory(
         X : array-like of shape (n_queries, n_features)
             Queries; NaN marks entries that are unknown.
 
+        return_null : bool, default=False
+            Whether to return the weight of "nothing stored" as well, see `predict`.
+
         Returns
         -------
         scores : ndarray of shape (n_queries,)
             Log-density-like scores, higher for what is better known.
+
+        null : ndarray of shape (n_queries,)
+            Weight of "nothing stored"; only if `return_null`.
         """
-        return -self.energy(X)
+
+        def scores(*args):
+            return energies(*args).neg_()
+
+        return self._with_null(X, scores, return_null)
 
     @available_if(has_density)
     def sample(self, n_samples=1, random_state=None):

@@ -10,7 +10,6 @@ from skuhop._index import KINDS, SMALLEST, build_index, open_index, wanted
 from skuhop._stage_one import kept_kind
 from skuhop.learning import restore
 from skuhop.retrieval import (
-    SEPARATIONS,
     SIMILARITIES,
     Memory,
     NewRowScorer,
@@ -18,6 +17,7 @@ from skuhop.retrieval import (
     build_observed_scorer,
     build_scorer,
 )
+from skuhop.retrieval.separations import separation_rule
 
 
 def recall_memory(estimator, complete, dtype, device) -> Memory:
@@ -57,8 +57,8 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
             scorer = build_scorer(rule, beta, patterns, mean, weights, feature_map)
         else:
             scorer = _damage_scorer(estimator, patterns, mean, feature_map)
-    separation = SEPARATIONS[estimator.separation]
     params = estimator._separation_params()
+    separation, params = separation_rule(estimator.separation, params)
     nearest = _nearest(estimator) if complete else None
     return Memory(scorer, separation, params, patterns, weights, complete, nearest)
 

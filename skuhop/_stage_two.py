@@ -98,6 +98,7 @@ class StageTwoMixin:
     """
 
     _rules: Mapping = MappingProxyType({})
+    _separation_rules: Mapping = MappingProxyType(SEPARATION_RULES)
     _asked: tuple = ("similarity", "separation")
 
     def association(self, X, top=None):
@@ -134,7 +135,7 @@ class StageTwoMixin:
         check_parameters(
             f"separation={self.separation!r}",
             self.separation_params or {},
-            {name: SEPARATION_RULES[name] for name in defaults},
+            {name: self._separation_rules[name] for name in defaults},
         )
 
     def _separation_params(self):

@@ -33,6 +33,7 @@ WRONG = {
     "separation_params": ["alpha", 2, [("k", 2)]],
     "beta": [0, 0.0, -1, np.nan, np.inf, "high", None, True, [1.0]],
     "missing": ["ignore", None, 0],
+    "answer": ["L2", None, 1],
     "update_steps": [0, -3, 1.5, "one", None, True],
     "max_iter": [0, -1, 10.0, None, "many"],
     "learning_rate": [0, -1e-3, np.nan, np.inf, "auto", None],

@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import (
 from skuhop import UHopMemory
 from skuhop.learning import CORRUPTIONS, FEATURE_MAPS, LOSSES
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
+from skuhop.retrieval.read_outs import READ_OUTS
 
 
 class SmallModule(torch.nn.Sequential):
@@ -46,6 +47,9 @@ def grid():
         yield {"corruption": corruption, "loss": "posterior"}
     for feature_map in (*FEATURE_MAPS, "identity", SmallModule):
         yield {"feature_map": feature_map}
+    for answer in READ_OUTS:
+        yield {"answer": answer}
+    yield {"separation": "entmax", "separation_params": {"alpha": "auto"}}
     yield {"update_steps": 3}
     yield {"missing": "new"}
     yield {"n_components": 2}
@@ -116,5 +120,6 @@ def test_grid_covers_the_tables():
         ("loss", LOSSES),
         ("feature_map", FEATURE_MAPS),
         ("corruption", CORRUPTIONS),
+        ("answer", READ_OUTS),
     ):
         assert {params[name] for params in grids if name in params} >= set(table)

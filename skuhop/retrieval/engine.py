@@ -314,6 +314,20 @@ def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
     return out
 
 
+def null_weights(memory: Memory, X: Tensor, budget: int) -> Tensor:
+    """Weight (n,) of "nothing stored", for separations in which it takes part.
+
+    ``1 / (1 + sum_i exp(z_i))`` for softmax1 (Hu et al., ICML 2024, arXiv 2404.03828),
+    scores measured from that of nothing: the conjugate's exponential, inverted.
+    """
+    out = X.new_empty(len(X))
+    work = partial_result(memory, budget, False)
+    for rows, _, part in passes(memory, X, budget, work):
+        _, conjugate = finalise(*memory.rule, part, read=False, budget=budget // 4)
+        out[rows] = conjugate.neg_().exp_()
+    return out
+
+
 def energies(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """``s(x, x) / 2 - Psi*(beta s(Xi, x)) / beta``, shape (n,).
 

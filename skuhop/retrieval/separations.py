@@ -292,3 +292,10 @@ SEPARATIONS = {
     ),
     "max": Separation(hard_max, _max_conjugate, lift=_is_top),
 }
+
+
+def separation_rule(name: str, params: Mapping) -> tuple[Separation, Mapping]:
+    """Row of the table and its parameters; entmax at alpha = 1 is its limit softmax."""
+    if name == "entmax" and params["alpha"] == 1:
+        return SEPARATIONS["softmax"], {}
+    return SEPARATIONS[name], params

@@ -1,0 +1,99 @@
+"""How sparse the weights are to be, learned from corrupted copies of the patterns.
+
+STanHop (Wu, Hu, Li, Chen, Liu, ICLR 2024, arXiv 2312.17346) learns alpha of entmax by
+gradient, layer by layer. A memory has one alpha, so a few are tried.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skuhop import _validation as rules
+from skuhop._device import to_tensor
+from skuhop._recall import recall_memory
+from skuhop._stage_one import N_WATCHED, resolve_corruption
+from skuhop._stage_two import SEPARATION_RULES
+from skuhop.learning import corrupted_copies
+from skuhop.retrieval import SEPARATIONS, answers
+from skuhop.retrieval.separations import separation_rule
+
+ALPHAS = (1.0, 1.25, 1.5, 1.75, 2.0)
+"""What is tried: from softmax to sparsemax."""
+RULES = {
+    **SEPARATION_RULES,
+    "alpha": (rules.Choice(("auto",)), *SEPARATION_RULES["alpha"]),
+}
+_ALIKE = 1e-6
+"""Errors this near to the least, in parts of the patterns' variance, are as good: the
+smallest alpha is taken, which is the faster one to use."""
+_BUDGET = 2**28
+
+
+def fit_separation(estimator, attributes: dict, distinct: np.ndarray, device) -> dict:
+    """Attributes that say which separation is in use, with ``alpha="auto"`` settled.
+
+    Parameters
+    ----------
+    estimator : UHopMemory
+        Gives the parameters.
+    attributes : dict
+        Fitted attributes so far.
+    distinct : ndarray of shape (M, d)
+        Distinct patterns.
+    device : torch.device
+        Where to compute.
+    """
+    given = estimator.separation_params or {}
+    params = {**SEPARATIONS[estimator.separation].defaults, **given}
+    scores: dict = {}
+    if params.get("alpha") == "auto":
+        scores = _errors(estimator, attributes, distinct, device)
+        errors = np.array(scores["error"])
+        good = errors <= errors.min() + _ALIKE * distinct.var(axis=0).sum()
+        params["alpha"] = scores["alpha"][int(np.argmax(good))]
+    return {"separation_params_": params, "separation_scores_": scores}
+
+
+def _errors(estimator, attributes, distinct, device) -> dict:
+    """Mean squared error of retrieval from corrupted copies, for every alpha."""
+    seed = check_random_state(estimator.random_state).randint(2**31 - 1)
+    rng = np.random.RandomState(seed)
+    right = distinct[rng.permutation(len(distinct))[:N_WATCHED]]
+    corrupt = resolve_corruption(estimator.corruption)
+    copies = corrupted_copies(corrupt, right, rng, -(-N_WATCHED // len(right)))
+    queries = to_tensor(copies.reshape(-1, right.shape[1]), device)
+    parameters = estimator.get_params(deep=False)
+    plain = {"separation": "softmax", "index": None}
+    stand_in = SimpleNamespace(
+        **{**parameters, **plain, **attributes}, _separation_params=dict
+    )
+    memory = recall_memory(stand_in, True, right.dtype, device)
+    target = to_tensor(right, device).repeat(len(copies), 1)
+    errors = []
+    for alpha in ALPHAS:
+        separation, params = separation_rule("entmax", {"alpha": alpha})
+        tried = memory._replace(separation=separation, params=params)
+        gap = answers(tried, queries, _BUDGET) - target
+        errors.append(gap.square().sum(1).mean().item())
+    return {"alpha": list(ALPHAS), "error": errors}
+
+
+def settled(params: dict, estimator) -> dict:
+    """Parameters of the separation, with what `fit` chose for "auto".
+
+    Raises
+    ------
+    ValueError
+        If "auto" was set after `fit`.
+    """
+    if params.get("alpha") != "auto":
+        return params
+    if not getattr(estimator, "separation_scores_", None):
+        raise ValueError(
+            "separation_params={'alpha': 'auto'} needs what only fit can learn; call "
+            "fit again after setting it."
+        )
+    return {**params, "alpha": estimator.separation_params_["alpha"]}

@@ -1,0 +1,56 @@
+"""What becomes of an answer after an update: post-transformations.
+
+In a Hopfield-Fenchel-Young network the update is ``x <- g(Xi^T Sep(beta s(Xi, x)))``,
+where g maximises the inner product with the plain answer over the rows that may be
+answers. For "l2" these are the rows of length 1, for "layernorm" those of mean 0 and
+variance 1, that is of length sqrt(d). Over either set s(x, x) is constant for the
+similarity "dot" on the inputs, and the energy, minus a convex function there, falls
+with every update: its linear part does, at most.
+
+References
+----------
+Martins et al., "Hopfield-Fenchel-Young networks", 2024 (arXiv 2411.08590):
+l2-normalisation with radius 1; layer normalisation with gain 1 and shift 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from skuhop.retrieval.similarities import normalise
+
+
+def layer_normalise(rows: Tensor) -> Tensor:
+    """Rows of mean 0 and variance 1; a constant row becomes zero."""
+    centred = rows - rows.mean(1, keepdim=True)
+    # What is left of a constant row is rounding.
+    size = rows.abs().amax(1, keepdim=True)
+    flat = centred.abs().amax(1, keepdim=True) <= 4 * torch.finfo(rows.dtype).eps * size
+    return normalise(centred.masked_fill(flat, 0)).mul_(rows.shape[1] ** 0.5)
+
+
+READ_OUTS: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "plain": None,
+    "l2": normalise,
+    "layernorm": layer_normalise,
+}
+
+
+def read_out(update: Callable, answer: str) -> Callable:
+    """Make an update ``(memory, X, budget) -> answers`` end in a post-transformation.
+
+    Rows with NaN keep the plain answer: what it fills has to fit to the entries that
+    are known.
+    """
+    transform = READ_OUTS[answer]
+    if transform is None:
+        return update
+
+    def transformed(memory, X, budget):
+        found = update(memory, X, budget)
+        return transform(found) if memory.complete else found
+
+    return transformed
