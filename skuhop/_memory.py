@@ -36,18 +36,17 @@ from skuhop.learning import (
 from skuhop.retrieval import (
     SEPARATIONS,
     SIMILARITIES,
-    answers,
     best_patterns,
     energies,
     iterate,
 )
 from skuhop.retrieval.approximate import (
-    indexed_answers,
     indexed_best,
     missing_weight,
 )
 from skuhop.retrieval.engine import null_weights
 from skuhop.retrieval.read_outs import READ_OUTS, read_out
+from skuhop.retrieval.tails import tail_std, update_of
 
 _RULES = {
     "feature_map": (rules.Choice(("identity", *FEATURE_MAPS)), rules.CALLABLE),
@@ -73,6 +72,7 @@ _RULES = {
     "verbose": (rules.FLAG, rules.Number(Integral, 0)),
     "index": (rules.Choice(("auto", *KINDS)), rules.NONE),
     "index_tol": (rules.NON_NEGATIVE,),
+    "index_tail": (rules.Choice(("drop", "sample")),),
     "device": (rules.DEVICE,),
 }
 
@@ -233,7 +233,14 @@ class UHopMemory(
 
     index_tol : float, default=1e-3
         Weight that an answer from the index may lack, by the bound that
-        `missing_weight` gives; queries above it are answered from the whole memory.
+        `missing_weight` gives; queries above it are answered from the whole memory,
+        or as `index_tail` says.
+
+    index_tail : {"drop", "sample"}, default="drop"
+        "sample" lets `transform` estimate what a query above `index_tol` lacks, from
+        4,096 patterns drawn in `fit`, instead of looking at all: unbiased numerator and
+        normaliser, with the standard deviation that `tail_std` gives. For the
+        separations "softmax", "softmax1", "polynomial" and "max".
 
     device : str, default="auto"
         "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps". Looked
@@ -338,7 +345,15 @@ class UHopMemory(
 
     _rules = _RULES
     _separation_rules = RULES
-    _asked = ("similarity", "beta", "separation", "missing", "index", "index_tol")
+    _asked = (
+        "similarity",
+        "beta",
+        "separation",
+        "missing",
+        "index",
+        "index_tol",
+        "index_tail",
+    )
 
     def __init__(
         self,
@@ -363,6 +378,7 @@ class UHopMemory(
         verbose=0,
         index=None,
         index_tol=1e-3,
+        index_tail="drop",
         device="auto",
         random_state=None,
     ):
@@ -386,6 +402,7 @@ class UHopMemory(
         self.verbose = verbose
         self.index = index
         self.index_tol = index_tol
+        self.index_tail = index_tail
         self.device = device
         self.random_state = random_state
 
@@ -515,8 +532,7 @@ class UHopMemory(
             # The weights of a row with NaN come from its observed entries, which do
             # not move: a second update would repeat the first.
             steps = self.update_steps if memory.complete else 1
-            update = answers if memory.nearest is None else indexed_answers
-            update = read_out(update, self.answer)
+            update = read_out(update_of(memory), self.answer)
             return iterate(memory, rows, budget, steps, self.tol, update)
 
         return keep_observed(X, self._ask(X, retrieve))
@@ -566,6 +582,24 @@ class UHopMemory(
     def _separation_params(self):
         """Parameters of the separation in use."""
         return settled(super()._separation_params(), self)
+
+    def tail_std(self, X):
+        """Say how far the answers of `transform` move with the draws of a sampled tail.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries.
+
+        Returns
+        -------
+        std : ndarray of shape (n_queries,)
+            Root of the summed variances of an answer's entries over the draws, for one
+            update, estimated from the draws; 0 for queries whose answer has no sampled
+            tail. Like every estimate from a sample it cannot know of a heavy pattern
+            that both the index and the draws have missed.
+        """
+        return self._ask(self._check_queries(X), tail_std)
 
     def missing_weight(self, X):
         """Bound of the weight that an index keeps out of the answers of `transform`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from skuhop._damage import damage_scorer, linear_matrix
 from skuhop._device import to_tensor
@@ -10,6 +11,7 @@ from skuhop._index import KINDS, SMALLEST, build_index, open_index, wanted
 from skuhop._stage_one import kept_kind
 from skuhop.learning import restore
 from skuhop.retrieval import (
+    SEPARATIONS,
     SIMILARITIES,
     Memory,
     NewRowScorer,
@@ -18,6 +20,7 @@ from skuhop.retrieval import (
     build_scorer,
 )
 from skuhop.retrieval.separations import separation_rule
+from skuhop.retrieval.tails import N_DRAWS
 
 
 def recall_memory(estimator, complete, dtype, device) -> Memory:
@@ -59,7 +62,7 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
             scorer = _damage_scorer(estimator, patterns, mean, feature_map)
     params = estimator._separation_params()
     separation, params = separation_rule(estimator.separation, params)
-    nearest = _nearest(estimator) if complete else None
+    nearest = _nearest(estimator, device) if complete else None
     return Memory(scorer, separation, params, patterns, weights, complete, nearest)
 
 
@@ -116,15 +119,22 @@ def fit_index(estimator, X, mean, learned, device) -> dict:
     index = wanted(estimator.index, rule, len(X))
     if index is None:
         return {}
+    _check_tail(estimator)
     patterns = to_tensor(X, device)
     kind = kept_kind(estimator.feature_map, learned.selection)
     feature_map = restore(kind, learned.state, learned.alignment, patterns)
     mean = to_tensor(mean, device)
     scorer = build_scorer(rule, 1.0, patterns, mean, None, feature_map)
-    return {"similarity": rule, "kind": index, "bytes": build_index(index, scorer)}
+    rng = check_random_state(estimator.random_state)
+    return {
+        "similarity": rule,
+        "kind": index,
+        "bytes": build_index(index, scorer),
+        "tail": rng.randint(len(X), size=N_DRAWS, dtype=np.int64),
+    }
 
 
-def _nearest(estimator):
+def _nearest(estimator, device):
     """Open the index for queries, None where it is not to be used."""
     index, built = estimator.index, getattr(estimator, "index_", None) or {}
     if index in KINDS and index != built.get("kind"):
@@ -138,4 +148,20 @@ def _nearest(estimator):
             f"The index was built for similarity={built['similarity']!r}; call fit "
             "again or set index=None."
         )
-    return open_index(built["kind"], built["bytes"], estimator.index_tol)
+    nearest = open_index(built["kind"], built["bytes"], estimator.index_tol)
+    if estimator.index_tail == "drop":
+        return nearest
+    _check_tail(estimator)
+    if "tail" not in built:
+        raise ValueError("This index was built without a tail; call fit again.")
+    return nearest._replace(tail=to_tensor(built["tail"], device))
+
+
+def _check_tail(estimator):
+    """Refuse to sample what has no terms to sample."""
+    allowed = [name for name, row in SEPARATIONS.items() if row.lift is not None]
+    if estimator.index_tail == "sample" and estimator.separation not in allowed:
+        raise ValueError(
+            f"index_tail='sample' works with separation in {allowed}; got "
+            f"separation={estimator.separation!r}, whose weights have no tail."
+        )

@@ -44,6 +44,7 @@ WRONG = {
     "verbose": [-1, 0.5, "loud", None],
     "index": ["faiss", True, 1, ["hnsw"]],
     "index_tol": [-1e-9, np.nan, np.inf, None, "small"],
+    "index_tail": ["keep", None, True],
     "device": ["banana", "", 0, None, "cpu:x"],
     "random_state": ["seed", -1, 1.5],
 }

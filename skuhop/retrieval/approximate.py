@@ -36,22 +36,43 @@ class Nearest(NamedTuple):
         Largest weight that may be missing.
     candidates : sequence of int
         Patterns to ask for, and to ask for again where the bound is too large.
+    tail : Tensor of shape (m,) or None
+        Positions drawn from all patterns, with which the weight that is missing is
+        estimated instead of being looked for; see `tails`.
     """
 
     search: Callable[[Tensor, int], Tensor]
     tol: float
     candidates: Sequence[int]
+    tail: Tensor | None = None
 
 
-class _Found(NamedTuple):
-    """Candidates of some rows, their weights, and the weight that may be missing."""
+class Found(NamedTuple):
+    """Candidates of some rows.
+
+    Attributes
+    ----------
+    indices, weights, scores : Tensor of shape (n, k)
+        Positions, retrieval weights among each other, and scores.
+    own : Tensor of shape (n, k) or None
+        Their multiplicities.
+    missing : Tensor of shape (n,)
+        Bound of the weight of all other patterns; infinite if fewer were found.
+    """
 
     indices: Tensor
     weights: Tensor
+    scores: Tensor
+    own: Tensor | None
     missing: Tensor
 
+    def take(self, rows: Tensor) -> Found:
+        """Keep some of the rows."""
+        return Found(*(None if field is None else field[rows] for field in self))
 
-def _ask(memory: Memory, query: Query, k: int) -> _Found:
+
+def ask(memory: Memory, query: Query, k: int) -> Found:
+    """Ask the index for k candidates, and rank them exactly."""
     scorer, separation = memory.scorer, memory.separation
     indices = memory.nearest.search(query.encoded[0] / scorer.beta, k)
     lost = (indices < 0).any(1)  # The search of a graph may end with fewer.
@@ -64,7 +85,7 @@ def _ask(memory: Memory, query: Query, k: int) -> _Found:
     own = None if memory.weights is None else memory.weights[indices]
     weights = separation.weights(scores, own, **memory.params)
     missing = _missing(memory, scores, own).masked_fill_(lost, torch.inf)
-    return _Found(indices, weights, missing)
+    return Found(indices, weights, scores, own, missing)
 
 
 def _missing(memory: Memory, scores: Tensor, own: Tensor | None) -> Tensor:
@@ -99,9 +120,9 @@ def settle(memory: Memory, X: Tensor, budget: int, take: Callable, exact: Callab
         row = X.element_size() * (2 * k * (r + 8) + memory.scorer.row_width)
         for part in row_chunks(len(open_rows), row, min(budget, 2**26)):
             rows = open_rows[part]
-            found = _ask(memory, memory.scorer.prepare(X[rows]), k)
+            found = ask(memory, memory.scorer.prepare(X[rows]), k)
             safe = found.missing <= memory.nearest.tol
-            take(rows[safe], _Found(*(field[safe] for field in found)))
+            take(rows[safe], found.take(safe))
             left.append(rows[~safe])
         open_rows = torch.cat(left) if left else open_rows
         if len(open_rows) == 0:
@@ -109,17 +130,19 @@ def settle(memory: Memory, X: Tensor, budget: int, take: Callable, exact: Callab
     exact(open_rows)
 
 
+def read_found(memory: Memory, found: Found) -> Tensor:
+    """Answers (n, v) of the candidates alone."""
+    return torch.nn.functional.embedding_bag(
+        found.indices, memory.patterns, mode="sum", per_sample_weights=found.weights
+    )
+
+
 def indexed_answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """As `answers`, but at most ``memory.nearest.tol`` of the weight may be missing."""
     out = X.new_empty((len(X), memory.patterns.shape[1]))
 
     def take(rows, found):
-        out[rows] = torch.nn.functional.embedding_bag(
-            found.indices,
-            memory.patterns,
-            mode="sum",
-            per_sample_weights=found.weights,
-        )
+        out[rows] = read_found(memory, found)
 
     def exact(rows):
         out[rows] = answers(memory._replace(nearest=None), X[rows], budget)

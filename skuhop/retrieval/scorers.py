@@ -16,6 +16,7 @@ The scorers that know what damage looks like stand in files of their own:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -196,6 +197,18 @@ class KernelScorer:
         if self.profiled:
             scores = self.similarity.profile(scores, keys.shape[1], scale)
         return scores
+
+    def at(self, indices):
+        """Make a scorer of the patterns at `indices` (m,) alone."""
+        few = copy.copy(self)
+        if self.profiled:  # The mean pattern stays behind the others.
+            end = indices.new_tensor([self.n_patterns])
+            few.n_patterns, indices = len(indices), torch.cat([indices, end])
+        else:
+            few.n_patterns = len(indices)
+        few.keys = self.keys[indices]
+        few.bias = None if self.bias is None else self.bias[indices]
+        return few
 
     def linear(self):
         """Scores as one product, unless the noise level is profiled out."""
