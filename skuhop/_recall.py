@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.utils import check_random_state
+from sklearn.utils.random import sample_without_replacement
 
 from skuhop._damage import damage_scorer, linear_matrix
 from skuhop._device import to_tensor
@@ -125,12 +125,14 @@ def fit_index(estimator, X, mean, learned, device) -> dict:
     feature_map = restore(kind, learned.state, learned.alignment, patterns)
     mean = to_tensor(mean, device)
     scorer = build_scorer(rule, 1.0, patterns, mean, None, feature_map)
-    rng = check_random_state(estimator.random_state)
+    draws = sample_without_replacement(
+        len(X), min(N_DRAWS, len(X)), random_state=estimator.random_state
+    )
     return {
         "similarity": rule,
         "kind": index,
         "bytes": build_index(index, scorer),
-        "tail": rng.randint(len(X), size=N_DRAWS, dtype=np.int64),
+        "tail": np.sort(draws).astype(np.int64),
     }
 
 

@@ -9,7 +9,13 @@ import torch
 from skuhop import UHopMemory
 from skuhop.retrieval import SEPARATIONS, Memory, answers, build_scorer
 from skuhop.retrieval.approximate import Nearest, ask
-from skuhop.retrieval.tails import head_sums, sampled_answers, tail_std, tail_sums
+from skuhop.retrieval.tails import (
+    head_sums,
+    sampled_answers,
+    tail_std,
+    tail_sums,
+    variance_factor,
+)
 
 RNG = np.random.default_rng(0)
 PATTERNS = RNG.normal(size=(1500, 12))
@@ -39,6 +45,10 @@ def exact_memory(separation, similarity="euclidean", beta=0.4, weighted=False, *
     return Memory(scorer, rule, dict(rule.defaults), patterns, weights, True, nearest)
 
 
+def drawn(generator):
+    return torch.randperm(1500, generator=generator)[:N_DRAWS].sort().values
+
+
 def exact_sums(memory, query, top):
     """Normaliser and numerator of the whole, on the scale of the best score found."""
     scores = memory.scorer.block(query, 0, 1500)
@@ -65,11 +75,12 @@ def test_numerator_and_normaliser_are_unbiased(separation, similarity, beta, wei
     generator = torch.Generator().manual_seed(0)
     totals, numerators, variances = [], [], []
     for _ in range(N_SEEDS):
-        draws = torch.randint(1500, (N_DRAWS,), generator=generator)
+        draws = drawn(generator)
         tail = tail_sums(memory, query, found, head.top, draws)
         totals.append(head.total + tail.total)
         numerators.append(head.answer + tail.answer)
-        variances.append(tail.terms.var(1) / N_DRAWS)
+        spread = tail.terms.var(1, correction=0)
+        variances.append(spread * variance_factor(memory, draws))
     exact = exact_sums(memory, query, head.top)
     for estimates, right in zip((totals, numerators), exact, strict=True):
         estimates = torch.stack(estimates)
@@ -88,7 +99,7 @@ def test_the_deviation_of_the_answer_is_the_one_there_is(separation):
     generator = torch.Generator().manual_seed(0)
     found, deviations = [], []
     for _ in range(400):
-        tail = torch.randint(1500, (N_DRAWS,), generator=generator)
+        tail = drawn(generator)
         memory = exact_memory(separation, SIMILAR[separation][0], tail=tail)
         answer, std = sampled_answers(memory, QUERIES, BUDGET)
         found.append(answer)
@@ -102,8 +113,16 @@ def test_the_deviation_of_the_answer_is_the_one_there_is(separation):
     assert (spread < 0.5 * exact.square().sum(1).sqrt().mean()).all()
 
 
+def test_drawing_all_is_exact():
+    memory = exact_memory("softmax", tail=torch.arange(1500))
+    answer, std = sampled_answers(memory, QUERIES, BUDGET)
+    exact = answers(memory._replace(nearest=None), QUERIES, BUDGET)
+    np.testing.assert_allclose(answer, exact, rtol=1e-10)
+    assert (std == 0).all()
+
+
 def test_sampling_is_nearer_than_dropping():
-    tail = torch.randint(1500, (N_DRAWS,), generator=torch.Generator().manual_seed(3))
+    tail = drawn(torch.Generator().manual_seed(3))
     memory = exact_memory("softmax", tail=tail)
     exact = answers(memory._replace(nearest=None), QUERIES, BUDGET)
     dropped = exact_memory("softmax", tail=tail, tol=1.0)
@@ -152,6 +171,9 @@ def test_an_answer_does_not_depend_on_the_other_rows(budget):
 # --- the estimator -------------------------------------------------------------------
 
 
+MANY = RNG.normal(size=(9000, 12))
+
+
 def estimator(**params):
     default = {
         "similarity": "euclidean",
@@ -166,12 +188,12 @@ def estimator(**params):
 @pytest.fixture(scope="module")
 def fitted():
     pytest.importorskip("faiss")
-    return estimator().fit(PATTERNS)
+    return estimator().fit(MANY)
 
 
 def test_the_memory_samples_and_says_how_sure_it_is(fitted):
     queries = QUERIES.numpy()
-    exact = estimator(index=None).fit(PATTERNS)
+    exact = estimator(index=None).fit(MANY)
     found, std = fitted.transform(queries), fitted.tail_std(queries)
     gap = np.linalg.norm(found - exact.transform(queries), axis=1)
     assert (std > 0).all() and (gap < 4 * std).all()
@@ -179,10 +201,10 @@ def test_the_memory_samples_and_says_how_sure_it_is(fitted):
     np.testing.assert_array_equal(found, fitted.transform(queries))
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(found, again.transform(queries))
-    other = estimator(random_state=1).fit(PATTERNS)
+    other = estimator(random_state=1).fit(MANY)
     assert (other.transform(queries) != found).any()
     # Set after fit, it does what it would have done before.
-    dropped = estimator(index_tail="drop").fit(PATTERNS)
+    dropped = estimator(index_tail="drop").fit(MANY)
     assert (dropped.tail_std(queries) == 0).all()
     dropped.set_params(index_tail="sample")
     np.testing.assert_array_equal(found, dropped.transform(queries))
@@ -191,7 +213,7 @@ def test_the_memory_samples_and_says_how_sure_it_is(fitted):
 @pytest.mark.parametrize("separation", sorted(set(SEPARATIONS) - set(LIFTED)))
 def test_sparse_separations_have_no_tail(fitted, separation):
     with pytest.raises(ValueError, match="index_tail.*softmax1.*" + separation):
-        estimator(separation=separation).fit(PATTERNS)
+        estimator(separation=separation).fit(MANY)
     memory = pickle.loads(pickle.dumps(fitted)).set_params(separation=separation)
     with pytest.raises(ValueError, match="index_tail"):
-        memory.transform(PATTERNS[:2])
+        memory.transform(MANY[:2])

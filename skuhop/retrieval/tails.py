@@ -6,11 +6,11 @@ drawn with equal chances, M in all:
     numerator   = sum_head u_i v_i + M / m * sum_draws [j not in head] u_j v_j
     normaliser  = sum_head u_i     + M / m * sum_draws [j not in head] u_j
 
-with ``u_i = w_i lift(z_i)`` the unnormalised weights. Both have the right expectation
-over the draws, and their variance comes from the draws themselves. The answer is their
-ratio, whose bias is of the order of that variance. The draws are the same for all
-queries: one matrix product scores them, and a row's answer does not depend on the
-other rows.
+with ``u_i = w_i lift(z_i)`` the unnormalised weights and draws without replacement.
+Both have the right expectation over the draws, and their variance comes from the draws
+themselves. The answer is their ratio, whose bias is of the order of that variance. The
+draws are the same for all queries: one matrix product scores them, and a row's answer
+does not depend on the other rows.
 
 Uniform draws are the right ones as far as an index tells: of the tail it says nothing
 but that no pattern scores more than the k-th. A heavy pattern that the index missed is
@@ -20,8 +20,8 @@ References
 ----------
 Liu et al., "Winner-take-all column row sampling for memory efficient adaptation of
 language models", NeurIPS 2023 (arXiv 2305.15265): the heaviest terms exactly, the rest
-by sampling. Owen, "Monte Carlo theory, methods and examples", 2013, chapter 2.7: the
-variance of a ratio.
+by sampling. Cochran, "Sampling techniques", 1977, chapters 2 and 6: variances of
+a mean without replacement and of a ratio.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def tail_sums(
     top : Tensor of shape (n,)
         Best score found, which sets the scale.
     draws : Tensor of shape (m,), integer
-        Positions drawn independently, with equal chances, from all M patterns.
+        Different positions in rising order, all of them with equal chances.
     """
     scores = memory.scorer.at(draws).block(query, 0, len(draws))
     if not memory.separation.shift_invariant:
@@ -92,13 +92,12 @@ def tail_sums(
         null = null if query.offset is None else null - query.offset
         scores = scores - null[:, None]
     terms = memory.separation.lift(scores, top[:, None], **memory.params)
-    terms = terms * memory.scorer.n_patterns
+    terms = terms.mul_(memory.scorer.n_patterns)
     if memory.weights is not None:
-        terms = terms * memory.weights[draws]
-    head = found.indices.sort(1).values
-    wanted = draws.expand(len(head), -1).contiguous()
-    place = torch.searchsorted(head, wanted).clamp_max_(head.shape[1] - 1)
-    terms = terms.masked_fill(head.gather(1, place) == wanted, 0)
+        terms *= memory.weights[draws]
+    place = torch.searchsorted(draws, found.indices).clamp_max_(len(draws) - 1)
+    row, column = (draws[place] == found.indices).nonzero(as_tuple=True)
+    terms[row, place[row, column]] = 0  # These are in the head.
     answer = terms @ memory.patterns[draws] / len(draws)
     return Tail(terms.mean(1), answer, terms)
 
@@ -115,12 +114,18 @@ def _sampled(memory: Memory, X: Tensor, found: Found) -> tuple[Tensor, Tensor]:
     answer = (head.answer + tail.answer) / total[:, None]
     values = memory.patterns[draws]
     # The ratio moves with the sum of terms times (value - answer).
-    squared = values.square().sum(1) - 2 * answer @ values.T
+    squared = torch.addmm(values.square().sum(1), answer, values.T, alpha=-2)
     squared += answer.square().sum(1, keepdim=True)
-    second = (tail.terms.square() * squared.clamp_min_(0)).mean(1)
+    second = tail.terms.square().mul_(squared.clamp_min_(0)).mean(1)
     first = (tail.answer - tail.total[:, None] * answer).square().sum(1)
-    variance = (second - first).clamp_min_(0) / (len(draws) - 1)
+    variance = (second - first).clamp_min_(0) * variance_factor(memory, draws)
     return answer, variance.sqrt() / total
+
+
+def variance_factor(memory: Memory, draws: Tensor) -> float:
+    """Variance of a mean of draws without replacement, in parts of the terms' own."""
+    m, M = len(draws), memory.scorer.n_patterns
+    return (1 - m / M) / max(m - 1, 1)
 
 
 def sampled_answers(memory: Memory, X: Tensor, budget: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,184 @@
+"""Tables of doc/memories.md: compact memory, answers, sparsity, rejection, tails.
+
+Run ``python examples/benchmarks/memories.py``; everything is bundled with scikit-learn
+or made up, and takes some two minutes on one core. Names of tables as arguments make
+these alone.
+"""
+
+import sys
+import time
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
+
+from skuhop import KanervaMemory, UHopMemory
+
+RNG = np.random.RandomState(0)
+DIGITS, LABELS = load_digits(return_X_y=True)
+DIGITS, ORDER = DIGITS / 16, RNG.permutation(len(DIGITS))
+DIGITS, LABELS = DIGITS[ORDER], LABELS[ORDER]
+SCALE = np.sqrt(((DIGITS - DIGITS.mean(0)) ** 2).mean())
+
+
+def error(found, right):
+    """Mean over rows of the squared error."""
+    return ((found - right) ** 2).sum(1).mean()
+
+
+def row(*cells):
+    """Print a row of a Markdown table."""
+    cells = [c if isinstance(c, str) else f"{c:.3g}" for c in cells]
+    print("| " + " | ".join(cells) + " |", flush=True)
+
+
+class Noise:
+    """Gaussian noise of some standard deviations of the entries."""
+
+    def __init__(self, strength):
+        self.strength = strength
+
+    def __call__(self, X, random_state):
+        """Damage rows."""
+        return X + self.strength * SCALE * random_state.standard_normal(X.shape)
+
+
+def kanerva():
+    """Noisy digits that were never written: error of what comes back."""
+    train, clean = DIGITS[:1500], DIGITS[1500:]
+    centres = KMeans(100, n_init=1, random_state=0).fit(train)
+    columns = "query", "100 slots", "50 slots", "fourier", "PCA", "k-means", "all rows"
+    row("noise", *columns)
+    row(*["---"] * (1 + len(columns)))
+    for strength in (0.5, 1.0, 2.0):
+        damage = Noise(strength)
+        noisy = damage(clean, np.random.RandomState(1))
+        cells = [error(noisy, clean)]
+        for slots, kind in ((100, "softmax"), (50, "softmax"), (100, "fourier")):
+            memory = KanervaMemory(
+                slots, addressing=kind, corruption=damage, random_state=0
+            ).fit(train)
+            cells.append(error(memory.transform(noisy), clean))
+        axes = [PCA(k).fit(train) for k in (2, 5, 10, 15, 20, 30, 40)]
+        cells.append(
+            min(error(p.inverse_transform(p.transform(noisy)), clean) for p in axes)
+        )
+        cells.append(error(centres.cluster_centers_[centres.predict(noisy)], clean))
+        beta = (strength * SCALE) ** -2
+        stored = UHopMemory("identity", similarity="euclidean", beta=beta).fit(train)
+        cells.append(error(stored.transform(noisy), clean))
+        row(f"{strength} SD", *cells)
+
+
+def answers():
+    """Centred digits of length 1, noise, dot product: error by `answer`."""
+    patterns = DIGITS[:500] - DIGITS[:500].mean(0)
+    patterns /= np.linalg.norm(patterns, axis=1, keepdims=True)
+    noisy = patterns + np.random.RandomState(1).standard_normal(patterns.shape) / 8
+    betas = (1, 3, 10, 20, 50, 100)
+    row("`answer`", *(f"β = {beta}" for beta in betas))
+    row(*["---"] * (1 + len(betas)))
+    for answer in ("plain", "l2"):
+        for steps in (1, 5):
+            found = [
+                UHopMemory(
+                    "identity",
+                    similarity="dot",
+                    beta=float(beta),
+                    answer=answer,
+                    update_steps=steps,
+                )
+                .fit(patterns)
+                .transform(noisy)
+                for beta in betas
+            ]
+            name = f'"{answer}", {steps} update{"s" * (steps > 1)}'
+            row(name, *(error(f, patterns) for f in found))
+
+
+def sparsity():
+    """Noisy digits, beta given: error by separation, and alpha as chosen."""
+    train = DIGITS[:1000]
+    damage = Noise(0.5)
+    noisy = damage(train, np.random.RandomState(1))
+    row("β", "softmax", "entmax 1.5", "sparsemax", '"auto"', "alpha chosen")
+    row(*["---"] * 6)
+    for beta in (0.3, 1.0, 3.0, 10.0, 30.0, 100.0):
+        cells = []
+        for separation, params in (
+            ("softmax", None),
+            ("entmax", None),
+            ("sparsemax", None),
+            ("entmax", {"alpha": "auto"}),
+        ):
+            memory = UHopMemory(
+                "identity",
+                similarity="euclidean",
+                beta=beta,
+                separation=separation,
+                separation_params=params,
+                corruption=damage,
+                random_state=0,
+            ).fit(train)
+            cells.append(error(memory.transform(noisy), train))
+        row(f"{beta:g}", *cells, memory.separation_params_["alpha"])
+
+
+def rejection():
+    """Digits 0 to 4 stored: area under the curve, against digits 5 to 9."""
+    stored = DIGITS[LABELS < 5]
+    row("noise", "weight of nothing, β given", 'the same, β "auto"', "nearest distance")
+    row(*["---"] * 4)
+    for strength in (0.5, 1.0, 1.5):
+        known = Noise(strength)(stored, np.random.RandomState(1))
+        strange = Noise(strength)(DIGITS[LABELS >= 5], np.random.RandomState(2))
+        queries = np.vstack([known, strange])
+        y = np.repeat([0, 1], [len(known), len(strange)])
+        cells = []
+        for beta in ((strength * SCALE) ** -2, "auto"):
+            memory = UHopMemory(
+                "identity", similarity="euclidean", separation="softmax1", beta=beta
+            ).fit(stored)
+            _, null = memory.predict(queries, return_null=True)
+            cells.append(roc_auc_score(y, null))
+        near, _ = NearestNeighbors(n_neighbors=1).fit(stored).kneighbors(queries)
+        row(f"{strength} SD", *cells, roc_auc_score(y, near))
+
+
+def tails():
+    """500,000 patterns, 64 features: the tail looked up, dropped or sampled."""
+    rng = np.random.RandomState(0)
+    patterns = rng.standard_normal((500_000, 64)).astype("f4")
+    queries = patterns[:500] + 0.3 * rng.standard_normal((500, 64)).astype("f4")
+    row("β", "missing weight", "dropped", "sampled", "reported", "s, all", "s, sampled")
+    row(*["---"] * 7)
+    memory = UHopMemory(
+        "identity", similarity="euclidean", beta=1.0, index="ivf", random_state=0
+    ).fit(patterns)
+
+    def asked(**params):
+        memory.set_params(**params)
+        memory.transform(queries[:8])
+        start = time.perf_counter()
+        return memory.transform(queries), time.perf_counter() - start
+
+    for beta in (0.1, 0.2, 0.3, 0.5, 1.0):
+        memory.set_params(beta=beta)
+        exact, whole = asked(index=None)
+        dropped, _ = asked(index="ivf", index_tail="drop", index_tol=1.0)
+        lacking = memory.missing_weight(queries).mean()
+        sampled, fast = asked(index="ivf", index_tail="sample", index_tol=1e-3)
+        std = memory.tail_std(queries)
+        gaps = [np.sqrt(error(found, exact)) for found in (dropped, sampled)]
+        row(f"{beta:g}", lacking, *gaps, np.sqrt((std**2).mean()), whole, fast)
+
+
+TABLES = {f.__name__: f for f in (kanerva, answers, sparsity, rejection, tails)}
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or TABLES:
+        print(f"\n{name}: {TABLES[name].__doc__}\n")
+        TABLES[name]()
