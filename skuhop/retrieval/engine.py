@@ -26,6 +26,7 @@ from skuhop.retrieval.partials import (
     block_partial,
     finalise,
     merge,
+    nothing_asked,
 )
 from skuhop.retrieval.scorers import Query, Scorer
 from skuhop.retrieval.separations import Separation, softmax
@@ -203,6 +204,8 @@ def partial(memory: Memory, X: Tensor, budget: int = 2**28, first: int = 0) -> P
     part : Sums or Candidates
         For Sums n * (v + 2) numbers; for Candidates the patterns that may have weight.
     """
+    if len(X) == 0:
+        return nothing_asked(memory.separation, memory.weights, memory.patterns)
     parts, work = [], partial_result(memory, budget, True, first)
     for rows, _, part in passes(memory, X, budget, work):
         if isinstance(part, Candidates):

@@ -87,6 +87,17 @@ class Candidates(NamedTuple):
 Partial = Sums | Candidates
 
 
+def nothing_asked(
+    separation: Separation, weights: Tensor | None, values: Tensor
+) -> Partial:
+    """Partial result for no queries at all, which no block of scores can give."""
+    none, nowhere = values.new_empty(0), values.new_empty(0, dtype=torch.int64)
+    if separation.lift is not None:
+        return Sums(none, none, values[:0])
+    own = None if weights is None else none
+    return Candidates(none, nowhere, nowhere, none, own, values[:0])
+
+
 class TooManyCandidates(Exception):
     """More candidates than the caller has memory for: ask fewer queries at once."""
 
