@@ -11,9 +11,10 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import validate_data
 
 from skuhop import _validation as rules
+from skuhop._arrays import choose_device, labels_like, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._cross_fit import cross_fitted, n_steps
-from skuhop._device import resolve_device, to_numpy
+from skuhop._device import to_numpy
 from skuhop._labelled_rows import (
     class_weights,
     column_means,
@@ -27,7 +28,7 @@ from skuhop._progress import StageOneProgress
 from skuhop._stage_one import distinct_rows
 from skuhop._stage_two import DTYPES, StageTwoMixin
 from skuhop._validation import check_weights
-from skuhop._votes import vote_memory
+from skuhop._votes import vote_memory, with_prior
 from skuhop.learning import LOSSES
 from skuhop.learning.embeddings import MEMBER_MAPS
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES, answers
@@ -352,7 +353,7 @@ class UHopClassifier(
         self._check_parameters()
         X, y, weights = self._check_rows(X, y, sample_weight, reset=False)
         known = unique_labels(
-            self.classes_, y, *(() if classes is None else (classes,))
+            self.classes_, y, *(() if classes is None else (on_host(classes),))
         )
         moved = np.searchsorted(known, self.classes_)
         class_weight = class_weights(self.class_weight, known, None, None)
@@ -377,10 +378,10 @@ class UHopClassifier(
     def _fit(self, X, y, sample_weight, classes):
         """Validate, learn, store."""
         self._check_parameters()
-        device = resolve_device(self.device)
+        device = choose_device(self.device, X)
         X, y, weights = self._check_rows(X, y, sample_weight, reset=True)
         # A class whose rows all weigh nothing is a class nevertheless.
-        known = unique_labels(y, *(() if classes is None else (classes,)))
+        known = unique_labels(y, *(() if classes is None else (on_host(classes),)))
         codes = np.searchsorted(known, y)
         X, codes, weights = positive_rows(X, codes, weights)
         class_weight = class_weights(self.class_weight, known, codes, weights)
@@ -409,6 +410,7 @@ class UHopClassifier(
 
     def _check_rows(self, X, y, sample_weight, reset):
         """Validate rows, labels and weights."""
+        X, y, sample_weight = map(on_host, (X, y, sample_weight))
         X, y = validate_data(
             self,
             X,
@@ -435,14 +437,11 @@ class UHopClassifier(
         proba : ndarray of shape (n_queries, n_classes)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        found = self._ask(self._check_queries(X), answers)
-        proba = found.astype(np.float64, copy=False)
-        nothing = np.clip(1 - proba.sum(axis=1, keepdims=True), 0, None)
-        proba = proba + nothing * self.class_prior_
-        share = self.prior_weight_
-        proba = (1 - share) * proba + share * self.class_prior_
-        proba /= proba.sum(axis=1, keepdims=True)
-        return proba.astype(found.dtype, copy=False)
+        return self._ask(self._check_queries(X), self._probabilities)
+
+    def _probabilities(self, memory, rows, budget):
+        votes = answers(memory, rows, budget)
+        return with_prior(votes, self.class_prior_, self.prior_weight_)
 
     def predict(self, X):
         """Most probable classes.
@@ -455,10 +454,14 @@ class UHopClassifier(
         Returns
         -------
         labels : ndarray of shape (n_queries,)
-            Class labels.
+            Class labels; an array like X, unless they are no numbers.
         """
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[best]
+        X = self._check_queries(X)
+
+        def best(*args):
+            return self._probabilities(*args).argmax(1)
+
+        return labels_like(X, self.classes_, self._ask(X, best))
 
     def _prepare(self, complete, dtype, device):
         return vote_memory(self, complete, dtype, device)

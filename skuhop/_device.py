@@ -51,6 +51,9 @@ _AVAILABLE = {
 }
 
 
+_NO_FLOAT64 = "device='mps' has no float64; pass float32 data or use device='cpu'."
+
+
 def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
     """Make a tensor on `device`; on the CPU it shares the array's memory where it can.
 
@@ -58,13 +61,18 @@ def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
     read-only ones, of which it would warn.
     """
     array = np.require(array, requirements=["C", "W"])
+    if min(array.strides, default=0) < 0:  # which NumPy minds not in a single row
+        array = array.copy()
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    if device.type == "mps" and array.dtype == np.float64:
-        raise InvalidParameterError(
-            "device='mps' has no float64; pass float32 data or use device='cpu'."
-        )
-    return torch.from_numpy(array).to(device)
+    return move(torch.from_numpy(array), device)
+
+
+def move(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return the tensor on `device`."""
+    if device.type == "mps" and tensor.dtype == torch.float64:
+        raise InvalidParameterError(_NO_FLOAT64)
+    return tensor.to(device)
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

@@ -10,9 +10,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, validate_data
 
 from skuhop import _validation as rules
+from skuhop._arrays import as_tensor, choose_device, float_dtypes, like, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._damage import learn_damage_model
-from skuhop._device import resolve_device
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._recall import fit_index, recall_memory
@@ -407,7 +407,8 @@ class UHopMemory(
             as it was.
         """
         self._check_parameters()
-        device = resolve_device(self.device)
+        device = choose_device(self.device, X)
+        X, sample_weight, queries = map(on_host, (X, sample_weight, queries))
         given, X = (
             X,
             check_array(
@@ -480,21 +481,20 @@ class UHopMemory(
         X_retrieved : ndarray of shape (n_queries, n_features)
             The retrieved patterns; observed entries of rows with NaN are kept.
         """
-        X = self._check_queries(X)
+        return self._retrieve(X)
+
+    def _retrieve(self, X):
+        """`transform`, before `set_output` has its say."""
 
         def retrieve(memory, rows, budget):
             # The weights of a row with NaN come from its observed entries, which do
             # not move: a second update would repeat the first.
             steps = self.update_steps if memory.complete else 1
             update = answers if memory.nearest is None else indexed_answers
-            return iterate(memory, rows, budget, steps, self.tol, update)
+            found = iterate(memory, rows, budget, steps, self.tol, update)
+            return found if memory.complete else found.where(rows.isnan(), rows)
 
-        retrieved = self._ask(X, retrieve)
-        unknown = np.isnan(X)
-        if not unknown.any():
-            return retrieved
-        incomplete = unknown.any(axis=1, keepdims=True)
-        return np.where(incomplete & ~unknown, X, retrieved)
+        return self._ask(self._check_queries(X), retrieve)
 
     @after_fit
     def predict(self, X):
@@ -596,16 +596,21 @@ class UHopMemory(
             At most 0; higher is better. Entries where the target is NaN do not
             count.
         """
-        retrieved = self.transform(X)
+        retrieved = self._retrieve(X)
         target = X if y is None or np.ndim(y) == 1 != retrieved.shape[1] else y
         target = check_array(
-            target, dtype=DTYPES, ensure_all_finite="allow-nan", input_name="y"
+            target,
+            dtype=float_dtypes(target),
+            ensure_all_finite="allow-nan",
+            input_name="y",
         )
         if target.shape != retrieved.shape:
             raise ValueError(
-                f"y must have the shape of X, {retrieved.shape}; got {target.shape}."
+                "y must have the shape of X, "
+                f"{tuple(retrieved.shape)}; got {tuple(target.shape)}."
             )
-        return -float(np.nansum((retrieved - target) ** 2, axis=1).mean())
+        error = as_tensor(retrieved) - as_tensor(like(as_tensor(target), retrieved))
+        return -float(error.square().nansum(1).mean())
 
     def _check_unlabelled(self, queries, X):
         """Validate the queries that `fit` learns from; None if there are none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from torch import Tensor
 
 from skuhop._device import to_tensor
 from skuhop.learning.embeddings import member_map
@@ -54,3 +55,14 @@ def vote_memory(estimator, complete, dtype, device) -> Memory:
     values = np.eye(len(estimator.classes_))[estimator.pattern_classes_]
     params = estimator._separation_params()
     return Memory(scorer, separation, params, tensor(values), weights, complete)
+
+
+def with_prior(votes: Tensor, prior: np.ndarray, share: float) -> Tensor:
+    """Probabilities (n, classes) from votes: what is left, and a share, is prior."""
+    # Rows are to sum to one in float64, which one device does not have.
+    proba = votes if votes.device.type == "mps" else votes.double()
+    prior = proba.new_tensor(prior)
+    nothing = (1 - proba.sum(1, keepdim=True)).clamp_min(0)
+    proba = proba + nothing * prior
+    proba = (1 - share) * proba + share * prior
+    return (proba / proba.sum(1, keepdim=True)).to(votes)

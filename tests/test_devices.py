@@ -60,6 +60,8 @@ def test_to_tensor_takes_any_array(dtype):
     readonly.flags.writeable = False
     for odd in (
         array[::-1],
+        array[::-1][:1],
+        array[::-1][:0],
         array.T,
         array.astype(">" + dtype),
         readonly,
