@@ -14,7 +14,7 @@ from skuhop import _validation as rules
 from skuhop._arrays import choose_device, labels_like, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._cross_fit import cross_fitted, n_steps
-from skuhop._device import to_numpy
+from skuhop._device import PRODUCTS, to_numpy
 from skuhop._labelled_rows import (
     class_weights,
     column_means,
@@ -58,6 +58,7 @@ _RULES = {
     "early_stopping": (rules.FLAG,),
     "warm_start": (rules.FLAG,),
     "verbose": (rules.FLAG, rules.Number(Integral, 0)),
+    "precision": (rules.Choice(tuple(PRODUCTS)),),
     "device": (rules.DEVICE,),
 }
 
@@ -151,6 +152,9 @@ class UHopClassifier(
 
     verbose : int, default=0
         Whether Stage I prints its loss after every step.
+
+    precision : {"float32", "tf32", "bf16"}, default="float32"
+        As in `UHopMemory`.
 
     device : str, default="auto"
         As in `UHopMemory`.
@@ -247,6 +251,7 @@ class UHopClassifier(
     """
 
     _rules = _RULES
+    _asked = (*StageTwoMixin._asked, "precision")
 
     def __init__(
         self,
@@ -268,6 +273,7 @@ class UHopClassifier(
         early_stopping=True,
         warm_start=False,
         verbose=0,
+        precision="float32",
         device="auto",
         random_state=None,
     ):
@@ -288,6 +294,7 @@ class UHopClassifier(
         self.early_stopping = early_stopping
         self.warm_start = warm_start
         self.verbose = verbose
+        self.precision = precision
         self.device = device
         self.random_state = random_state
 

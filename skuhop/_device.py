@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from skuhop.exceptions import InsufficientMemoryError, InvalidParameterError
+from skuhop.retrieval.products import bf16, exact
 
 
 def resolve_device(device: str) -> torch.device:
@@ -78,6 +80,45 @@ def move(tensor: Tensor, device: torch.device) -> Tensor:
 def to_numpy(tensor: Tensor) -> np.ndarray:
     """Return the tensor as a NumPy array on the CPU."""
     return tensor.detach().cpu().numpy()
+
+
+@contextmanager
+def tf32_allowed():
+    """Let CUDA round the factors of float32 products to TF32, and then no longer.
+
+    The setting is one for the whole process: other threads see it meanwhile.
+    """
+    flags = torch.backends.cuda.matmul
+    # torch 2.9 has a new name, and does not take both to be used.
+    new = hasattr(flags, "fp32_precision")
+    name, value = ("fp32_precision", "tf32") if new else ("allow_tf32", True)
+    before = getattr(flags, name)
+    setattr(flags, name, value)
+    try:
+        yield
+    finally:
+        setattr(flags, name, before)
+
+
+def tf32(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Multiply as `exact`, with factors that CUDA rounds to TF32."""
+    with tf32_allowed():
+        return exact(a, b, bias)
+
+
+PRODUCTS: dict[str, dict] = {
+    "float32": {},
+    "tf32": {"cuda": tf32},
+    "bf16": {"cuda": bf16, "cpu": bf16},
+}
+"""Precision to device to product; `exact` where there is none."""
+
+
+def choose_product(precision: str, dtype: np.dtype, device: torch.device) -> Callable:
+    """How to multiply: with fewer bits where that is asked for and data are float32."""
+    if dtype != np.float32:
+        return exact
+    return PRODUCTS[precision].get(device.type, exact)
 
 
 _SMALLEST_BUDGET = 2**20

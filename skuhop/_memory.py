@@ -13,6 +13,7 @@ from skuhop import _validation as rules
 from skuhop._arrays import as_tensor, choose_device, float_dtypes, like, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._damage import learn_damage_model
+from skuhop._device import PRODUCTS
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._recall import fit_index, recall_memory
@@ -67,6 +68,7 @@ _RULES = {
     "verbose": (rules.FLAG, rules.Number(Integral, 0)),
     "index": (rules.Choice(("auto", "hnsw")), rules.NONE),
     "index_tol": (rules.NON_NEGATIVE,),
+    "precision": (rules.Choice(tuple(PRODUCTS)),),
     "device": (rules.DEVICE,),
 }
 
@@ -221,6 +223,15 @@ class UHopMemory(
         Weight that an answer from the index may lack, by the bound that
         `missing_weight` gives; queries above it are answered from the whole memory.
 
+    precision : {"float32", "tf32", "bf16"}, default="float32"
+        What the factors of the two large matrix products of Stage II are rounded to:
+        queries with keys, where `beta` is a number or the similarity "dot", and weights
+        with patterns, where every pattern may have weight. Only with float32 data;
+        float64 stays float64. "tf32" (10 bits of mantissa) does something on CUDA
+        alone; while it multiplies, other threads may use TF32 too. "bf16" (7 bits)
+        works on CUDA and on the CPU. Stage I, and queries with NaN as far as their
+        scores go, are always float32.
+
     device : str, default="auto"
         "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps". Looked
         up at `fit` and at every later call, so a memory fitted on one device works
@@ -315,7 +326,15 @@ class UHopMemory(
     """
 
     _rules = _RULES
-    _asked = ("similarity", "beta", "separation", "missing", "index", "index_tol")
+    _asked = (
+        "similarity",
+        "beta",
+        "separation",
+        "missing",
+        "index",
+        "index_tol",
+        "precision",
+    )
 
     def __init__(
         self,
@@ -339,6 +358,7 @@ class UHopMemory(
         verbose=0,
         index=None,
         index_tol=1e-3,
+        precision="float32",
         device="auto",
         random_state=None,
     ):
@@ -361,6 +381,7 @@ class UHopMemory(
         self.verbose = verbose
         self.index = index
         self.index_tol = index_tol
+        self.precision = precision
         self.device = device
         self.random_state = random_state
 

@@ -28,6 +28,7 @@ from skuhop.retrieval.partials import (
     merge,
     nothing_asked,
 )
+from skuhop.retrieval.products import exact
 from skuhop.retrieval.scorers import Query, Scorer
 from skuhop.retrieval.separations import Separation, softmax
 
@@ -62,6 +63,8 @@ class Memory(NamedTuple):
         Whether the queries it is for have all entries.
     nearest : Nearest or None
         An index that finds good patterns without looking at all; see `approximate`.
+    product : callable
+        How weights and values are multiplied; see `products`.
     """
 
     scorer: Scorer
@@ -71,6 +74,7 @@ class Memory(NamedTuple):
     weights: Tensor | None
     complete: bool = True
     nearest: NamedTuple | None = None
+    product: Callable = exact
 
     @property
     def rule(self) -> tuple[Separation, Mapping]:
@@ -173,6 +177,7 @@ def partial_result(memory: Memory, budget: int, read: bool, first: int = 0) -> C
                 first + start,
                 None if part is None or separation.lift else part.floor,
                 most,
+                memory.product,
             )
             part = new if part is None else merge(*rule, [part, new], budget // 4)
             if most and separation.lift is None and len(part.scores) > most:
@@ -224,6 +229,8 @@ def _attention(memory: Memory, X: Tensor, budget: int) -> Tensor | None:
     """
     linear = getattr(memory.scorer, "linear", None)
     if memory.separation.weights is not softmax or linear is None:
+        return None
+    if memory.product is not exact:
         return None
     scores = linear()
     values = memory.patterns
