@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -75,6 +75,41 @@ def move(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "mps" and tensor.dtype == torch.float64:
         raise InvalidParameterError(_NO_FLOAT64)
     return tensor.to(device)
+
+
+_STAGED = 2**25
+"""Bytes of queries that are sent to a GPU at once."""
+
+
+def sent(rows: Tensor, device: torch.device) -> Iterator[Tensor]:
+    """Yield rows on `device`, one piece after the other, the first to come first.
+
+    From the host to a GPU they go in pieces by way of two pinned buffers: while one
+    piece is worked on, the next is on its way. Anything else is one piece.
+    """
+    n_rows = max(1, _STAGED // max(1, rows[:1].nbytes))
+    if rows.device.type != "cpu" or device.type != "cuda" or len(rows) <= n_rows:
+        yield move(rows, device)
+        return
+    pieces = rows.split(n_rows)
+    buffers = [torch.empty_like(pieces[0], pin_memory=True) for _ in range(2)]
+    side, work = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+
+    def send(number):
+        # This buffer's last piece has arrived: the work on it has been waited for.
+        staged = buffers[number % 2][: len(pieces[number])].copy_(pieces[number])
+        with torch.cuda.stream(side):
+            piece = staged.to(device, non_blocking=True)
+            return piece, side.record_event()
+
+    ahead = send(0)
+    for number in range(len(pieces)):
+        piece, arrived = ahead
+        arrived.synchronize()
+        piece.record_stream(work)
+        if number + 1 < len(pieces):
+            ahead = send(number + 1)
+        yield piece
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

@@ -7,13 +7,14 @@ from numbers import Integral
 from types import MappingProxyType
 
 import numpy as np
+import torch
 from sklearn import get_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop import _validation as rules
 from skuhop._arrays import NUMPY_DTYPES, as_tensor, choose_device, float_dtypes, like
 from skuhop._cache import prepared
-from skuhop._device import in_smaller_chunks, move
+from skuhop._device import in_smaller_chunks, sent
 from skuhop._validation import check_parameters
 from skuhop.retrieval import SEPARATIONS, Memory, associations
 
@@ -71,10 +72,21 @@ def ask(
                 estimator.patterns_,
                 lambda: prepare(complete, dtype),
             )
-            return question(memory, move(queries, device), budget)
+            return _joined(
+                [question(memory, piece, budget) for piece in sent(queries, device)]
+            )
 
         parts.append((rows, in_smaller_chunks(answer, budget, device)))
     return like(_merge(parts, len(given)), X)
+
+
+def _joined(pieces):
+    """Answers, tensors or tuples of them, one after the other."""
+    if len(pieces) == 1:
+        return pieces[0]
+    if isinstance(pieces[0], tuple):
+        return tuple(torch.cat(part) for part in zip(*pieces, strict=True))
+    return torch.cat(pieces)
 
 
 def _merge(parts, n_rows):
