@@ -28,7 +28,9 @@ from skuhop.retrieval.partials import (
     block_partial,
     finalise,
     merge,
+    nothing_asked,
 )
+from skuhop.retrieval.products import exact
 from skuhop.retrieval.scorers import Query, Scorer
 from skuhop.retrieval.separations import Separation, softmax
 
@@ -63,6 +65,8 @@ class Memory(NamedTuple):
         Whether the queries it is for have all entries.
     nearest : Nearest or None
         An index that finds good patterns without looking at all; see `approximate`.
+    product : callable
+        How weights and values are multiplied; see `products`.
     """
 
     scorer: Scorer
@@ -72,6 +76,7 @@ class Memory(NamedTuple):
     weights: Tensor | None
     complete: bool = True
     nearest: NamedTuple | None = None
+    product: Callable = exact
 
     @property
     def rule(self) -> tuple[Separation, Mapping]:
@@ -181,6 +186,7 @@ def partial_result(memory: Memory, budget: int, read: bool, first: int = 0) -> C
                 first + start,
                 None if part is None or separation.lift else part.floor,
                 most,
+                memory.product,
             )
             part = new if part is None else merge(*rule, [part, new], budget // 4)
             if most and separation.lift is None and len(part.scores) > most:
@@ -220,6 +226,8 @@ def partial(
     part : Sums or Candidates
         For Sums n * (v + 2) numbers; for Candidates the patterns that may have weight.
     """
+    if len(X) == 0:
+        return nothing_asked(memory.separation, memory.weights, memory.patterns)
     sums = _attention_sums(memory, X, budget) if read else None
     if sums is not None:
         return sums
@@ -251,6 +259,8 @@ def _fused(memory: Memory, X: Tensor, budget: int):
     """
     linear = getattr(memory.scorer, "linear", None)
     if memory.separation.weights is not softmax or linear is None:
+        return None
+    if memory.product is not exact:
         return None
     scores = linear()
     values = memory.patterns
