@@ -33,7 +33,8 @@ def cross_fitted(estimator, rows, weights, class_weight, device, progress):
     inputs = standardisation(to_tensor(X, device), to_tensor(weights, device))
     ways = [inputs, common_scale(inputs)]
     known = positive_rows(X, codes, weights * class_weight[codes])
-    X, codes, weights = to_tensor(known[0], device), *known[1:]
+    X, codes, weights = known
+    X = to_tensor(X, device)
     if estimator.feature_map == "identity":
         tried = [X]
     else:
