@@ -34,9 +34,9 @@ from skuhop.retrieval.products import exact
 from skuhop.retrieval.scorers import Query, Scorer
 from skuhop.retrieval.separations import Separation, softmax
 
-# Scores per block, and the fewest rows of one.
+# Scores per block; bytes where one thread works alone; and the fewest rows of one.
 _BLOCK = {"cpu": (2**24, 1024), "cuda": (2**26, 1024), "mps": (2**24, 1024)}
-_BLOCK_ALONE = (2**21, 512)
+_BLOCK_ALONE = (2**22, 512)
 # A scorer that needs all patterns at once holds much more: smaller chunks of rows, but
 # fewer than some starve the matrix product.
 DENSE_BLOCK = {"cpu": 2**21, "cuda": 2**25, "mps": 2**22}
@@ -130,10 +130,12 @@ class _Plan(NamedTuple):
         return max(1, self.cells // n_rows)
 
 
-def _block(device: str) -> tuple[int, int]:
+def _block(X: Tensor) -> tuple[int, int]:
     """Scores per block, and the fewest rows of one."""
-    alone = device == "cpu" and torch.get_num_threads() == 1
-    return _BLOCK_ALONE if alone else _BLOCK[device]
+    if X.device.type == "cpu" and torch.get_num_threads() == 1:
+        n_bytes, rows = _BLOCK_ALONE
+        return n_bytes // X.element_size(), rows
+    return _BLOCK[X.device.type]
 
 
 def _plan(memory: Memory, X: Tensor, budget: int, read: bool = False) -> _Plan:
@@ -144,7 +146,7 @@ def _plan(memory: Memory, X: Tensor, budget: int, read: bool = False) -> _Plan:
     most = max(1, min(_MOST_CANDIDATES, budget // (4 * _CANDIDATE)))
     cells = budget // (2 * X.element_size() * (scorer.width + 1))
     if scorer.streams:
-        block, fewest = _block(device)
+        block, fewest = _block(X)
         cells = min(block, cells)
         rows = max(fewest, -(-block // scorer.n_patterns))
     else:
