@@ -109,7 +109,8 @@ def load(client, model: Model, arguments: list[tuple]) -> list:
     sign of who answers fast. Other workers may step in for one that is gone.
     """
     model = client.submit(_workers.given, model, pure=False)
-    places = cycle([[worker] for worker in client.nthreads()] or [None])
+    workers: list[list | None] = [[worker] for worker in client.nthreads()]
+    places = cycle(workers or [None])
     return [
         client.submit(
             _workers.load,
