@@ -8,6 +8,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
 from skuhop import _validation as rules
+from skuhop._arrays import labels_like, on_host
 from skuhop._hetero import HeteroMemory, Lesson, hetero_rules, stored_rows
 from skuhop._rows import (
     class_weights,
@@ -17,7 +18,9 @@ from skuhop._rows import (
     product,
 )
 from skuhop._stage_one import distinct_rows
+from skuhop._values import with_prior
 from skuhop.learning.supervised import LABELS
+from skuhop.retrieval import answers
 
 _RULES = hetero_rules(
     "log_loss",
@@ -113,6 +116,9 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
     verbose : int, default=0
         Whether Stage I prints its loss after every step.
+
+    precision : {"float32", "tf32", "bf16"}, default="float32"
+        As in `UHopMemory`.
 
     device : str, default="auto"
         As in `UHopMemory`.
@@ -230,6 +236,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         early_stopping=True,
         warm_start=False,
         verbose=0,
+        precision="float32",
         device="auto",
         random_state=None,
     ):
@@ -250,6 +257,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self.early_stopping = early_stopping
         self.warm_start = warm_start
         self.verbose = verbose
+        self.precision = precision
         self.device = device
         self.random_state = random_state
 
@@ -309,7 +317,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self._check_parameters()
         X, y, weights = self._check_rows(X, y, sample_weight, False)
         known = unique_labels(
-            self.classes_, y, *(() if classes is None else (classes,))
+            self.classes_, y, *(() if classes is None else (on_host(classes),))
         )
         moved = np.searchsorted(known, self.classes_)
         class_weight = class_weights(self.class_weight, known, None, None)
@@ -328,7 +336,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     def _lesson(self, X, y, weights, classes):
         """Labels as rows of zeros and a one."""
         # A class whose rows all weigh nothing is a class nevertheless.
-        known = unique_labels(y, *(() if classes is None else (classes,)))
+        known = unique_labels(y, *(() if classes is None else (on_host(classes),)))
         codes = np.searchsorted(known, y)
         X, codes, weights = positive_rows(X, codes, weights)
         class_weight = class_weights(self.class_weight, known, codes, weights)
@@ -374,17 +382,11 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         proba : ndarray of shape (n_queries, n_classes)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        return self._probabilities(self._answers(X))
+        return self._ask(self._check_queries(X), self._probabilities)
 
-    def _probabilities(self, found):
-        """Probabilities from votes; the prior gets what "nothing stored" has."""
-        proba = found.astype(np.float64, copy=False)
-        nothing = np.clip(1 - proba.sum(axis=1, keepdims=True), 0, None)
-        proba = proba + nothing * self.class_prior_
-        share = self.prior_weight_
-        proba = (1 - share) * proba + share * self.class_prior_
-        proba /= proba.sum(axis=1, keepdims=True)
-        return proba.astype(found.dtype, copy=False)
+    def _probabilities(self, memory, rows, budget):
+        votes = answers(memory, rows, budget)
+        return with_prior(votes, self.class_prior_, self.prior_weight_)
 
     def predict(self, X):
         """Most probable classes.
@@ -397,10 +399,14 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         Returns
         -------
         labels : ndarray of shape (n_queries,)
-            Class labels.
+            Class labels; an array like X, unless they are no numbers.
         """
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[best]
+        X = self._check_queries(X)
+
+        def best(*args):
+            return self._probabilities(*args).argmax(1)
+
+        return labels_like(X, self.classes_, self._ask(X, best))
 
     def _read_out(self):
         return np.eye(len(self.classes_))[self.pattern_classes_]

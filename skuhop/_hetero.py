@@ -15,9 +15,10 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from skuhop import _validation as rules
+from skuhop._arrays import choose_device, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._cross_fit import cross_fitted, n_steps
-from skuhop._device import resolve_device, to_numpy
+from skuhop._device import PRODUCTS, to_numpy
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._rows import ones_unless
@@ -27,7 +28,7 @@ from skuhop._values import value_memory
 from skuhop.learning import LOSSES
 from skuhop.learning.embeddings import MEMBER_MAPS
 from skuhop.learning.supervised import Target
-from skuhop.retrieval import SEPARATIONS, SIMILARITIES, answers
+from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 
 def hetero_rules(loss: str, **more) -> dict:
@@ -51,6 +52,7 @@ def hetero_rules(loss: str, **more) -> dict:
         "early_stopping": (rules.FLAG,),
         "warm_start": (rules.FLAG,),
         "verbose": (rules.FLAG, rules.Number(Integral, 0)),
+        "precision": (rules.Choice(tuple(PRODUCTS)),),
         "device": (rules.DEVICE,),
         **more,
     }
@@ -103,6 +105,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     _lesson: Callable[..., Lesson]
     _read_out: Callable[[], np.ndarray]
     _multi_output = False
+    _asked = (*StageTwoMixin._asked, "precision")
 
     def __sklearn_tags__(self):
         """Tags of scikit-learn."""
@@ -114,7 +117,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     def _fit(self, X, y, sample_weight, **more):
         """Validate, learn, store."""
         self._check_parameters()
-        device = resolve_device(self.device)
+        device = choose_device(self.device, X)
         lesson = self._lesson(*self._check_rows(X, y, sample_weight, True), **more)
 
         def rebuild(state):
@@ -134,6 +137,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
 
     def _check_rows(self, X, y, sample_weight, reset):
         """Validate rows, values and weights."""
+        X, y, sample_weight = map(on_host, (X, y, sample_weight))
         X, y = validate_data(
             self,
             X,
@@ -155,10 +159,6 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             np.concatenate([self.patterns_, X]),
             np.concatenate([old, ones_unless(weights, X)]),
         )
-
-    def _answers(self, X):
-        """Retrieve values for the queries, before the prior has its share."""
-        return self._ask(self._check_queries(X), answers)
 
     def _prepare(self, complete, dtype, device):
         return value_memory(self, self._read_out(), complete, dtype, device)

@@ -10,13 +10,14 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skuhop import _validation as rules
+from skuhop._arrays import as_tensor, choose_device, float_dtypes, like, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._damage import learn_damage_model
-from skuhop._device import resolve_device
+from skuhop._device import PRODUCTS
 from skuhop._index import KINDS
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
-from skuhop._recall import fit_index, keep_observed, recall_memory
+from skuhop._recall import fit_index, recall_memory
 from skuhop._sampling import draw, has_density
 from skuhop._sparsity import RULES, fit_separation, settled
 from skuhop._stage_one import (
@@ -73,6 +74,7 @@ _RULES = {
     "index": (rules.Choice(("auto", *KINDS)), rules.NONE),
     "index_tol": (rules.NON_NEGATIVE,),
     "index_tail": (rules.Choice(("drop", "sample")),),
+    "precision": (rules.Choice(tuple(PRODUCTS)),),
     "device": (rules.DEVICE,),
 }
 
@@ -242,6 +244,15 @@ class UHopMemory(
         normaliser, with the standard deviation that `tail_std` gives. For the
         separations "softmax", "softmax1", "polynomial" and "max".
 
+    precision : {"float32", "tf32", "bf16"}, default="float32"
+        What the factors of the two large matrix products of Stage II are rounded to:
+        queries with keys, where `beta` is a number or the similarity "dot", and weights
+        with patterns, where every pattern may have weight. Only with float32 data;
+        float64 stays float64. "tf32" (10 bits of mantissa) does something on CUDA
+        alone; while it multiplies, other threads may use TF32 too. "bf16" (7 bits)
+        works on CUDA and on the CPU. Stage I, and queries with NaN as far as their
+        scores go, are always float32.
+
     device : str, default="auto"
         "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps". Looked
         up at `fit` and at every later call, so a memory fitted on one device works
@@ -353,6 +364,7 @@ class UHopMemory(
         "index",
         "index_tol",
         "index_tail",
+        "precision",
     )
 
     def __init__(
@@ -379,6 +391,7 @@ class UHopMemory(
         index=None,
         index_tol=1e-3,
         index_tail="drop",
+        precision="float32",
         device="auto",
         random_state=None,
     ):
@@ -403,6 +416,7 @@ class UHopMemory(
         self.index = index
         self.index_tol = index_tol
         self.index_tail = index_tail
+        self.precision = precision
         self.device = device
         self.random_state = random_state
 
@@ -449,7 +463,8 @@ class UHopMemory(
             as it was.
         """
         self._check_parameters()
-        device = resolve_device(self.device)
+        device = choose_device(self.device, X)
+        X, sample_weight, queries = map(on_host, (X, sample_weight, queries))
         given, X = (
             X,
             check_array(
@@ -526,16 +541,20 @@ class UHopMemory(
         X_retrieved : ndarray of shape (n_queries, n_features)
             The retrieved patterns; observed entries of rows with NaN are kept.
         """
-        X = self._check_queries(X)
+        return self._retrieve(X)
+
+    def _retrieve(self, X):
+        """`transform`, before `set_output` has its say."""
 
         def retrieve(memory, rows, budget):
             # The weights of a row with NaN come from its observed entries, which do
             # not move: a second update would repeat the first.
             steps = self.update_steps if memory.complete else 1
             update = read_out(update_of(memory), self.answer)
-            return iterate(memory, rows, budget, steps, self.tol, update)
+            found = iterate(memory, rows, budget, steps, self.tol, update)
+            return found if memory.complete else found.where(rows.isnan(), rows)
 
-        return keep_observed(X, self._ask(X, retrieve))
+        return self._ask(self._check_queries(X), retrieve)
 
     @after_fit
     def predict(self, X, return_null=False):
@@ -724,16 +743,21 @@ class UHopMemory(
             At most 0; higher is better. Entries where the target is NaN do not
             count.
         """
-        retrieved = self.transform(X)
+        retrieved = self._retrieve(X)
         target = X if y is None or np.ndim(y) == 1 != retrieved.shape[1] else y
         target = check_array(
-            target, dtype=DTYPES, ensure_all_finite="allow-nan", input_name="y"
+            target,
+            dtype=float_dtypes(target),
+            ensure_all_finite="allow-nan",
+            input_name="y",
         )
         if target.shape != retrieved.shape:
             raise ValueError(
-                f"y must have the shape of X, {retrieved.shape}; got {target.shape}."
+                "y must have the shape of X, "
+                f"{tuple(retrieved.shape)}; got {tuple(target.shape)}."
             )
-        return -float(np.nansum((retrieved - target) ** 2, axis=1).mean())
+        error = as_tensor(retrieved) - as_tensor(like(as_tensor(target), retrieved))
+        return -float(error.square().nansum(1).mean())
 
     def _check_unlabelled(self, queries, X):
         """Validate the queries that `fit` learns from; None if there are none."""

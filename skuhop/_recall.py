@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.random import sample_without_replacement
 
 from skuhop._damage import damage_scorer, linear_matrix
-from skuhop._device import to_tensor
+from skuhop._device import choose_product, to_tensor
 from skuhop._index import KINDS, SMALLEST, build_index, open_index, wanted
 from skuhop._stage_one import kept_kind
 from skuhop.learning import restore
@@ -45,6 +45,7 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
     weights = estimator.sample_weight_
     weights = None if weights is None else tensor(weights)
     rule, beta = estimator.similarity, estimator.beta
+    product = choose_product(estimator.precision, dtype, device)
     if not complete and estimator.missing == "new":
         scorer = _new_row_scorer(estimator, patterns, mean)
     elif not complete:
@@ -57,13 +58,16 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
             patterns,
         )
         if rule in SIMILARITIES:
-            scorer = build_scorer(rule, beta, patterns, mean, weights, feature_map)
+            parts = patterns, mean, weights, feature_map
+            scorer = build_scorer(rule, beta, *parts, product)
         else:
             scorer = _damage_scorer(estimator, patterns, mean, feature_map)
     params = estimator._separation_params()
     separation, params = separation_rule(estimator.separation, params)
     nearest = _nearest(estimator, device) if complete else None
-    return Memory(scorer, separation, params, patterns, weights, complete, nearest)
+    return Memory(
+        scorer, separation, params, patterns, weights, complete, nearest, product
+    )
 
 
 def _new_row_scorer(estimator, patterns, mean):

@@ -8,13 +8,18 @@ usual cross-validation, which asks a memory for patterns that it was never given
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_array, check_consistent_length
+from sklearn.utils.validation import (
+    _num_samples,
+    check_array,
+    check_consistent_length,
+)
 
 from skuhop import _validation as rules
 from skuhop._stage_one import resolve_corruption
@@ -39,7 +44,18 @@ def _both(true, retrieved):
     return true, retrieved
 
 
-def retrieval_error(patterns_true, patterns_retrieved, *, sample_weight=None) -> float:
+def _weights(sample_weight, true):
+    """Weights of the rows as an array, or None."""
+    check_consistent_length(true, sample_weight)
+    return None if sample_weight is None else np.asarray(sample_weight)
+
+
+def retrieval_error(
+    patterns_true: ArrayLike,
+    patterns_retrieved: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     """Squared error of retrieved patterns: a sum over features, a mean over queries.
 
     The error of the U-Hop paper (arXiv 2404.03827, section 4.1), and minus what
@@ -73,13 +89,17 @@ def retrieval_error(patterns_true, patterns_retrieved, *, sample_weight=None) ->
     2.0
     """
     true, retrieved = _both(patterns_true, patterns_retrieved)
-    check_consistent_length(true, sample_weight)
+    weights = _weights(sample_weight, true)
     errors = np.square(true - retrieved).sum(axis=1)
-    return float(np.average(errors, weights=sample_weight))
+    return float(np.average(errors, weights=weights))
 
 
 def hit_rate(
-    patterns_true, patterns_retrieved, *, patterns=None, sample_weight=None
+    patterns_true: ArrayLike,
+    patterns_retrieved: ArrayLike,
+    *,
+    patterns: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """Share of queries whose answer lies nearest to the right pattern.
 
@@ -115,7 +135,7 @@ def hit_rate(
     0.5
     """
     true, retrieved = _both(patterns_true, patterns_retrieved)
-    check_consistent_length(true, sample_weight)
+    weights = _weights(sample_weight, true)
     stored = true if patterns is None else check_array(patterns, input_name="patterns")
     if stored.shape[1] != true.shape[1]:
         raise ValueError(
@@ -124,7 +144,7 @@ def hit_rate(
         )
     nearest = stored[pairwise_distances_argmin(retrieved, stored)]
     hits = (nearest == true).all(axis=1)
-    return float(np.average(hits, weights=sample_weight))
+    return float(np.average(hits, weights=weights))
 
 
 class StoredPatterns:
@@ -147,7 +167,9 @@ class StoredPatterns:
     [(array([0, 1, 2]), array([0, 1, 2]))]
     """
 
-    def split(self, X, y=None, groups=None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def split(
+        self, X: ArrayLike, y: object | None = None, groups: object | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the one split.
 
         Parameters
@@ -163,10 +185,15 @@ class StoredPatterns:
         train, test : ndarray of shape (n_patterns,)
             The positions of all rows, twice.
         """
-        rows = np.arange(len(X))
+        rows = np.arange(_num_samples(X))
         yield rows, rows.copy()
 
-    def get_n_splits(self, X=None, y=None, groups=None) -> int:
+    def get_n_splits(
+        self,
+        X: object | None = None,
+        y: object | None = None,
+        groups: object | None = None,
+    ) -> int:
         """Return the number of splits, which is 1.
 
         Parameters
@@ -264,7 +291,13 @@ def _check_stored(memory, right):
         )
 
 
-def retrieval_scorer(corruption, *, metric="error", n_copies=1, random_state=0):
+def retrieval_scorer(
+    corruption: str | Callable,
+    *,
+    metric: str = "error",
+    n_copies: int = 1,
+    random_state: int | None = 0,
+) -> Callable:
     """Make a scorer for searches: how well patterns come back from corrupted copies.
 
     Parameters

@@ -367,6 +367,7 @@ WRONG = {
     "early_stopping": [1, None],
     "warm_start": [1, "no"],
     "verbose": [-1, "loud"],
+    "precision": ["float64", 32, None],
     "device": ["banana", 0],
 }
 

@@ -10,6 +10,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from skuhop import UHopMemory
+from skuhop._device import PRODUCTS
 from skuhop.learning import CORRUPTIONS, FEATURE_MAPS, LOSSES
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 from skuhop.retrieval.read_outs import READ_OUTS
@@ -53,6 +54,8 @@ def grid():
     yield {"update_steps": 3}
     yield {"missing": "new"}
     yield {"n_components": 2}
+    for precision in PRODUCTS:
+        yield {"precision": precision, "similarity": "euclidean", "beta": 2.0}
 
 
 def instances(cls):

@@ -37,6 +37,7 @@ def grid():
             yield {"similarity": similarity, "feature_map": "mlp"}
     for feature_map in ("identity", SmallNetwork):
         yield {"feature_map": feature_map}
+    yield {"precision": "bf16"}
 
 
 QUICK = {"max_iter": 3, "n_folds": 2}

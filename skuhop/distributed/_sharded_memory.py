@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from numbers import Integral
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -30,6 +31,9 @@ from skuhop.distributed._cluster import (
 from skuhop.distributed._rows import KINDS, kind_of, model_of
 from skuhop.distributed._sources import cut, in_memory
 from skuhop.retrieval import SIMILARITIES
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _NAMES = " or ".join(kind.__name__ for kind in KINDS)
 _RULES = {
@@ -156,13 +160,13 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator,
+        estimator: BaseEstimator,
         *,
-        client=None,
-        shard_size=100_000,
-        subsample=10_000,
-        random_state=None,
-    ):
+        client: Client | None = None,
+        shard_size: int = 100_000,
+        subsample: int = 10_000,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.estimator = estimator
         self.client = client
         self.shard_size = shard_size
@@ -184,7 +188,9 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         """State to pickle: without the client, which is bound to a process."""
         return {**super().__getstate__(), "client": None}
 
-    def fit(self, X, y=None, *, sample_weight=None):
+    def fit(
+        self, X: Any, y: Any | None = None, *, sample_weight: Any | None = None
+    ) -> Self:
         """Learn on a sample unless the estimator is fitted, and read the shards.
 
         Parameters
@@ -245,7 +251,9 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         return self
 
     @available_if(_can("transform"))
-    def fit_transform(self, X, y=None, **fit_params):
+    def fit_transform(
+        self, X: Any, y: Any | None = None, **fit_params: Any
+    ) -> np.ndarray:
         """Fit, then retrieve the patterns themselves.
 
         Parameters
@@ -318,7 +326,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             cluster = prepared(self, client.id, self.sources_, build)
         return cluster
 
-    def release(self):
+    def release(self) -> Self:
         """Let the workers forget the shards; the next call reads them again.
 
         Returns
@@ -349,7 +357,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         )
 
     @available_if(_can("transform"))
-    def transform(self, X):
+    def transform(self, X: Any) -> np.ndarray:
         """Retrieve patterns (Stage II), as `UHopMemory.transform` does.
 
         Parameters
@@ -366,7 +374,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         return keep_observed(X, self._ask(X, Cluster.retrieve)[0])
 
     @available_if(_can("energy"))
-    def energy(self, X):
+    def energy(self, X: Any) -> np.ndarray:
         """Kernelised Hopfield energy, as `UHopMemory.energy` gives it.
 
         Parameters
@@ -382,7 +390,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         return self._ask(self._check_queries(X), Cluster.energies)[0]
 
     @available_if(_can("score_samples"))
-    def score_samples(self, X):
+    def score_samples(self, X: Any) -> np.ndarray:
         """How well the memory knows each query: minus its energy.
 
         Parameters
@@ -397,7 +405,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         """
         return -self.energy(X)
 
-    def association(self, X, top):
+    def association(self, X: Any, top: int) -> tuple[np.ndarray, np.ndarray]:
         """Compute retrieval weights of the heaviest patterns.
 
         Parameters
@@ -422,10 +430,12 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         cluster = self._shards()
         if hasattr(self, "classes_"):
             return cluster.heaviest(cluster.completed(X), True, int(top))
-        return self._ask(X, lambda *asked: Cluster.heaviest(*asked, top=int(top)))
+        return self._ask(
+            X, lambda cluster, X, complete: cluster.heaviest(X, complete, int(top))
+        )
 
     @after_fit
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Position of the most associated pattern, or the most probable class.
 
         Parameters
@@ -444,7 +454,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         return self._ask(self._check_queries(X), Cluster.best)[0]
 
     @available_if(_can("predict_proba"))
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes, as `UHopClassifier.predict_proba` gives them.
 
         Parameters
@@ -460,7 +470,9 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         X = self._check_queries(X)
         return self._shards().probabilities(X)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(
+        self, X: Any, y: Any | None = None, sample_weight: Any | None = None
+    ) -> float:
         """Score as the estimator defines it.
 
         Parameters

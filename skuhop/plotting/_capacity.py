@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import clone
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import _num_samples, check_array
 
 from skuhop import _validation as rules
 from skuhop.metrics import hit_rate, retrieval_error, retrieval_scorer
 from skuhop.plotting._style import axes, line_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _LABELS = {
     "error": "error (squared, summed over features)",
@@ -75,13 +80,26 @@ class CapacityDisplay:
     True
     """
 
-    def __init__(self, *, n_patterns, values, metric="error"):
+    def __init__(
+        self,
+        *,
+        n_patterns: np.ndarray,
+        values: Mapping[str, np.ndarray],
+        metric: str = "error",
+    ) -> None:
         self.n_patterns = n_patterns
         self.values = values
         self.metric = metric
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, name=None, **options):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        X: ArrayLike,
+        *,
+        name: str | None = None,
+        **options: Any,
+    ) -> Self:
         """Fit one memory on more and more patterns, and draw.
 
         Parameters
@@ -109,18 +127,18 @@ class CapacityDisplay:
     @classmethod
     def from_estimators(
         cls,
-        estimators,
-        X,
+        estimators: Mapping[str, BaseEstimator],
+        X: ArrayLike,
         *,
-        n_patterns,
-        corruption,
-        metric="error",
-        n_draws=3,
-        random_state=0,
-        n_jobs=None,
-        ax=None,
-        **options,
-    ):
+        n_patterns: ArrayLike,
+        corruption: str | Callable,
+        metric: str = "error",
+        n_draws: int = 3,
+        random_state: int | None = 0,
+        n_jobs: int | None = None,
+        ax: Axes | None = None,
+        **options: Any,
+    ) -> Self:
         """Fit memories on more and more patterns, ask for them, and draw.
 
         All models are given the same patterns and the same corrupted copies.
@@ -171,8 +189,8 @@ class CapacityDisplay:
             raise ValueError(
                 f"estimators must be a dict of names to estimators; got {estimators!r}."
             )
-        values = {"n_draws": n_draws, "random_state": random_state}
-        rules.check_parameters("CapacityDisplay.from_estimators", values, _RULES)
+        counts = {"n_draws": n_draws, "random_state": random_state}
+        rules.check_parameters("CapacityDisplay.from_estimators", counts, _RULES)
         X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         sizes = np.unique(n_patterns)
         if sizes.dtype.kind not in "iu" or sizes[0] < 1 or sizes[-1] > len(X):
@@ -197,7 +215,15 @@ class CapacityDisplay:
         return cls(n_patterns=sizes, values=values, metric=metric).plot(ax, **options)
 
     @classmethod
-    def from_predictions(cls, stored, retrieved, *, metric="error", ax=None, **options):
+    def from_predictions(
+        cls,
+        stored: Sequence[ArrayLike],
+        retrieved: Mapping[str, Sequence[ArrayLike]],
+        *,
+        metric: str = "error",
+        ax: Axes | None = None,
+        **options: Any,
+    ) -> Self:
         """Draw answers that are known, of any models.
 
         Parameters
@@ -232,7 +258,7 @@ class CapacityDisplay:
         rules.check_parameters(
             "CapacityDisplay.from_predictions", {"metric": metric}, rule
         )
-        lengths = [len(patterns) for patterns in stored]
+        lengths = [_num_samples(patterns) for patterns in stored]
         sizes, counts = np.unique(lengths, return_counts=True)
         if len(set(counts)) != 1:
             found = dict(zip(sizes.tolist(), counts.tolist(), strict=True))
@@ -256,7 +282,7 @@ class CapacityDisplay:
         }
         return cls(n_patterns=sizes, values=values, metric=metric).plot(ax, **options)
 
-    def plot(self, ax=None, *, yscale="linear"):
+    def plot(self, ax: Axes | None = None, *, yscale: str = "linear") -> Self:
         """Draw the mean of the draws as lines and their range as bands.
 
         Parameters

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skuhop import _validation as rules
 from skuhop.plotting._style import COLOURS, axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 _RULES = {
     "grid_resolution": (rules.Number(Integral, 2),),
@@ -74,14 +82,14 @@ class EnergyDisplay:
     def __init__(
         self,
         *,
-        xx0,
-        xx1,
-        energy,
-        patterns,
-        basins=None,
-        trajectories=None,
-        feature_names=None,
-    ):
+        xx0: np.ndarray,
+        xx1: np.ndarray,
+        energy: np.ndarray,
+        patterns: np.ndarray,
+        basins: np.ndarray | None = None,
+        trajectories: np.ndarray | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
         self.xx0 = xx0
         self.xx1 = xx1
         self.energy = energy
@@ -93,15 +101,15 @@ class EnergyDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
+        estimator: BaseEstimator,
         *,
-        queries=None,
-        grid_resolution=120,
-        margin=0.3,
-        n_steps=30,
-        ax=None,
-        **options,
-    ):
+        queries: ArrayLike | None = None,
+        grid_resolution: int = 120,
+        margin: float = 0.3,
+        n_steps: int = 30,
+        ax: Axes | None = None,
+        **options: Any,
+    ) -> Self:
         """Ask a fitted memory on a grid, and draw.
 
         Parameters
@@ -186,7 +194,14 @@ class EnergyDisplay:
             feature_names=names,
         ).plot(ax, **options)
 
-    def plot(self, ax=None, *, levels=14, cmap="Blues_r", colorbar=True):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        levels: int = 14,
+        cmap: str | Colormap = "Blues_r",
+        colorbar: bool = True,
+    ) -> Self:
         """Draw the landscape.
 
         Parameters

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array
 
 from skuhop.plotting._style import axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 _GAP = 1
 """Empty pixels between two images."""
@@ -61,7 +69,14 @@ class RetrievalDisplay:
     (8, 64)
     """
 
-    def __init__(self, *, queries, retrieved, stored=None, image_shape=None):
+    def __init__(
+        self,
+        *,
+        queries: np.ndarray,
+        retrieved: np.ndarray,
+        stored: np.ndarray | None = None,
+        image_shape: tuple[int, ...] | None = None,
+    ) -> None:
         self.queries = queries
         self.retrieved = retrieved
         self.stored = stored
@@ -69,8 +84,15 @@ class RetrievalDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, queries, stored=None, *, image_shape=None, ax=None, **options
-    ):
+        cls,
+        estimator: BaseEstimator,
+        queries: ArrayLike,
+        stored: ArrayLike | None = None,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        ax: Axes | None = None,
+        **options: Any,
+    ) -> Self:
         """Ask a fitted memory and draw.
 
         Parameters
@@ -105,8 +127,15 @@ class RetrievalDisplay:
 
     @classmethod
     def from_predictions(
-        cls, queries, retrieved, stored=None, *, image_shape=None, ax=None, **options
-    ):
+        cls,
+        queries: ArrayLike,
+        retrieved: ArrayLike,
+        stored: ArrayLike | None = None,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        ax: Axes | None = None,
+        **options: Any,
+    ) -> Self:
         """Draw answers that are known.
 
         Parameters
@@ -139,14 +168,13 @@ class RetrievalDisplay:
         ValueError
             If the shapes differ.
         """
-        rows = {"queries": queries, "retrieved": retrieved}
-        if stored is not None:
-            rows["stored"] = stored
+        given = {"queries": queries, "retrieved": retrieved, "stored": stored}
         rows = {
             name: check_array(
                 array, dtype=float, ensure_all_finite="allow-nan", input_name=name
             )
-            for name, array in rows.items()
+            for name, array in given.items()
+            if array is not None
         }
         shapes = {name: array.shape for name, array in rows.items()}
         if len(set(shapes.values())) > 1:
@@ -154,7 +182,14 @@ class RetrievalDisplay:
         shape = _image_shape(rows["queries"].shape[1], image_shape)
         return cls(**rows, image_shape=shape).plot(ax, **options)
 
-    def plot(self, ax=None, *, n_shown=10, cmap="gray_r", missing="#E69F00"):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        n_shown: int = 10,
+        cmap: str | Colormap = "gray_r",
+        missing: str = "#E69F00",
+    ) -> Self:
         """Draw the rows.
 
         Parameters

@@ -7,11 +7,18 @@ of one fit are neither.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skuhop.learning.trainer import WATCH_EVERY
 from skuhop.plotting._style import COLOURS, axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class StageOneDisplay:
@@ -68,12 +75,12 @@ class StageOneDisplay:
     def __init__(
         self,
         *,
-        loss_curve,
-        validation_scores=(),
-        validation_steps=(),
-        kept_step=None,
-        loss_name="loss",
-    ):
+        loss_curve: Sequence[float] | np.ndarray,
+        validation_scores: Sequence[float] | np.ndarray = (),
+        validation_steps: Sequence[int] | np.ndarray = (),
+        kept_step: int | None = None,
+        loss_name: str = "loss",
+    ) -> None:
         self.loss_curve = loss_curve
         self.validation_scores = validation_scores
         self.validation_steps = validation_steps
@@ -81,7 +88,9 @@ class StageOneDisplay:
         self.loss_name = loss_name
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, **options):
+    def from_estimator(
+        cls, estimator: BaseEstimator, *, ax: Axes | None = None, **options: Any
+    ) -> Self:
         """Draw what a fitted estimator remembers of its Stage I.
 
         Parameters
@@ -122,7 +131,7 @@ class StageOneDisplay:
             loss_name=f"loss ({estimator.loss})",
         ).plot(ax, **options)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw the curves.
 
         Parameters
