@@ -1,4 +1,4 @@
-"""Tables of what memories can do beside retrieval: compact memory, answers, sparsity, rejection, tails.
+"""Tables: compact memory, normalised answers, sparsity, rejection, sampled tails.
 
 Run ``python examples/benchmarks/memories.py``; everything is bundled with scikit-learn
 or made up, and takes some two minutes on one core. Names of tables as arguments make
