@@ -166,30 +166,50 @@ def unnormalised(separation, params, scores, weights) -> tuple[Tensor, Tensor]:
 
 def _candidates(separation, params, scores, weights, first, floor, most) -> Candidates:
     """Entries at or above a floor that the best of every few scores give."""
-    n, m = scores.shape
-    found = _block_floor(separation, params, scores, weights)
+    groups, rest = _in_groups(scores)
+    best = groups.amax(2)
+    found = _block_floor(separation, params, scores, best, weights)
     floor = found if floor is None else torch.maximum(found, floor)
-    if m % _GROUP:
-        scores = functional.pad(scores, (0, -m % _GROUP), value=-torch.inf)
-    groups = scores.view(n, -1, _GROUP)
-    rows, near = (groups.amax(2) >= floor[:, None]).nonzero(as_tuple=True)
-    if most is not None and len(rows) * _GROUP > most:
+    parts = [_near(groups, best, floor, most)]
+    if rest is not None:
+        rows, columns, inside = _near(rest, rest.amax(2), floor, most)
+        parts.append((rows, columns + groups.shape[1] * _GROUP, inside))
+    rows, columns, inside = map(torch.cat, zip(*parts, strict=True))
+    if most is not None and inside.numel() > most:
         raise TooManyCandidates
-    inside = groups[rows, near]
     kept = (inside >= floor[rows, None]) & (inside > -torch.inf)
     entry, column = kept.nonzero(as_tuple=True)
-    rows, columns = rows[entry], near[entry] * _GROUP + column
+    rows, columns = rows[entry], columns[entry] + column
     own = None if weights is None else weights[columns]
     return Candidates(floor, rows, columns + first, inside[entry, column], own, None)
 
 
-def _block_floor(separation, params, scores, weights) -> Tensor:
+def _in_groups(scores: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Scores in groups (n, g, 64), not copied, and the rest as one more, filled up."""
+    n_groups, n_rest = divmod(scores.shape[1], _GROUP)
+    groups = scores[:, : n_groups * _GROUP].unflatten(1, (n_groups, _GROUP))
+    if not n_rest:
+        return groups, None
+    rest = scores[:, n_groups * _GROUP :]
+    return groups, functional.pad(rest, (0, _GROUP - n_rest), value=-torch.inf)[:, None]
+
+
+def _near(groups: Tensor, best: Tensor, floor: Tensor, most: int | None):
+    """Rows, first columns and scores of the groups whose best is at the floor."""
+    rows, near = (best >= floor[:, None]).nonzero(as_tuple=True)
+    if most is not None and len(rows) * _GROUP > most:
+        raise TooManyCandidates
+    return rows, near * _GROUP, groups[rows, near]
+
+
+def _block_floor(separation, params, scores, best, weights) -> Tensor:
     """Floor (n,) from the best of every few scores, or from all if need be."""
-    whole = scores.shape[1] - scores.shape[1] % _GROUP
-    if whole:
-        best = scores[:, :whole].view(len(scores), -1, _GROUP).amax(2)
+    n_groups = best.shape[1]
+    if n_groups:
         # Less weight on a group's best gives a lower floor: on the safe side.
-        least = None if weights is None else weights[:whole].view(-1, _GROUP).amin(1)
+        least = None
+        if weights is not None:
+            least = weights[: n_groups * _GROUP].view(-1, _GROUP).amin(1)
         floor = separation.floor(best, least, **params)[:, 0]
         if floor.isfinite().all():
             return floor
