@@ -8,18 +8,14 @@ usual cross-validation, which asks a memory for patterns that it was never given
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import (
-    _num_samples,
-    check_array,
-    check_consistent_length,
-)
+from sklearn.utils.validation import check_array, check_consistent_length
 
 from skuhop import _validation as rules
 from skuhop._stage_one import resolve_corruption
@@ -168,7 +164,7 @@ class StoredPatterns:
     """
 
     def split(
-        self, X: ArrayLike, y: object | None = None, groups: object | None = None
+        self, X: Sized, y: object | None = None, groups: object | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the one split.
 
@@ -185,7 +181,7 @@ class StoredPatterns:
         train, test : ndarray of shape (n_patterns,)
             The positions of all rows, twice.
         """
-        rows = np.arange(_num_samples(X))
+        rows = np.arange(len(X))
         yield rows, rows.copy()
 
     def get_n_splits(

@@ -378,6 +378,7 @@ WRONG = {
     "early_stopping": [1, None],
     "warm_start": [1, "no"],
     "verbose": [-1, "loud"],
+    "precision": ["float16", 1],
     "device": ["banana", 0],
 }
 

@@ -370,6 +370,10 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         X_retrieved : ndarray of shape (n_queries, n_features)
             The retrieved patterns; observed entries of rows with NaN are kept.
         """
+        return self._retrieve(X)
+
+    def _retrieve(self, X):
+        """`transform`, which `score` of the estimator calls by this name."""
         X = self._check_queries(X)
         return keep_observed(X, self._ask(X, Cluster.retrieve)[0])
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _num_samples, check_array
+from sklearn.utils.validation import check_array
 
 from skuhop import _validation as rules
 from skuhop.metrics import hit_rate, retrieval_error, retrieval_scorer
@@ -258,7 +258,7 @@ class CapacityDisplay:
         rules.check_parameters(
             "CapacityDisplay.from_predictions", {"metric": metric}, rule
         )
-        lengths = [_num_samples(patterns) for patterns in stored]
+        lengths = [len(np.asarray(patterns)) for patterns in stored]
         sizes, counts = np.unique(lengths, return_counts=True)
         if len(set(counts)) != 1:
             found = dict(zip(sizes.tolist(), counts.tolist(), strict=True))
