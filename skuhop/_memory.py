@@ -16,7 +16,8 @@ from skuhop._device import resolve_device
 from skuhop._index import KINDS
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
-from skuhop._recall import fit_index, keep_observed, recall_memory
+from skuhop._recall import fit_index, keep_observed, pattern_keys, recall_memory
+from skuhop._rows import positive_rows
 from skuhop._stage_one import (
     StageOne,
     distinct_rows,
@@ -24,11 +25,13 @@ from skuhop._stage_one import (
     run_stage_one,
 )
 from skuhop._stage_two import DTYPES, StageTwoMixin
+from skuhop._streams import STREAM_RULES, all_or_nothing, followed
 from skuhop._validation import after_fit, check_weights
 from skuhop.learning import (
     CORRUPTIONS,
     FEATURE_MAPS,
     LOSSES,
+    Learned,
     Schedule,
 )
 from skuhop.retrieval import (
@@ -69,6 +72,7 @@ _RULES = {
     "index": (rules.Choice(("auto", *KINDS)), rules.NONE),
     "index_tol": (rules.NON_NEGATIVE,),
     "device": (rules.DEVICE,),
+    **STREAM_RULES,
 }
 
 
@@ -99,6 +103,7 @@ def _fitted_attributes(X, weights, learned, damage_model, precision):
         "selection_": learned.selection,
         "damage_model_": damage_model,
         "precision_": precision,
+        "stream_": {},
     }
     if "components" in learned.state:
         attributes["components_"] = learned.state["components"]
@@ -224,6 +229,21 @@ class UHopMemory(
         Weight that an answer from the index may lack, by the bound that
         `missing_weight` gives; queries above it are answered from the whole memory.
 
+    max_patterns : int, default=None
+        Most patterns that `partial_fit` keeps; None is all. `fit` stores what it is
+        given.
+
+    retention : {"coverage", "merge", "innovation", "fifo", "reservoir"}, \
+            default="coverage"
+        Which it keeps. Of the cheapest pair of features, "coverage" drops the lighter
+        and gives the other its weight (cost: the lesser weight times the squared
+        distance), "merge" makes both their weighted mean (Ward's cost), "innovation"
+        drops what came later (cost: the distance). "fifo" keeps the newest,
+        "reservoir" a fair sample.
+
+    decay : float, default=1.0
+        Factor in (0, 1] on the weights of all stored rows for every row that comes.
+
     device : str, default="auto"
         "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps". Looked
         up at `fit` and at every later call, so a memory fitted on one device works
@@ -279,6 +299,10 @@ class UHopMemory(
 
     n_iter_ : int
         Number of steps of Stage I; 1 where there was nothing to learn.
+
+    stream_ : dict
+        Empty, or after `partial_fit` the rows `seen`, the `arrivals` (n_patterns,),
+        positions in the stream of the patterns, and the `seed` of the fair sample.
 
     n_features_in_ : int
         Number of features seen during `fit`.
@@ -343,6 +367,9 @@ class UHopMemory(
         verbose=0,
         index=None,
         index_tol=1e-3,
+        max_patterns=None,
+        retention="coverage",
+        decay=1.0,
         device="auto",
         random_state=None,
     ):
@@ -365,6 +392,9 @@ class UHopMemory(
         self.verbose = verbose
         self.index = index
         self.index_tol = index_tol
+        self.max_patterns = max_patterns
+        self.retention = retention
+        self.decay = decay
         self.device = device
         self.random_state = random_state
 
@@ -453,6 +483,74 @@ class UHopMemory(
         vars(self).update(attributes)
         progress.end(**data)
         return self
+
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Store more patterns under the feature map as it is.
+
+        The first call is `fit`. Later ones do not learn: Phi, beta and what is known
+        of damage stay; an index is built anew. Of more than `max_patterns` patterns
+        those that `retention` chooses are kept. To learn from what is kept, call
+        ``fit(memory.patterns_, sample_weight=memory.sample_weight_)``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_patterns, n_features)
+            Patterns to store, finite, in the order of the stream. They are copied.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_patterns,), default=None
+            Weights of the patterns; None is one each.
+
+        Returns
+        -------
+        self : UHopMemory
+            The memory with the patterns added.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an input is not allowed; the estimator is then left
+            as it was.
+        """
+        with all_or_nothing(self):
+            new = None
+            if not hasattr(self, "patterns_"):
+                self.fit(X, sample_weight=sample_weight)
+            else:
+                self._check_parameters()
+                X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
+                X = X.astype(self.patterns_.dtype)
+                new = positive_rows(X, X[:, :0], check_weights(sample_weight, X))
+            self._keep(new)
+        return self
+
+    def _keep(self, new):
+        """Store what is kept of stored rows and new ones, see `skuhop._streams`."""
+
+        def encode(patterns, device):
+            return pattern_keys(self, patterns, device)
+
+        stock, stream = followed(self, self.patterns_[:, :0], encode, new)
+        X, _, weights, _ = stock
+        learned = Learned(
+            self.feature_map_state_,
+            self.alignment_,
+            self.loss_curve_,
+            self.validation_scores_,
+            self.selection_,
+        )
+        attributes = _fitted_attributes(
+            X,
+            None if (weights == 1).all() else weights,
+            learned,
+            self.damage_model_,
+            self.precision_,
+        )
+        device = resolve_device(self.device)
+        index = fit_index(self, X, attributes["mean_"], learned, device)
+        vars(self).update(attributes, index_=index, stream_=stream)
 
     def _stage_one(self):
         """Collect what Stage I needs to know."""

@@ -10,6 +10,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from skuhop._hetero import HeteroMemory, Lesson, hetero_rules, stored_rows
 from skuhop._rows import column_means, filled, ones_unless, positive_rows
 from skuhop._stage_one import distinct_rows
+from skuhop._streams import all_or_nothing
 from skuhop.exceptions import InvalidParameterError
 from skuhop.learning.supervised import NUMBERS
 
@@ -83,6 +84,21 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     verbose : int, default=0
         Whether Stage I prints its loss after every step.
 
+    max_patterns : int, default=None
+        Most patterns that `partial_fit` keeps; None is all. `fit` stores what it is
+        given.
+
+    retention : {"coverage", "merge", "innovation", "fifo", "reservoir"}, \
+            default="coverage"
+        Which it keeps. Of the cheapest pair of features, "coverage" drops the lighter
+        and gives the other its weight (cost: the lesser weight times the squared
+        distance), "merge" makes both their weighted mean (Ward's cost), "innovation"
+        drops what came later (cost: the distance). "fifo" keeps the newest,
+        "reservoir" a fair sample.
+
+    decay : float, default=1.0
+        Factor in (0, 1] on the weights of all stored rows for every row that comes.
+
     device : str, default="auto"
         As in `UHopMemory`.
 
@@ -108,6 +124,10 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
     prior_weight_ : float
         Share of `value_mean_` in the answers: how far they are shrunk to it.
+
+    stream_ : dict
+        Empty, or after `partial_fit` the rows `seen`, the `arrivals` (n_patterns,),
+        positions in the stream of the patterns, and the `seed` of the fair sample.
 
     n_features_in_ : int
         Number of features seen during `fit`.
@@ -170,6 +190,9 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         early_stopping=True,
         warm_start=False,
         verbose=0,
+        max_patterns=None,
+        retention="coverage",
+        decay=1.0,
         device="auto",
         random_state=None,
     ):
@@ -188,6 +211,9 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         self.early_stopping = early_stopping
         self.warm_start = warm_start
         self.verbose = verbose
+        self.max_patterns = max_patterns
+        self.retention = retention
+        self.decay = decay
         self.device = device
         self.random_state = random_state
 
@@ -233,7 +259,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         """Store more rows under the feature map as it is.
 
         The first call is `fit`. Later ones do not learn: Phi, beta and the shrinkage
-        stay, and the new rows take part in every answer from then on.
+        stay, and the new rows take part in every answer from then on. Of more than
+        `max_patterns` rows those that `retention` chooses are kept.
 
         Parameters
         ----------
@@ -251,19 +278,21 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         self : UHopRegressor
             The regressor with the rows added.
         """
-        if not hasattr(self, "patterns_"):
-            return self._fit(X, y, sample_weight, groups=None)
-        self._check_parameters()
-        X, y, weights = self._check_rows(X, y, sample_weight, False)
-        if y.shape[1:] != self.values_.shape[1:]:
-            raise InvalidParameterError(
-                f"y must have the columns that it had in fit, rows of shape "
-                f"{self.values_.shape[1:]}. Got rows of shape {y.shape[1:]}."
-            )
-        X, y, weights = positive_rows(X, y, weights)
-        patterns, weights = self._with_stored(filled(X, self.mean_), weights)
-        stored = _stored(patterns, np.concatenate([self.values_, y]), weights)
-        vars(self).update(stored)
+        with all_or_nothing(self):
+            if not hasattr(self, "patterns_"):
+                self._fit(X, y, sample_weight, groups=None)
+                new = None
+            else:
+                self._check_parameters()
+                new = self._check_rows(X, y, sample_weight, False)
+                if new[1].shape[1:] != self.values_.shape[1:]:
+                    raise InvalidParameterError(
+                        "y must have the columns that it had in fit, rows of shape "
+                        f"{self.values_.shape[1:]}. Got rows of shape "
+                        f"{new[1].shape[1:]}."
+                    )
+            stock, stream = self._followed(self.values_, False, new)
+            vars(self).update(_stored(*stock[:3]), stream_=stream)
         return self
 
     def predict(self, X):
