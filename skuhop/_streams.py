@@ -152,9 +152,9 @@ def _slots(stock, plan) -> Stock:
     used = used[slots[used].argsort(kind="stable")]
     starts = np.flatnonzero(np.diff(slots[used], prepend=-1))
     weights = np.add.reduceat(stock.weights[used], starts)
-    if plan.heads is not None:
-        return _take(stock, to_numpy(plan.heads))._replace(weights=weights)
-    first = _take(stock, used[starts])._replace(weights=weights)
+    heads = _take(stock, to_numpy(plan.heads))._replace(weights=weights)
+    if not plan.averaged:
+        return heads
     several = np.diff(starts, append=len(used)) > 1
 
     def means(column, single):
@@ -167,7 +167,7 @@ def _slots(stock, plan) -> Stock:
         some = several.reshape(total.shape)
         return np.where(some, found, single).astype(column.dtype)
 
-    return first._replace(
-        patterns=means(stock.patterns, first.patterns),
-        values=means(stock.values, first.values),
+    return heads._replace(
+        patterns=means(stock.patterns, heads.patterns),
+        values=means(stock.values, heads.values),
     )

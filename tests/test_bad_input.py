@@ -43,6 +43,9 @@ WRONG = {
     "verbose": [-1, 0.5, "loud", None],
     "index": ["faiss", True, 1, ["hnsw"]],
     "index_tol": [-1e-9, np.nan, np.inf, None, "small"],
+    "max_patterns": [0, -1, 2.5, "many", True],
+    "retention": ["newest", None, 1],
+    "decay": [0, -0.5, 1.01, np.nan, "slow", None],
     "device": ["banana", "", 0, None, "cpu:x"],
     "random_state": ["seed", -1, 1.5],
 }

@@ -11,6 +11,7 @@ from sklearn.utils.estimator_checks import (
 
 from skuhop import UHopMemory
 from skuhop.learning import CORRUPTIONS, FEATURE_MAPS, LOSSES
+from skuhop.retention import RETENTION
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 
@@ -49,6 +50,8 @@ def grid():
     yield {"update_steps": 3}
     yield {"missing": "new"}
     yield {"n_components": 2}
+    for retention in RETENTION:
+        yield {"retention": retention, "max_patterns": 5, "decay": 0.9}
 
 
 def instances(cls):
@@ -116,5 +119,6 @@ def test_grid_covers_the_tables():
         ("loss", LOSSES),
         ("feature_map", FEATURE_MAPS),
         ("corruption", CORRUPTIONS),
+        ("retention", RETENTION),
     ):
         assert {params[name] for params in grids if name in params} >= set(table)

@@ -166,4 +166,4 @@ class _State:
         owner = self.owner
         while not torch.equal(owner, owner[owner]):
             owner = owner[owner]
-        return Plan(slots[owner], None if self.linkage.averaged else heads)
+        return Plan(slots[owner], heads, self.linkage.averaged)

@@ -37,12 +37,15 @@ class Plan(NamedTuple):
     slots : Tensor of shape (n,), integer
         The slot of every row, from 0 on, or -1 for a row that goes. A slot has the
         weights of its rows together.
-    heads : Tensor of shape (n_slots,), integer, or None
-        The row that every slot shows; None if it is the weighted mean of its rows.
+    heads : Tensor of shape (n_slots,), integer
+        The row that every slot is called after.
+    averaged : bool
+        Whether a slot shows the weighted mean of its rows, not its head.
     """
 
     slots: Tensor
-    heads: Tensor | None
+    heads: Tensor
+    averaged: bool = False
 
 
 def first_by(order: Tensor, budget: int) -> Plan:
