@@ -321,7 +321,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         groups = _checked_groups(groups, len(X))
         X, values, weights = positive_rows(X, np.column_stack([y, groups]), weights)
         X = filled(X, column_means(X, weights))
-        y, d = values[:, :-1].reshape(len(X), *y.shape[1:]), X.shape[1]
+        y, d = values[:, :-1].copy().reshape(len(X), *y.shape[1:]), X.shape[1]
         rows, totals, _ = distinct_rows(np.column_stack([X, values]), weights)
         centre, scale = _standard(rows[:, d:-1], totals)
         _, groups = np.unique(rows[:, -1], return_inverse=True)
