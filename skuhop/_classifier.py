@@ -8,6 +8,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
 from skuhop import _validation as rules
+from skuhop._arrays import choose_device, labels_like, on_host
 from skuhop._hetero import HeteroMemory, Lesson, hetero_rules, stored_rows
 from skuhop._rows import (
     class_weights,
@@ -18,7 +19,9 @@ from skuhop._rows import (
 )
 from skuhop._stage_one import distinct_rows
 from skuhop._streams import all_or_nothing
+from skuhop._values import with_prior
 from skuhop.learning.supervised import LABELS
+from skuhop.retrieval import answers
 
 _RULES = hetero_rules(
     "log_loss",
@@ -129,6 +132,9 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
     decay : float, default=1.0
         Factor in (0, 1] on the weights of all stored rows for every row that comes.
+
+    precision : {"float32", "tf32", "bf16"}, default="float32"
+        As in `UHopMemory`.
 
     device : str, default="auto"
         As in `UHopMemory`.
@@ -253,6 +259,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         max_patterns=None,
         retention="coverage",
         decay=1.0,
+        precision="float32",
         device="auto",
         random_state=None,
     ):
@@ -276,6 +283,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self.max_patterns = max_patterns
         self.retention = retention
         self.decay = decay
+        self.precision = precision
         self.device = device
         self.random_state = random_state
 
@@ -332,21 +340,22 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
             The classifier with the rows added.
         """
         with all_or_nothing(self):
+            device = choose_device(self.device, X)
             if not hasattr(self, "patterns_"):
                 self._fit(X, y, sample_weight, classes=classes)
-                stock, stream = self._followed(self.pattern_classes_, True)
+                stock, stream = self._followed(self.pattern_classes_, True, device)
             else:
                 self._check_parameters()
-                X, y, weights = self._check_rows(X, y, sample_weight, False)
-                stock, stream = self._with_classes(X, y, weights, classes)
+                new = self._check_rows(X, y, sample_weight, False)
+                stock, stream = self._with_classes(*new, classes, device)
             stored = _stored(*stock[:3], len(self.classes_))
             vars(self).update(stored, stream_=stream)
         return self
 
-    def _with_classes(self, X, y, weights, classes):
+    def _with_classes(self, X, y, weights, classes, device):
         """Rows and classes, those of the stored ones and new ones."""
         known = unique_labels(
-            self.classes_, y, *(() if classes is None else (classes,))
+            self.classes_, y, *(() if classes is None else (on_host(classes),))
         )
         moved = np.searchsorted(known, self.classes_)
         class_weight = class_weights(self.class_weight, known, None, None)
@@ -354,12 +363,12 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         codes = np.searchsorted(known, y)
         new = X, codes, product(weights, class_weight[codes])
         self.classes_, self.class_weight_ = known, class_weight
-        return self._followed(moved[self.pattern_classes_], True, new)
+        return self._followed(moved[self.pattern_classes_], True, device, new)
 
     def _lesson(self, X, y, weights, classes):
         """Labels as rows of zeros and a one."""
         # A class whose rows all weigh nothing is a class nevertheless.
-        known = unique_labels(y, *(() if classes is None else (classes,)))
+        known = unique_labels(y, *(() if classes is None else (on_host(classes),)))
         codes = np.searchsorted(known, y)
         X, codes, weights = positive_rows(X, codes, weights)
         class_weight = class_weights(self.class_weight, known, codes, weights)
@@ -405,17 +414,11 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         proba : ndarray of shape (n_queries, n_classes)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        return self._probabilities(self._answers(X))
+        return self._ask(self._check_queries(X), self._probabilities)
 
-    def _probabilities(self, found):
-        """Probabilities from votes; the prior gets what "nothing stored" has."""
-        proba = found.astype(np.float64, copy=False)
-        nothing = np.clip(1 - proba.sum(axis=1, keepdims=True), 0, None)
-        proba = proba + nothing * self.class_prior_
-        share = self.prior_weight_
-        proba = (1 - share) * proba + share * self.class_prior_
-        proba /= proba.sum(axis=1, keepdims=True)
-        return proba.astype(found.dtype, copy=False)
+    def _probabilities(self, memory, rows, budget):
+        votes = answers(memory, rows, budget)
+        return with_prior(votes, self.class_prior_, self.prior_weight_)
 
     def predict(self, X):
         """Most probable classes.
@@ -428,10 +431,14 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         Returns
         -------
         labels : ndarray of shape (n_queries,)
-            Class labels.
+            Class labels; an array like X, unless they are no numbers.
         """
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[best]
+        X = self._check_queries(X)
+
+        def best(*args):
+            return self._probabilities(*args).argmax(1)
+
+        return labels_like(X, self.classes_, self._ask(X, best))
 
     def _read_out(self):
         return np.eye(len(self.classes_))[self.pattern_classes_]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from skuhop.exceptions import InsufficientMemoryError, InvalidParameterError
+from skuhop.retrieval.products import bf16, exact
 
 
 def resolve_device(device: str) -> torch.device:
@@ -51,6 +53,9 @@ _AVAILABLE = {
 }
 
 
+_NO_FLOAT64 = "device='mps' has no float64; pass float32 data or use device='cpu'."
+
+
 def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
     """Make a tensor on `device`; on the CPU it shares the array's memory where it can.
 
@@ -58,18 +63,97 @@ def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
     read-only ones, of which it would warn.
     """
     array = np.require(array, requirements=["C", "W"])
+    if min(array.strides, default=0) < 0:  # which NumPy minds not in a single row
+        array = array.copy()
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    if device.type == "mps" and array.dtype == np.float64:
-        raise InvalidParameterError(
-            "device='mps' has no float64; pass float32 data or use device='cpu'."
-        )
-    return torch.from_numpy(array).to(device)
+    return move(torch.from_numpy(array), device)
+
+
+def move(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return the tensor on `device`."""
+    if device.type == "mps" and tensor.dtype == torch.float64:
+        raise InvalidParameterError(_NO_FLOAT64)
+    return tensor.to(device)
+
+
+_STAGED = 2**25
+"""Bytes of queries that are sent to a GPU at once."""
+
+
+def sent(rows: Tensor, device: torch.device) -> Iterator[Tensor]:
+    """Yield rows on `device`, one piece after the other, the first to come first.
+
+    From the host to a GPU they go in pieces by way of two pinned buffers: while one
+    piece is worked on, the next is on its way. Anything else is one piece.
+    """
+    n_rows = max(1, _STAGED // max(1, rows[:1].nbytes))
+    if rows.device.type != "cpu" or device.type != "cuda" or len(rows) <= n_rows:
+        yield move(rows, device)
+        return
+    pieces = rows.split(n_rows)
+    buffers = [torch.empty_like(pieces[0], pin_memory=True) for _ in range(2)]
+    side, work = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+
+    def send(number):
+        # This buffer's last piece has arrived: the work on it has been waited for.
+        staged = buffers[number % 2][: len(pieces[number])].copy_(pieces[number])
+        with torch.cuda.stream(side):
+            piece = staged.to(device, non_blocking=True)
+            return piece, side.record_event()
+
+    ahead = send(0)
+    for number in range(len(pieces)):
+        piece, arrived = ahead
+        arrived.synchronize()
+        piece.record_stream(work)
+        if number + 1 < len(pieces):
+            ahead = send(number + 1)
+        yield piece
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
     """Return the tensor as a NumPy array on the CPU."""
     return tensor.detach().cpu().numpy()
+
+
+@contextmanager
+def tf32_allowed():
+    """Let CUDA round the factors of float32 products to TF32, and then no longer.
+
+    The setting is one for the whole process: other threads see it meanwhile.
+    """
+    flags = torch.backends.cuda.matmul
+    # torch 2.9 has a new name, and does not take both to be used.
+    new = hasattr(flags, "fp32_precision")
+    name, value = ("fp32_precision", "tf32") if new else ("allow_tf32", True)
+    before = getattr(flags, name)
+    setattr(flags, name, value)
+    try:
+        yield
+    finally:
+        setattr(flags, name, before)
+
+
+def tf32(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Multiply as `exact`, with factors that CUDA rounds to TF32."""
+    with tf32_allowed():
+        return exact(a, b, bias)
+
+
+PRODUCTS: dict[str, dict] = {
+    "float32": {},
+    "tf32": {"cuda": tf32},
+    "bf16": {"cuda": bf16, "cpu": bf16},
+}
+"""Precision to device to product; `exact` where there is none."""
+
+
+def choose_product(precision: str, dtype: np.dtype, device: torch.device) -> Callable:
+    """How to multiply: with fewer bits where that is asked for and data are float32."""
+    if dtype != np.float32:
+        return exact
+    return PRODUCTS[precision].get(device.type, exact)
 
 
 _SMALLEST_BUDGET = 2**20

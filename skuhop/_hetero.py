@@ -15,9 +15,10 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from skuhop import _validation as rules
+from skuhop._arrays import choose_device, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._cross_fit import cross_fitted, n_steps
-from skuhop._device import resolve_device, to_numpy
+from skuhop._device import PRODUCTS, to_numpy
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._rows import filled, positive_rows
@@ -28,7 +29,7 @@ from skuhop._values import value_keys, value_memory
 from skuhop.learning import LOSSES
 from skuhop.learning.embeddings import MEMBER_MAPS
 from skuhop.learning.supervised import Target
-from skuhop.retrieval import SEPARATIONS, SIMILARITIES, answers
+from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 
 def hetero_rules(loss: str, **more) -> dict:
@@ -52,6 +53,7 @@ def hetero_rules(loss: str, **more) -> dict:
         "early_stopping": (rules.FLAG,),
         "warm_start": (rules.FLAG,),
         "verbose": (rules.FLAG, rules.Number(Integral, 0)),
+        "precision": (rules.Choice(tuple(PRODUCTS)),),
         "device": (rules.DEVICE,),
         **STREAM_RULES,
         **more,
@@ -105,6 +107,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     _lesson: Callable[..., Lesson]
     _read_out: Callable[[], np.ndarray]
     _multi_output = False
+    _asked = (*StageTwoMixin._asked, "precision")
 
     def __sklearn_tags__(self):
         """Tags of scikit-learn."""
@@ -116,7 +119,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     def _fit(self, X, y, sample_weight, **more):
         """Validate, learn, store."""
         self._check_parameters()
-        device = resolve_device(self.device)
+        device = choose_device(self.device, X)
         lesson = self._lesson(*self._check_rows(X, y, sample_weight, True), **more)
 
         def rebuild(state):
@@ -136,6 +139,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
 
     def _check_rows(self, X, y, sample_weight, reset):
         """Validate rows, values and weights."""
+        X, y, sample_weight = map(on_host, (X, y, sample_weight))
         X, y = validate_data(
             self,
             X,
@@ -149,20 +153,12 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         )
         return X, self._check_y(y), check_weights(sample_weight, X)
 
-    def _followed(self, values, grouped, new=None):
+    def _followed(self, values, grouped, device, new=None):
         """Choose what is kept of stored rows and new ones, see `skuhop._streams`."""
-
-        def encode(patterns, device):
-            return value_keys(self, patterns, device)
-
         if new is not None:
             X, *rest = positive_rows(*new)
             new = filled(X, self.mean_).astype(self.patterns_.dtype), *rest
-        return followed(self, values, encode, new, grouped)
-
-    def _answers(self, X):
-        """Retrieve values for the queries, before the prior has its share."""
-        return self._ask(self._check_queries(X), answers)
+        return followed(self, values, value_keys, device, new, grouped)
 
     def _prepare(self, complete, dtype, device):
         return value_memory(self, self._read_out(), complete, dtype, device)

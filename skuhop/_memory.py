@@ -10,13 +10,14 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, validate_data
 
 from skuhop import _validation as rules
+from skuhop._arrays import as_tensor, choose_device, float_dtypes, like, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._damage import learn_damage_model
-from skuhop._device import resolve_device
+from skuhop._device import PRODUCTS
 from skuhop._index import KINDS
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
-from skuhop._recall import fit_index, keep_observed, pattern_keys, recall_memory
+from skuhop._recall import fit_index, pattern_keys, recall_memory
 from skuhop._rows import positive_rows
 from skuhop._stage_one import (
     StageOne,
@@ -71,6 +72,7 @@ _RULES = {
     "verbose": (rules.FLAG, rules.Number(Integral, 0)),
     "index": (rules.Choice(("auto", *KINDS)), rules.NONE),
     "index_tol": (rules.NON_NEGATIVE,),
+    "precision": (rules.Choice(tuple(PRODUCTS)),),
     "device": (rules.DEVICE,),
     **STREAM_RULES,
 }
@@ -244,6 +246,15 @@ class UHopMemory(
     decay : float, default=1.0
         Factor in (0, 1] on the weights of all stored rows for every row that comes.
 
+    precision : {"float32", "tf32", "bf16"}, default="float32"
+        What the factors of the two large matrix products of Stage II are rounded to:
+        queries with keys, where `beta` is a number or the similarity "dot", and weights
+        with patterns, where every pattern may have weight. Only with float32 data;
+        float64 stays float64. "tf32" (10 bits of mantissa) does something on CUDA
+        alone; while it multiplies, other threads may use TF32 too. "bf16" (7 bits)
+        works on CUDA and on the CPU. Stage I, and queries with NaN as far as their
+        scores go, are always float32.
+
     device : str, default="auto"
         "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps". Looked
         up at `fit` and at every later call, so a memory fitted on one device works
@@ -343,7 +354,15 @@ class UHopMemory(
     """
 
     _rules = _RULES
-    _asked = ("similarity", "beta", "separation", "missing", "index", "index_tol")
+    _asked = (
+        "similarity",
+        "beta",
+        "separation",
+        "missing",
+        "index",
+        "index_tol",
+        "precision",
+    )
 
     def __init__(
         self,
@@ -370,6 +389,7 @@ class UHopMemory(
         max_patterns=None,
         retention="coverage",
         decay=1.0,
+        precision="float32",
         device="auto",
         random_state=None,
     ):
@@ -395,6 +415,7 @@ class UHopMemory(
         self.max_patterns = max_patterns
         self.retention = retention
         self.decay = decay
+        self.precision = precision
         self.device = device
         self.random_state = random_state
 
@@ -441,7 +462,8 @@ class UHopMemory(
             as it was.
         """
         self._check_parameters()
-        device = resolve_device(self.device)
+        device = choose_device(self.device, X)
+        X, sample_weight, queries = map(on_host, (X, sample_weight, queries))
         given, X = (
             X,
             check_array(
@@ -515,24 +537,22 @@ class UHopMemory(
             as it was.
         """
         with all_or_nothing(self):
-            new = None
+            new, device = None, choose_device(self.device, X)
             if not hasattr(self, "patterns_"):
                 self.fit(X, sample_weight=sample_weight)
             else:
                 self._check_parameters()
+                X, sample_weight = map(on_host, (X, sample_weight))
                 X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
                 X = X.astype(self.patterns_.dtype)
                 new = positive_rows(X, X[:, :0], check_weights(sample_weight, X))
-            self._keep(new)
+            self._keep(new, device)
         return self
 
-    def _keep(self, new):
+    def _keep(self, new, device):
         """Store what is kept of stored rows and new ones, see `skuhop._streams`."""
-
-        def encode(patterns, device):
-            return pattern_keys(self, patterns, device)
-
-        stock, stream = followed(self, self.patterns_[:, :0], encode, new)
+        no_values = self.patterns_[:, :0]
+        stock, stream = followed(self, no_values, pattern_keys, device, new)
         X, _, weights, _ = stock
         learned = Learned(
             self.feature_map_state_,
@@ -548,7 +568,6 @@ class UHopMemory(
             self.damage_model_,
             self.precision_,
         )
-        device = resolve_device(self.device)
         index = fit_index(self, X, attributes["mean_"], learned, device)
         vars(self).update(attributes, index_=index, stream_=stream)
 
@@ -585,16 +604,20 @@ class UHopMemory(
         X_retrieved : ndarray of shape (n_queries, n_features)
             The retrieved patterns; observed entries of rows with NaN are kept.
         """
-        X = self._check_queries(X)
+        return self._retrieve(X)
+
+    def _retrieve(self, X):
+        """`transform`, before `set_output` has its say."""
 
         def retrieve(memory, rows, budget):
             # The weights of a row with NaN come from its observed entries, which do
             # not move: a second update would repeat the first.
             steps = self.update_steps if memory.complete else 1
             update = answers if memory.nearest is None else indexed_answers
-            return iterate(memory, rows, budget, steps, self.tol, update)
+            found = iterate(memory, rows, budget, steps, self.tol, update)
+            return found if memory.complete else found.where(rows.isnan(), rows)
 
-        return keep_observed(X, self._ask(X, retrieve))
+        return self._ask(self._check_queries(X), retrieve)
 
     @after_fit
     def predict(self, X):
@@ -696,16 +719,21 @@ class UHopMemory(
             At most 0; higher is better. Entries where the target is NaN do not
             count.
         """
-        retrieved = self.transform(X)
+        retrieved = self._retrieve(X)
         target = X if y is None or np.ndim(y) == 1 != retrieved.shape[1] else y
         target = check_array(
-            target, dtype=DTYPES, ensure_all_finite="allow-nan", input_name="y"
+            target,
+            dtype=float_dtypes(target),
+            ensure_all_finite="allow-nan",
+            input_name="y",
         )
         if target.shape != retrieved.shape:
             raise ValueError(
-                f"y must have the shape of X, {retrieved.shape}; got {target.shape}."
+                "y must have the shape of X, "
+                f"{tuple(retrieved.shape)}; got {tuple(target.shape)}."
             )
-        return -float(np.nansum((retrieved - target) ** 2, axis=1).mean())
+        error = as_tensor(retrieved) - as_tensor(like(as_tensor(target), retrieved))
+        return -float(error.square().nansum(1).mean())
 
     def _check_unlabelled(self, queries, X):
         """Validate the queries that `fit` learns from; None if there are none."""

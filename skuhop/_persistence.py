@@ -7,6 +7,7 @@ deepcopy handle without help and which every device can load.
 from __future__ import annotations
 
 import warnings
+from inspect import signature
 
 from skuhop._compat import TRANSIENT
 from skuhop._version import __version__
@@ -38,4 +39,7 @@ class VersionedStateMixin:
                 VersionMismatchWarning,
                 stacklevel=2,
             )
-        super().__setstate__(state)
+        # A file may be older than a parameter; the default is what it was written with.
+        parameters = signature(type(self).__init__).parameters
+        defaults = {n: p.default for n, p in parameters.items() if n != "self"}
+        super().__setstate__({**defaults, **state})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skuhop._damage import damage_scorer, linear_matrix
-from skuhop._device import to_tensor
+from skuhop._device import choose_product, to_tensor
 from skuhop._index import KINDS, SMALLEST, build_index, open_index, wanted
 from skuhop._stage_one import kept_kind
 from skuhop.learning import restore
@@ -42,6 +42,7 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
     weights = estimator.sample_weight_
     weights = None if weights is None else tensor(weights)
     rule, beta = estimator.similarity, estimator.beta
+    product = choose_product(estimator.precision, dtype, device)
     if not complete and estimator.missing == "new":
         scorer = _new_row_scorer(estimator, patterns, mean)
     elif not complete:
@@ -49,13 +50,16 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
     else:
         feature_map = _feature_map(estimator, patterns)
         if rule in SIMILARITIES:
-            scorer = build_scorer(rule, beta, patterns, mean, weights, feature_map)
+            parts = patterns, mean, weights, feature_map
+            scorer = build_scorer(rule, beta, *parts, product)
         else:
             scorer = _damage_scorer(estimator, patterns, mean, feature_map)
     separation = SEPARATIONS[estimator.separation]
     params = estimator._separation_params()
     nearest = _nearest(estimator) if complete else None
-    return Memory(scorer, separation, params, patterns, weights, complete, nearest)
+    return Memory(
+        scorer, separation, params, patterns, weights, complete, nearest, product
+    )
 
 
 def pattern_keys(estimator, patterns, device):

@@ -7,12 +7,14 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from skuhop._arrays import choose_device, on_host
 from skuhop._hetero import HeteroMemory, Lesson, hetero_rules, stored_rows
 from skuhop._rows import column_means, filled, ones_unless, positive_rows
 from skuhop._stage_one import distinct_rows
 from skuhop._streams import all_or_nothing
 from skuhop.exceptions import InvalidParameterError
 from skuhop.learning.supervised import NUMBERS
+from skuhop.retrieval import answers
 
 _MANY_COLUMNS = 16
 """More columns of y than this are learned by their principal axes."""
@@ -98,6 +100,9 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
     decay : float, default=1.0
         Factor in (0, 1] on the weights of all stored rows for every row that comes.
+
+    precision : {"float32", "tf32", "bf16"}, default="float32"
+        As in `UHopMemory`.
 
     device : str, default="auto"
         As in `UHopMemory`.
@@ -193,6 +198,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         max_patterns=None,
         retention="coverage",
         decay=1.0,
+        precision="float32",
         device="auto",
         random_state=None,
     ):
@@ -214,6 +220,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         self.max_patterns = max_patterns
         self.retention = retention
         self.decay = decay
+        self.precision = precision
         self.device = device
         self.random_state = random_state
 
@@ -279,6 +286,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
             The regressor with the rows added.
         """
         with all_or_nothing(self):
+            device = choose_device(self.device, X)
             if not hasattr(self, "patterns_"):
                 self._fit(X, y, sample_weight, groups=None)
                 new = None
@@ -291,7 +299,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
                         f"{self.values_.shape[1:]}. Got rows of shape "
                         f"{new[1].shape[1:]}."
                     )
-            stock, stream = self._followed(self.values_, False, new)
+            stock, stream = self._followed(self.values_, False, device, new)
             vars(self).update(_stored(*stock[:3]), stream_=stream)
         return self
 
@@ -308,13 +316,16 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         y : ndarray of shape (n_queries,) or (n_queries, n_outputs)
             Retrieved values, in the precision of X.
         """
-        found = self._answers(X)
+        return self._ask(self._check_queries(X), self._read)
+
+    def _read(self, memory, rows, budget):
+        found = answers(memory, rows, budget)
         # Values are read out as deviations from their mean, so that whatever weight is
         # not given to them is at the mean.
-        deviations = (1 - self.prior_weight_) * found.astype(np.float64, copy=False)
-        answer = self.value_mean_ + deviations * self.value_scale_
-        answer = answer.reshape(len(answer), *self.values_.shape[1:])
-        return answer.astype(found.dtype, copy=False)
+        exact = found if found.device.type == "mps" else found.double()
+        centre, scale = map(exact.new_tensor, (self.value_mean_, self.value_scale_))
+        answer = centre + (1 - self.prior_weight_) * exact * scale
+        return answer.reshape(len(answer), *self.values_.shape[1:]).to(found)
 
     def _lesson(self, X, y, weights, groups):
         """Numbers, standardised column by column."""
@@ -385,7 +396,7 @@ def _checked_groups(groups, n_samples):
     """Give groups numbers from 0; without any, all rows are of one."""
     if groups is None:
         return np.zeros(n_samples)
-    groups = column_or_1d(groups)
+    groups = column_or_1d(on_host(groups))
     check_consistent_length(groups, np.empty(n_samples))
     return np.unique(groups, return_inverse=True)[1]
 

@@ -1,4 +1,4 @@
-"""Stage II as the estimators call it: NumPy queries in, NumPy answers out."""
+"""Stage II as the estimators call it: queries in, answers of the same kind out."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from numbers import Integral
 from types import MappingProxyType
 
 import numpy as np
+import torch
 from sklearn import get_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop import _validation as rules
+from skuhop._arrays import NUMPY_DTYPES, as_tensor, choose_device, float_dtypes, like
 from skuhop._cache import prepared
-from skuhop._device import in_smaller_chunks, resolve_device, to_numpy, to_tensor
+from skuhop._device import in_smaller_chunks, sent
 from skuhop._validation import check_parameters
 from skuhop.retrieval import SEPARATIONS, Memory, associations
 
@@ -28,7 +30,7 @@ SEPARATION_RULES = {
 
 def ask(
     estimator,
-    X: np.ndarray,
+    X,
     question: Callable,
     prepare: Callable[[bool, np.dtype], Memory],
     key: tuple,
@@ -40,8 +42,8 @@ def ask(
     ----------
     estimator : object
         Owner of the prepared memories; `patterns_` tells one fit from the next.
-    X : ndarray of shape (n, d)
-        Queries; NaN where unknown.
+    X : array of shape (n, d)
+        Queries; NaN where unknown. Answers are arrays like X, see `_arrays`.
     question : callable
         ``(memory, queries, budget) -> tensor``, or a tuple of tensors, with a row
         for every query; the budget is in bytes.
@@ -53,39 +55,52 @@ def ask(
         Where to compute.
     """
     budget = int(get_config()["working_memory"] * 2**20)
-    incomplete = np.isnan(X).any(axis=1)
+    given = as_tensor(X)
+    dtype = NUMPY_DTYPES[given.dtype]
+    incomplete = given.isnan().any(dim=1)
     parts = []
     for complete in (True, False):
-        rows = np.flatnonzero(incomplete != complete)
-        if len(rows) == 0 and not (complete and len(X) == 0):
+        rows = (incomplete != complete).nonzero()[:, 0]
+        if len(rows) == 0 and not (complete and len(given) == 0):
             continue
-        queries = X if len(rows) == len(X) else X[rows]
+        queries = given if len(rows) == len(given) else given[rows]
 
         def answer(budget, complete=complete, queries=queries):
             memory = prepared(
                 estimator,
-                (complete, X.dtype.str, str(device), *key),
+                (complete, dtype.str, str(device), *key),
                 estimator.patterns_,
-                lambda: prepare(complete, X.dtype),
+                lambda: prepare(complete, dtype),
             )
-            return question(memory, to_tensor(queries, device), budget)
+            return _joined(
+                [question(memory, piece, budget) for piece in sent(queries, device)]
+            )
 
         parts.append((rows, in_smaller_chunks(answer, budget, device)))
-    return _merge(parts, len(X))
+    return like(_merge(parts, len(given)), X)
+
+
+def _joined(pieces):
+    """Answers, tensors or tuples of them, one after the other."""
+    if len(pieces) == 1:
+        return pieces[0]
+    if isinstance(pieces[0], tuple):
+        return tuple(torch.cat(part) for part in zip(*pieces, strict=True))
+    return torch.cat(pieces)
 
 
 def _merge(parts, n_rows):
-    """Put the answers for parts of the rows together again, as NumPy arrays."""
+    """Put the answers for parts of the rows together again."""
     if isinstance(parts[0][1], tuple):
         rows = [rows for rows, _ in parts]
         pieces = zip(*(found for _, found in parts), strict=True)
         return tuple(_merge(list(zip(rows, p, strict=True)), n_rows) for p in pieces)
+    first = parts[0][1]
     if len(parts) == 1:
-        return to_numpy(parts[0][1])
-    first = to_numpy(parts[0][1])
-    out = np.empty((n_rows, *first.shape[1:]), dtype=first.dtype)
+        return first
+    out = first.new_empty((n_rows, *first.shape[1:]))
     for rows, found in parts:
-        out[rows] = to_numpy(found)
+        out[rows.to(out.device)] = found
     return out
 
 
@@ -143,12 +158,12 @@ class StageTwoMixin:
         return {**defaults, **(self.separation_params or {})}
 
     def _check_queries(self, X):
-        """Validate queries as a float array; NaN is allowed, infinity is not."""
+        """Validate queries as an array of floats; NaN is allowed, infinity is not."""
         check_is_fitted(self)
         return validate_data(
             self,
             X,
-            dtype=DTYPES,
+            dtype=float_dtypes(X),
             order="C",
             reset=False,
             ensure_all_finite="allow-nan",
@@ -157,7 +172,7 @@ class StageTwoMixin:
     def _ask(self, X, question):
         """Put a question of Stage II to the memory."""
         self._check_parameters()
-        device = resolve_device(self.device)
+        device = choose_device(self.device, X)
         key = (
             *(getattr(self, name) for name in self._asked),
             *sorted(self._separation_params().items()),

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skuhop import _validation as rules
-from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop._device import to_numpy, to_tensor
 from skuhop._rows import ones_unless
 from skuhop.retention import RETENTION, Rows
 
@@ -69,7 +69,7 @@ def all_or_nothing(estimator):
         raise
 
 
-def followed(estimator, values, encode, new=None, grouped=False):
+def followed(estimator, values, encode, device, new=None, grouped=False):
     """Put stored rows and new ones together, and keep what the estimator is to keep.
 
     Parameters
@@ -79,7 +79,9 @@ def followed(estimator, values, encode, new=None, grouped=False):
     values : ndarray of shape (n_patterns, ...)
         What belongs to the stored rows.
     encode : callable
-        ``(patterns, device) -> keys``: features whose distances count.
+        ``(estimator, patterns, device) -> keys``: features whose distances count.
+    device : torch.device
+        Where to compare.
     new : (X, values, weights), default=None
         New rows: arrays (n, d) and (n, ...), and weights (n,) or None. None is for the
         first call: what is stored has come just now.
@@ -93,7 +95,6 @@ def followed(estimator, values, encode, new=None, grouped=False):
     stream : dict
         State for the next call, the attribute `stream_`.
     """
-    device = resolve_device(estimator.device)
     old = estimator.patterns_, values, estimator.sample_weight_
     if new is None:
         # The first call, too, is a stretch of the stream: its rows age as they come.
@@ -114,10 +115,10 @@ def followed(estimator, values, encode, new=None, grouped=False):
         rule, budget = RETENTION[estimator.retention], estimator.max_patterns
         if budget is None or len(stock.weights) <= budget:
             return stock
-        keys = stock.patterns[:, :0]
-        keys = (
-            encode(stock.patterns, device) if rule.compares else to_tensor(keys, device)
-        )
+        if rule.compares:
+            keys = encode(estimator, stock.patterns, device)
+        else:
+            keys = to_tensor(stock.patterns[:, :0], device)
         groups = stock.values if grouped else np.zeros_like(stock.arrivals)
         columns = (stock.weights, stock.arrivals, groups)
         rows = Rows(keys, *(to_tensor(column, device) for column in columns))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from torch import Tensor
 
-from skuhop._device import to_tensor
+from skuhop._device import choose_product, to_tensor
 from skuhop.learning.embeddings import member_map
 from skuhop.learning.feature_maps import FeatureMap
 from skuhop.learning.inputs import Inputs
@@ -46,7 +47,9 @@ def value_memory(estimator, values, complete, dtype, device) -> Memory:
     scale = 1 / tensor(estimator.scale_)
     features, similarity = _features(estimator, dtype, device)
     feature_map = FeatureMap(features, features)
-    scorer = build_scorer(similarity, 1.0, patterns, mean, weights, feature_map)
+    product = choose_product(estimator.precision, dtype, device)
+    stored = patterns, mean, weights, feature_map
+    scorer = build_scorer(similarity, 1.0, *stored, product)
     if not complete:
         scaled = (patterns * scale, mean * scale)
         observed = build_observed_scorer("euclidean", "auto", *scaled, weights)
@@ -54,7 +57,8 @@ def value_memory(estimator, values, complete, dtype, device) -> Memory:
         scorer = CompletingScorer(scorer, Completion(softmax, scale, mean))
     separation = SEPARATIONS[estimator.separation]
     params = estimator._separation_params()
-    return Memory(scorer, separation, params, tensor(values), weights, complete)
+    memory = Memory(scorer, separation, params, tensor(values), weights, complete)
+    return memory._replace(product=product)
 
 
 def value_keys(estimator, patterns, device):
@@ -84,3 +88,14 @@ def _features(estimator, dtype, device):
 def _tensor(array, dtype, device):
     array = np.asarray(array)
     return to_tensor(array.astype(dtype) if array.dtype.kind == "f" else array, device)
+
+
+def with_prior(votes: Tensor, prior: np.ndarray, share: float) -> Tensor:
+    """Probabilities (n, classes) from votes: what is left, and a share, is prior."""
+    # Rows are to sum to one in float64, which one device does not have.
+    proba = votes if votes.device.type == "mps" else votes.double()
+    known = proba.new_tensor(prior)
+    nothing = (1 - proba.sum(1, keepdim=True)).clamp_min(0)
+    proba = proba + nothing * known
+    proba = (1 - share) * proba + share * known
+    return (proba / proba.sum(1, keepdim=True)).to(votes)

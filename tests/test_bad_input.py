@@ -41,6 +41,7 @@ WRONG = {
     "n_iter_no_change": [0, -1, 2.5, None],
     "warm_start": [1, "no", None],
     "verbose": [-1, 0.5, "loud", None],
+    "precision": ["float64", "fp16", 32, None],
     "index": ["faiss", True, 1, ["hnsw"]],
     "index_tol": [-1e-9, np.nan, np.inf, None, "small"],
     "max_patterns": [0, -1, 2.5, "many", True],

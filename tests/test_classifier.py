@@ -370,6 +370,7 @@ WRONG = {
     "max_patterns": [0, -1, 2.5, "many", True],
     "retention": ["newest", None, 1],
     "decay": [0, -0.5, 1.01, np.nan, "slow", None],
+    "precision": ["float64", 32, None],
     "device": ["banana", 0],
 }
 

@@ -10,6 +10,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from skuhop import UHopMemory
+from skuhop._device import PRODUCTS
 from skuhop.learning import CORRUPTIONS, FEATURE_MAPS, LOSSES
 from skuhop.retention import RETENTION
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
@@ -52,6 +53,8 @@ def grid():
     yield {"n_components": 2}
     for retention in RETENTION:
         yield {"retention": retention, "max_patterns": 5, "decay": 0.9}
+    for precision in PRODUCTS:
+        yield {"precision": precision, "similarity": "euclidean", "beta": 2.0}
 
 
 def instances(cls):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skuhop import UHopMemory
-from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop._device import resolve_device, sent, to_numpy, to_tensor
 from skuhop.exceptions import InvalidParameterError
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
@@ -60,6 +60,8 @@ def test_to_tensor_takes_any_array(dtype):
     readonly.flags.writeable = False
     for odd in (
         array[::-1],
+        array[::-1][:1],
+        array[::-1][:0],
         array.T,
         array.astype(">" + dtype),
         readonly,
@@ -104,6 +106,45 @@ def test_fit_there_and_use_here(feature_map, there, here):
     expected = memory.transform(QUERIES)
     arrived = pickle.loads(pickle.dumps(memory)).set_params(device=here)
     np.testing.assert_allclose(arrived.transform(QUERIES), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_pieces", [1, 2, 7])
+def test_answers_in_pieces(n_pieces, monkeypatch):
+    """As queries come to a GPU, with the sending itself left out."""
+    memory = UHopMemory(max_iter=3, device="cpu").fit(X)
+    asked = [
+        memory.transform,
+        memory.predict,
+        memory.association,
+        lambda Q: np.stack(memory.association(Q, top=2)),
+    ]
+    expected = [method(QUERIES) for method in asked]
+    monkeypatch.setattr(
+        "skuhop._stage_two.sent",
+        lambda rows, device: rows.split(-(-len(rows) // n_pieces)),
+    )
+    for method, value in zip(asked, expected, strict=True):
+        np.testing.assert_allclose(method(QUERIES), value, rtol=1e-9, atol=1e-12)
+
+
+def test_a_cpu_gets_all_at_once(monkeypatch):
+    monkeypatch.setattr("skuhop._device._STAGED", 100)
+    rows = torch.from_numpy(QUERIES)
+    (piece,) = sent(rows, torch.device("cpu"))
+    assert piece is rows
+
+
+@needs_gpu
+@pytest.mark.parametrize("rows", [1, 2, 5, 100])
+def test_a_gpu_gets_piece_by_piece(rows, monkeypatch):
+    monkeypatch.setattr("skuhop._device._STAGED", rows * QUERIES[0].nbytes)
+    pieces = list(sent(torch.from_numpy(QUERIES), torch.device("cuda")))
+    assert len(pieces) == -(-len(QUERIES) // rows)
+    np.testing.assert_array_equal(torch.cat(pieces).cpu().numpy(), QUERIES)
+    memory = UHopMemory(max_iter=3).fit(X).set_params(device="cpu")
+    expected = memory.transform(QUERIES)
+    found = memory.set_params(device="cuda").transform(QUERIES)
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
 
 
 @needs_gpu

@@ -40,6 +40,7 @@ def grid():
         yield {**LINEAR, "retention": retention, "max_patterns": 5, "decay": 0.9}
     for feature_map in ("identity", SmallNetwork):
         yield {"feature_map": feature_map}
+    yield {"precision": "bf16"}
 
 
 QUICK = {"max_iter": 3, "n_folds": 2}

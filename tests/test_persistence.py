@@ -104,6 +104,16 @@ def test_round_trip_of_a_users_module(way):
     np.testing.assert_array_equal(again.transform(QUERIES), memory.transform(QUERIES))
 
 
+def test_a_file_older_than_a_parameter():
+    memory = fitted("default")
+    state = memory.__getstate__()
+    del state["precision"]
+    older = UHopMemory.__new__(UHopMemory)
+    older.__setstate__(state)
+    assert older.get_params() == memory.get_params()
+    np.testing.assert_array_equal(older.transform(QUERIES), memory.transform(QUERIES))
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_an_unfitted_estimator_round_trips(way):
     again = WAYS[way](UHopMemory(beta=2.0, separation="max"))

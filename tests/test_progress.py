@@ -43,7 +43,7 @@ class Recorder:
 
     def __init__(self, stop_after=None):
         self.stop_after = stop_after
-        self.events, self.answers, self.seen = [], [], []
+        self.events, self.answers = [], []
 
     def setup(self, estimator, context):
         self.events.append("setup")
@@ -56,7 +56,6 @@ class Recorder:
 
     def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
         self.events.append(f"end {context.task_name}")
-        self.seen.append((X, y))
         self.answers.append(fitted_estimator.predict(QUERIES))
         return self.stop_after is not None and context.task_id + 1 == self.stop_after
 

@@ -378,6 +378,7 @@ WRONG = {
     "early_stopping": [1, None],
     "warm_start": [1, "no"],
     "verbose": [-1, "loud"],
+    "precision": ["float64", 32, None],
     "max_patterns": [0, -1, 2.5, "many", True],
     "retention": ["newest", None, 1],
     "decay": [0, -0.5, 1.01, np.nan, "slow", None],

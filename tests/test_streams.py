@@ -39,7 +39,7 @@ def feed(estimator, pieces=(25, 3, 50, 12), data=X, weights=None):
 def ask(estimator):
     if isinstance(estimator, UHopMemory):
         return estimator.transform(QUERIES)
-    return estimator._answers(QUERIES)
+    return estimator.association(QUERIES)
 
 
 def state(estimator):

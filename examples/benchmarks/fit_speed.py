@@ -9,7 +9,8 @@
 
 Run it with ``python examples/benchmarks/fit_speed.py --data FOLDER``, where FOLDER
 holds mnist.npz and cifar10.npz (keys X: uint8 images; sklearn.datasets.fetch_openml
-has them as "mnist_784" and "CIFAR_10"); random patterns stand in without. Numbers go
+has them as "mnist_784" and "CIFAR_10"); random patterns stand in without. ``--device
+cuda`` runs all on a GPU, ``--smaller 10`` on a tenth of the patterns. Numbers go
 to ``benchmark_results/fit_speed.csv``, the scaling plot beside it.
 """
 
@@ -40,11 +41,11 @@ def load(folder, name, n_features):
     return rng.random((4000, n_features), dtype=np.float32), "random"
 
 
-def published_loop(patterns, n_steps=PUBLISHED_STEPS):
+def published_loop(patterns, device, n_steps=PUBLISHED_STEPS):
     """Seconds and loss curve of gradient descent on a full random d x d matrix."""
-    x = torch.from_numpy(patterns)
+    x = torch.from_numpy(patterns).to(device)
     generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(x.shape[1], x.shape[1], generator=generator)
+    weight = torch.randn(x.shape[1], x.shape[1], generator=generator).to(device)
     weight.requires_grad_(True)
     curve = []
     start = time.perf_counter()
@@ -57,11 +58,15 @@ def published_loop(patterns, n_steps=PUBLISHED_STEPS):
     return time.perf_counter() - start, curve
 
 
-def ours_until(patterns, target):
+def ours_until(patterns, target, device):
     """Seconds of `fit`, its steps, and the loss, stopping as soon as it reaches."""
     for max_iter in (2, 5, 10, 20, 50, 100, 200):
         memory = UHopMemory(
-            similarity="dot", max_iter=max_iter, early_stopping=False, tol=0.0
+            similarity="dot",
+            max_iter=max_iter,
+            early_stopping=False,
+            tol=0.0,
+            device=device,
         )
         start = time.perf_counter()
         memory.fit(patterns)
@@ -73,11 +78,11 @@ def ours_until(patterns, target):
     return seconds, max_iter, reached
 
 
-def against_published(patterns, name):
+def against_published(patterns, name, device):
     """Row of the first table."""
-    UHopMemory(max_iter=1).fit(patterns[:10])
-    loop_seconds, curve = published_loop(patterns)
-    seconds, steps, loss = ours_until(patterns, curve[-1])
+    UHopMemory(max_iter=1, device=device).fit(patterns[:10])
+    loop_seconds, curve = published_loop(patterns, device)
+    seconds, steps, loss = ours_until(patterns, curve[-1], device)
     return {
         "patterns": f"{name} {patterns.shape[0]} × {patterns.shape[1]}",
         "published loop (s)": f"{loop_seconds:.1f}",
@@ -89,14 +94,15 @@ def against_published(patterns, name):
     }
 
 
-def scaling(mnist, cifar):
+def scaling(mnist, cifar, device, smaller):
     """Rows of the second table: seconds of `fit` with the defaults."""
     cases = [(mnist, n, 784) for n in (100, 300, 1000, 2000, 4000)]
     cases += [(cifar, 500, d) for d in (48, 192, 768, 3072)]
     for images, n, d in cases:
+        n = max(10, n // smaller)
         patterns = np.ascontiguousarray(images[:n, :: images.shape[1] // d][:, :d])
         start = time.perf_counter()
-        memory = UHopMemory(random_state=0).fit(patterns)
+        memory = UHopMemory(random_state=0, device=device).fit(patterns)
         seconds = time.perf_counter() - start
         yield {
             "M": str(len(patterns)),
@@ -114,12 +120,14 @@ def distances(features):
     return found.min().item(), found.mean().item()
 
 
-def separations(patterns, name):
+def separations(patterns, name, device):
     """Rows of the third table."""
     x = torch.from_numpy(patterns)
     smallest, mean = distances(x)
     for loss in LOSSES:
-        memory = UHopMemory(similarity="dot", loss=loss, early_stopping=False)
+        memory = UHopMemory(
+            similarity="dot", loss=loss, early_stopping=False, device=device
+        )
         components = torch.from_numpy(memory.fit(patterns).components_)
         after = distances(x @ components.T)
         yield {
@@ -164,15 +172,18 @@ def main():
     """Run the three tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", help="folder of mnist.npz and cifar10.npz")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--smaller", type=int, default=1, metavar="FACTOR")
     parser.add_argument("--out", default="benchmark_results/fit_speed.csv")
     args = parser.parse_args()
     mnist, mnist_name = load(args.data, "mnist", 784)
     cifar, cifar_name = load(args.data, "cifar10", 3072)
-    print(machine(), end="\n\n")
+    print(machine(), f"device: {args.device}", sep="; ", end="\n\n")
+    few = max(10, 500 // args.smaller)
     tables = [
-        [against_published(cifar[:500], cifar_name)],
-        list(scaling(mnist, cifar)),
-        [*separations(mnist[:500], mnist_name)],
+        [against_published(cifar[:few], cifar_name, args.device)],
+        list(scaling(mnist, cifar, args.device, args.smaller)),
+        [*separations(mnist[:few], mnist_name, args.device)],
     ]
     print("\n\n".join(markdown_rows(table) for table in tables))
     write_tables(args.out, tables)

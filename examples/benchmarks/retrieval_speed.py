@@ -5,14 +5,16 @@ products, queries x patterns^T and weights x patterns, and one exponential per s
 "bare" does just that, block by block (1,024 queries, 2^24 scores), without bias,
 maximum, normaliser or checks. Everything else is a ratio to it in the same run, in
 turns, minimum over the repeats: `UHopMemory.transform`, torch's fused attention (SDPA)
-on the raw tensors, scikit-learn's brute-force `NearestNeighbors` (k = 5) and faiss's
-flat index (k = 5), where installed. Extra memory is the growth of the peak of a fresh
-process during `transform` (Linux and the CPU only).
+on the raw tensors, the Hopfield module of hflayers (it makes all scores at once, so
+256 MiB of them at a time), scikit-learn's brute-force `NearestNeighbors` (k = 5) and
+faiss's flat index (k = 5), where installed. Extra memory is the growth of the peak of
+a fresh process during `transform` (Linux and the CPU only).
 
 Then: what one query costs beyond its arithmetic; the published loop, which recomputes
 ``W Xi`` for every query; and the default similarity, which weighs many models.
 
-Run it with ``python examples/benchmarks/retrieval_speed.py [--device cuda]``; the
+Run it with ``python examples/benchmarks/retrieval_speed.py [--device cuda
+--precision bf16]``, with ``--smaller 100`` for a hundredth of the queries and patterns;
 numbers go to ``benchmark_results/retrieval_speed.csv``.
 """
 
@@ -37,7 +39,9 @@ SHAPES = (
     (64, 1_000_000, 128),
 )
 SEPARATIONS = ("softmax", "sparsemax", "entmax")
+GPU_SHAPES = (*SHAPES, (65_536, 100_000, 768))
 BLOCK_ROWS, BLOCK = 1024, 2**24
+MOST_SCORES = 2**26
 
 
 def make_data(n_rows, n_features, seed):
@@ -45,7 +49,7 @@ def make_data(n_rows, n_features, seed):
     return np.random.default_rng(seed).random((n_rows, n_features), dtype=np.float32)
 
 
-def fitted(patterns, separation="softmax", device="cpu"):
+def fitted(patterns, separation="softmax", device="cpu", precision="float32"):
     """Fit a memory without Stage I at a fixed beta."""
     memory = UHopMemory(
         feature_map="identity",
@@ -53,6 +57,7 @@ def fitted(patterns, separation="softmax", device="cpu"):
         beta=1.0,
         separation=separation,
         device=device,
+        precision=precision,
     )
     return memory.fit(patterns)
 
@@ -86,6 +91,28 @@ def sdpa(x, p):
     return torch.nn.functional.scaled_dot_product_attention(x, p, p, scale=1.0).cpu()
 
 
+def hopfield_module(x, p):
+    """Set the module of hflayers up as plain retrieval, where it is installed."""
+    try:
+        from hflayers import Hopfield
+    except ImportError:
+        return {}
+    settings = {}
+    for name in ("stored_pattern", "state_pattern", "pattern_projection"):
+        settings[f"{name}_as_static"] = True
+        settings[f"normalize_{name}"] = settings[f"normalize_{name}_affine"] = False
+    module = Hopfield(
+        scaling=1.0, batch_first=True, disable_out_projection=True, **settings
+    )
+
+    def ask():
+        with torch.no_grad():
+            parts = x.split(max(1, MOST_SCORES // len(p)))
+            return [module((p[None], part[None], p[None])).cpu() for part in parts]
+
+    return {"hflayers": ask}
+
+
 def neighbours(patterns, queries):
     """List searches for the 5 nearest, those that are installed."""
     from sklearn.neighbors import NearestNeighbors
@@ -101,15 +128,16 @@ def neighbours(patterns, queries):
     return {**found, "faiss flat, k = 5": lambda: flat.search(queries, 5)}
 
 
-def time_shape(shape, repeats, device):
+def time_shape(shape, repeats, device, precision):
     """Row of the first table for one (Q, M, d)."""
     n_queries, n_patterns, n_features = shape
     patterns = make_data(n_patterns, n_features, 0)
     queries = make_data(n_queries, n_features, 1)
     # Smaller numbers for the bare loop, whose exponentials would overflow.
     x, p = (0.1 * torch.from_numpy(a).to(device) for a in (queries, patterns))
-    memory = fitted(patterns, device=device)
+    memory = fitted(patterns, device=device, precision=precision)
     runs = {"bare": lambda: bare(x, p), "SDPA": lambda: sdpa(x, p)}
+    runs |= hopfield_module(x, p)
     for separation in SEPARATIONS:
 
         def transform(separation=separation):
@@ -233,6 +261,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="float32", help="of transform")
+    parser.add_argument("--smaller", type=int, default=1, metavar="FACTOR")
     parser.add_argument("--out", default="benchmark_results/retrieval_speed.csv")
     parser.add_argument("--memory-of", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -240,11 +270,16 @@ def main():
         print_extra_memory(args.memory_of[0], args.memory_of[1:])
         return
     print(machine(), f"device: {args.device}", sep="; ", end="\n\n")
+    shapes = [
+        (max(1, q // args.smaller), m // args.smaller, d)
+        for q, m, d in (SHAPES if args.device == "cpu" else GPU_SHAPES)
+    ]
+    timed = (args.repeats, args.device, args.precision)
     tables = []
     for table in (
-        (time_shape(shape, args.repeats, args.device) for shape in SHAPES),
+        (time_shape(shape, *timed) for shape in shapes),
         time_one_query(args.repeats),
-        map(memory_of_shape, SHAPES if args.device == "cpu" else ()),
+        map(memory_of_shape, shapes if args.device == "cpu" else ()),
         time_published_loop(args.repeats),
         time_default(args.repeats),
     ):

@@ -9,10 +9,13 @@
    of use. Queries are stored patterns with noise of 0.3 per component (beta is its
    precision) and test images. "weight missed" is the weight that exact retrieval puts
    on patterns that the index did not find, over the queries that it answers.
-3. With ``--fit``: `fit` with the defaults on all 60,000 images of MNIST.
+3. With ``--fit``: `fit` with the defaults on all 60,000 images of MNIST (without
+   ``--data`` on as many random patterns).
 
 Run it with ``python examples/benchmarks/scaling.py --data FOLDER``, where FOLDER holds
-mnist.npz (X, X_test: uint8 images); numbers go to ``benchmark_results/scaling.csv``.
+mnist.npz (X, X_test: uint8 images); ``--tables 1 3 --smaller 100`` runs some tables
+on a hundredth of the patterns and queries. Numbers go to
+``benchmark_results/scaling.csv``.
 """
 
 from __future__ import annotations
@@ -65,9 +68,10 @@ def one_case(n_queries, n_patterns, n_features, device):
     print(*fit, *peak_of(lambda: memory.transform(queries)))
 
 
-def plain(device):
+def plain(device, smaller):
     """Rows of the first table."""
-    for case in CASES:
+    for n_queries, n_patterns, n_features in CASES:
+        case = max(1, n_queries // smaller), n_patterns // smaller, n_features
         command = [sys.executable, __file__, "--device", device]
         command += ["--case", *map(str, case)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -206,17 +210,27 @@ def one_index(kind, patterns, unseen, repeats):
         }
 
 
-def default_fit(folder, device):
-    """Row of the third table."""
+def images_or_random(folder):
+    """All images of MNIST and 64 unseen ones, or as many random patterns."""
+    if not folder:
+        made = np.random.default_rng(0).random((60_064, 784), dtype=np.float32)
+        return made[:-64], made[-64:], "random"
     with np.load(Path(folder) / "mnist.npz") as data:
-        images = data["X"].reshape(len(data["X"]), -1).astype(np.float32) / 255
-        queries = data["X_test"][:64].reshape(64, -1).astype(np.float32) / 255
+        parts = data["X"], data["X_test"][:64]
+    images, queries = (p.reshape(len(p), -1).astype(np.float32) / 255 for p in parts)
+    return images, queries, "MNIST"
+
+
+def default_fit(folder, device, smaller):
+    """Row of the third table."""
+    images, queries, name = images_or_random(folder)
+    images = images[: len(images) // smaller]
     memory = UHopMemory(random_state=0, device=device)
     seconds, extra = peak_of(lambda: memory.fit(images))
     memory.transform(queries[:1])
     answered, answer_mb = peak_of(lambda: memory.transform(queries))
     yield {
-        "patterns": f"MNIST {len(images):,} × {images.shape[1]}",
+        "patterns": f"{name} {len(images):,} × {images.shape[1]}",
         "fit (s)": f"{seconds:.0f}",
         "fit (MB)": f"{extra:.0f}",
         "steps": str(memory.n_iter_),
@@ -234,6 +248,8 @@ def main():
     parser.add_argument("--index", nargs="*", choices=KINDS, default=["ivf"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--fit", action="store_true", help="also time a default fit")
+    parser.add_argument("--tables", nargs="+", type=int, choices=(1, 2, 3))
+    parser.add_argument("--smaller", type=int, default=1, metavar="FACTOR")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", default="benchmark_results/scaling.csv")
     parser.add_argument("--case", nargs=3, type=int, help=argparse.SUPPRESS)
@@ -242,13 +258,16 @@ def main():
         one_case(*args.case, args.device)
         return
     print(machine(), f"device: {args.device}", sep="; ", end="\n\n", flush=True)
+    chosen = args.tables or ((1, 2, 3) if args.fit else (1, 2))
+    n_patterns = args.patterns // args.smaller
+    known = {
+        1: lambda: plain(args.device, args.smaller),
+        2: lambda: with_index(args.index, args.data, n_patterns, args.repeats),
+        3: lambda: default_fit(args.data, args.device, args.smaller),
+    }
     tables = []
-    for table in (
-        lambda: plain(args.device),
-        lambda: with_index(args.index, args.data, args.patterns, args.repeats),
-        lambda: default_fit(args.data, args.device) if args.fit else (),
-    ):
-        rows = list(table())
+    for number in chosen:
+        rows = list(known[number]())
         if rows:
             tables.append(rows)
             print(markdown_rows(rows), end="\n\n", flush=True)

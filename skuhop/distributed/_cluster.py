@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial as bound
-from itertools import cycle
+from itertools import cycle, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from skuhop._cache import prepared
 from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop._values import with_prior
 from skuhop.distributed import _workers
 from skuhop.distributed._rows import Model
 from skuhop.retrieval import Memory, finalise, iterate, merge, partial
@@ -109,7 +110,8 @@ def load(client, model: Model, arguments: list[tuple]) -> list:
     sign of who answers fast. Other workers may step in for one that is gone.
     """
     model = client.submit(_workers.given, model, pure=False)
-    places = cycle([[worker] for worker in client.nthreads()] or [None])
+    workers = [[worker] for worker in client.nthreads()]
+    places = cycle(workers) if workers else repeat(None)
     return [
         client.submit(
             _workers.load,
@@ -244,7 +246,8 @@ class Cluster(NamedTuple):
     def probabilities(self, X: np.ndarray) -> np.ndarray:
         """Class probabilities; queries with NaN are completed first."""
         found = self.answers(to_tensor(self.completed(X), resolve_device("cpu")), True)
-        return self.model.estimator._probabilities(to_numpy(found))
+        fitted = self.model.estimator
+        return to_numpy(with_prior(found, fitted.class_prior_, fitted.prior_weight_))
 
     def completed(self, X: np.ndarray) -> np.ndarray:
         """Fill missing entries of queries that a classifier is asked."""

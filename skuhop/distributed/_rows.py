@@ -14,7 +14,7 @@ from sklearn.utils import check_array, column_or_1d
 
 from skuhop import UHopClassifier, UHopMemory
 from skuhop._device import resolve_device
-from skuhop._labelled_rows import filled, ones_unless, positive_rows
+from skuhop._rows import filled, ones_unless, positive_rows
 from skuhop._stage_two import DTYPES
 from skuhop._validation import check_weights
 from skuhop.retrieval import SIMILARITIES

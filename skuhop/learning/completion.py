@@ -146,13 +146,19 @@ class _Completion:
         if self.log_weights is not None:
             scores += self.log_weights[drawn.candidates]
         scores[drawn.themselves, drawn.places] = -torch.inf
-        found = torch.softmax(scores, 1) @ self.patterns[drawn.candidates]
+        # Softmax in place: fresh memory would take longer than the arithmetic.
+        p = scores.sub_(scores.detach().amax(1, keepdim=True)).exp_()
+        found = p @ self.patterns[drawn.candidates] / p.sum(1, keepdim=True)
         wrong = found - self.patterns[drawn.rows]
         return (wrong * self.unit)[drawn.hidden].square().mean()
 
     def levelled(self, log_precision: Tensor, factors, drawn: _Drawn):
         """Multiply the levels by the factor that completes best; its error as well."""
         distances = self.distances(log_precision, drawn)
-        errors = [self.error(distances * f**-2, drawn).item() for f in factors]
+        scaled = torch.empty_like(distances)
+        errors = [
+            self.error(torch.mul(distances, f**-2, out=scaled), drawn).item()
+            for f in factors
+        ]
         best = min(range(len(factors)), key=errors.__getitem__)
         return log_precision - 2 * math.log(factors[best]), errors[best]

@@ -28,13 +28,15 @@ from skuhop.retrieval.partials import (
     block_partial,
     finalise,
     merge,
+    nothing_asked,
 )
+from skuhop.retrieval.products import exact
 from skuhop.retrieval.scorers import Query, Scorer
 from skuhop.retrieval.separations import Separation, softmax
 
-# Scores per block, and the fewest rows of one.
+# Scores per block; bytes where one thread works alone; and the fewest rows of one.
 _BLOCK = {"cpu": (2**24, 1024), "cuda": (2**26, 1024), "mps": (2**24, 1024)}
-_BLOCK_ALONE = (2**21, 512)
+_BLOCK_ALONE = (2**22, 512)
 # A scorer that needs all patterns at once holds much more: smaller chunks of rows, but
 # fewer than some starve the matrix product.
 DENSE_BLOCK = {"cpu": 2**21, "cuda": 2**25, "mps": 2**22}
@@ -63,6 +65,8 @@ class Memory(NamedTuple):
         Whether the queries it is for have all entries.
     nearest : Nearest or None
         An index that finds good patterns without looking at all; see `approximate`.
+    product : callable
+        How weights and values are multiplied; see `products`.
     """
 
     scorer: Scorer
@@ -72,6 +76,7 @@ class Memory(NamedTuple):
     weights: Tensor | None
     complete: bool = True
     nearest: NamedTuple | None = None
+    product: Callable = exact
 
     @property
     def rule(self) -> tuple[Separation, Mapping]:
@@ -125,10 +130,12 @@ class _Plan(NamedTuple):
         return max(1, self.cells // n_rows)
 
 
-def _block(device: str) -> tuple[int, int]:
+def _block(X: Tensor) -> tuple[int, int]:
     """Scores per block, and the fewest rows of one."""
-    alone = device == "cpu" and torch.get_num_threads() == 1
-    return _BLOCK_ALONE if alone else _BLOCK[device]
+    if X.device.type == "cpu" and torch.get_num_threads() == 1:
+        n_bytes, rows = _BLOCK_ALONE
+        return n_bytes // X.element_size(), rows
+    return _BLOCK[X.device.type]
 
 
 def _plan(memory: Memory, X: Tensor, budget: int, read: bool = False) -> _Plan:
@@ -139,7 +146,7 @@ def _plan(memory: Memory, X: Tensor, budget: int, read: bool = False) -> _Plan:
     most = max(1, min(_MOST_CANDIDATES, budget // (4 * _CANDIDATE)))
     cells = budget // (2 * X.element_size() * (scorer.width + 1))
     if scorer.streams:
-        block, fewest = _block(device)
+        block, fewest = _block(X)
         cells = min(block, cells)
         rows = max(fewest, -(-block // scorer.n_patterns))
     else:
@@ -181,6 +188,7 @@ def partial_result(memory: Memory, budget: int, read: bool, first: int = 0) -> C
                 first + start,
                 None if part is None or separation.lift else part.floor,
                 most,
+                memory.product,
             )
             part = new if part is None else merge(*rule, [part, new], budget // 4)
             if most and separation.lift is None and len(part.scores) > most:
@@ -220,6 +228,8 @@ def partial(
     part : Sums or Candidates
         For Sums n * (v + 2) numbers; for Candidates the patterns that may have weight.
     """
+    if len(X) == 0:
+        return nothing_asked(memory.separation, memory.weights, memory.patterns)
     sums = _attention_sums(memory, X, budget) if read else None
     if sums is not None:
         return sums
@@ -251,6 +261,8 @@ def _fused(memory: Memory, X: Tensor, budget: int):
     """
     linear = getattr(memory.scorer, "linear", None)
     if memory.separation.weights is not softmax or linear is None:
+        return None
+    if memory.product is not exact:
         return None
     scores = linear()
     values = memory.patterns

@@ -23,13 +23,14 @@ so a further term can only raise tau.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from skuhop.retrieval.products import exact
 from skuhop.retrieval.separations import Separation
 
 _GROUP = 64
@@ -87,6 +88,17 @@ class Candidates(NamedTuple):
 Partial = Sums | Candidates
 
 
+def nothing_asked(
+    separation: Separation, weights: Tensor | None, values: Tensor
+) -> Partial:
+    """Partial result for no queries at all, which no block of scores can give."""
+    none, nowhere = values.new_empty(0), values.new_empty(0, dtype=torch.int64)
+    if separation.lift is not None:
+        return Sums(none, none, values[:0])
+    own = None if weights is None else none
+    return Candidates(none, nowhere, nowhere, none, own, values[:0])
+
+
 class TooManyCandidates(Exception):
     """More candidates than the caller has memory for: ask fewer queries at once."""
 
@@ -100,6 +112,7 @@ def block_partial(
     first: int = 0,
     floor: Tensor | None = None,
     most: int | None = None,
+    product: Callable = exact,
 ) -> Partial:
     """Partial result of one block of scores.
 
@@ -124,6 +137,8 @@ def block_partial(
         Floor of other blocks, so that fewer candidates are left.
     most : int or None, default=None
         Number of candidates to stop at.
+    product : callable, default=exact
+        How weights and values are multiplied; see `products`.
 
     Returns
     -------
@@ -138,7 +153,7 @@ def block_partial(
     if separation.lift is None:
         return _candidates(separation, params, scores, weights, first, floor, most)
     top, lifted = unnormalised(separation, params, scores, weights)
-    answer = None if values is None else lifted @ values
+    answer = None if values is None else product(lifted, values)
     return Sums(top, lifted.sum(1), answer)
 
 

@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from skuhop.retrieval.products import exact
 from skuhop.retrieval.similarities import SIMILARITIES, Similarity
 
 
@@ -130,16 +131,22 @@ class KernelScorer:
     beta : float or None
         Inverse temperature; None profiles the noise level out, for every query
         and pattern.
+    product : callable, default=exact
+        How queries and keys are multiplied; see `products`. Not where the noise level
+        is profiled out: its logarithm is of a small difference of large products.
     """
 
     width = 2
     streams = True
 
-    def __init__(self, similarity: Similarity, patterns, mean, feature_map, beta):
+    def __init__(
+        self, similarity: Similarity, patterns, mean, feature_map, beta, product=exact
+    ):
         self.similarity = similarity
         self.feature_map = feature_map
         self.n_patterns = len(patterns)
         self.profiled = beta is None
+        self.product = exact if self.profiled else product
         self.beta = 1.0 if self.profiled else largest_beta(beta, patterns.dtype)
         if self.profiled:
             patterns = torch.cat([patterns, mean[None]])
@@ -187,10 +194,9 @@ class KernelScorer:
         keys = self.keys[start:stop]
         if self.similarity.compare is not None:
             scores = self.similarity.compare(vectors, keys).mul_(self.beta)
-        elif self.bias is None:
-            scores = vectors @ keys.T
         else:
-            scores = torch.addmm(self.bias[None, start:stop], vectors, keys.T)
+            bias = None if self.bias is None else self.bias[None, start:stop]
+            scores = self.product(vectors, keys.T, bias)
         if offset is not None:
             scores += offset[:, None]
         if self.profiled:
@@ -287,14 +293,16 @@ def _resolve_beta(similarity, beta, features, weights):
     return attention_beta(features, weights)
 
 
-def build_scorer(similarity, beta, patterns, mean, weights, feature_map) -> Scorer:
+def build_scorer(
+    similarity, beta, patterns, mean, weights, feature_map, product=exact
+) -> Scorer:
     """Scorer for complete queries, from the names that the estimators take."""
     rule = SIMILARITIES[similarity]
     if beta == "auto" and rule.profile is None:
         features = patterns if feature_map is None else feature_map.patterns(patterns)
         beta = attention_beta(features, weights)
     beta = None if beta == "auto" else float(beta)
-    return KernelScorer(rule, patterns, mean, feature_map, beta)
+    return KernelScorer(rule, patterns, mean, feature_map, beta, product)
 
 
 def build_observed_scorer(similarity, beta, patterns, mean, weights) -> Scorer:

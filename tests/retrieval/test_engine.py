@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from skuhop.retrieval import (
     build_observed_scorer,
     build_scorer,
     energies,
+    engine,
     iterate,
 )
 from skuhop.retrieval.engine import row_chunks
@@ -384,3 +386,17 @@ def test_float32_answers_do_not_depend_on_how_they_are_computed(
     scores = memory.scorer.block(memory.scorer.prepare(X), 0, len(memory.patterns))
     tolerance = 1e-6 * max(1.0, scores.abs().amax().item() / 4)
     assert (found - expected).abs().amax().item() <= tolerance * scale.item()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_thread_takes_blocks_that_stay_in_the_cache(dtype, monkeypatch):
+    X = torch.zeros((1, 3), dtype=dtype)
+    scorer = SimpleNamespace(streams=True, n_patterns=10**5, row_width=3, width=1)
+    memory = SimpleNamespace(scorer=scorer, patterns=torch.zeros((10**5, 3)))
+
+    def n_bytes(threads):
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+        return engine._plan(memory, X, 2**30).cells * X.element_size()
+
+    assert n_bytes(1) == 2**22
+    assert n_bytes(2) == 2**24 * X.element_size()

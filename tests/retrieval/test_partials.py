@@ -217,6 +217,29 @@ def test_fused_sums_are_those_of_blocks(similarity, weighted, dtype, monkeypatch
         torch.testing.assert_close(found, expected)
 
 
+@every_separation
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_no_queries(separation, weighted):
+    """A shard that is asked nothing answers nothing, in parts that still merge."""
+    patterns, X = torch.randn(150, 6), torch.randn(5, 6)
+    weights = torch.rand(150) if weighted else None
+    scorer = build_scorer("dot", 0.7, patterns, patterns.mean(0), weights, None)
+    rule = SEPARATIONS[separation], dict(SEPARATIONS[separation].defaults)
+    memory = Memory(scorer, *rule, patterns, weights)
+    asked, empty = (
+        [partial(shard, Q, 2**20, first) for first, shard in shards(memory, [40])]
+        for Q in (X, X[:0])
+    )
+    for one, other in zip(asked[0], empty[0], strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            assert other.dtype == one.dtype and other.shape == (0, *one.shape[1:])
+    found, conjugate = finalise(*rule, merge(*rule, empty))
+    assert found.shape == (0, 6)
+    assert conjugate is None or conjugate.shape == (0,)
+    assert answers(memory, X[:0], 2**20).shape == (0, 6)
+
+
 @pytest.mark.parametrize("name", ["sparsemax", "entmax", "normmax", "ksubsets"])
 def test_wide_supports_are_asked_in_fewer_rows(name):
     """At a tiny beta every pattern has weight: more candidates than may be kept."""
