@@ -90,12 +90,12 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         Most patterns that `partial_fit` keeps; None is all. `fit` stores what it is
         given.
 
-    retention : {"coverage", "merge", "innovation", "fifo", "reservoir"}, \
-            default="coverage"
-        Which it keeps. Of the cheapest pair of features, "coverage" drops the lighter
-        and gives the other its weight (cost: the lesser weight times the squared
-        distance), "merge" makes both their weighted mean (Ward's cost), "innovation"
-        drops what came later (cost: the distance). "fifo" keeps the newest,
+    retention : {"merge", "coverage", "innovation", "fifo", "reservoir"}, \
+            default="merge"
+        Which it keeps. Of the cheapest pair by features, "merge" makes both their
+        weighted mean (Ward's cost), "coverage" drops the lighter and gives the other
+        its weight (cost: the lesser weight times the squared distance), "innovation"
+        drops the later (cost: the distance). "fifo" keeps the newest rows,
         "reservoir" a fair sample.
 
     decay : float, default=1.0
@@ -196,7 +196,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         warm_start=False,
         verbose=0,
         max_patterns=None,
-        retention="coverage",
+        retention="merge",
         decay=1.0,
         precision="float32",
         device="auto",

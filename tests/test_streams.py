@@ -257,6 +257,24 @@ def test_classes_that_come_one_by_one_are_known_in_the_end():
     assert scores["merge"] > scores["reservoir"] + 0.05
 
 
+def test_innovation_holds_what_came_once():
+    """Rare rows among many copies with noise: a fair sample has lost most of them."""
+    data = load_digits().data[::9] / 16
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, len(data) + 1) ** 2
+    which = rng.choice(len(data), 2000, p=share / share.sum())
+    known = {}
+    for retention in RETENTION:
+        memory = make(max_patterns=100, retention=retention, beta=100.0)
+        for rows in np.array_split(which, 7):
+            memory.partial_fit(data[rows] + 0.05 * rng.normal(size=(len(rows), 64)))
+        seen = np.unique(which)
+        held = which[memory.stream_["arrivals"]][memory.predict(data[seen])]
+        known[retention] = (held == seen).mean()
+    assert known["innovation"] == 1 and known["merge"] > 0.9
+    assert known["reservoir"] < 0.6 > known["fifo"]
+
+
 # --- fading and weights --------------------------------------------------------------
 
 
@@ -331,7 +349,7 @@ def test_a_failure_on_the_way_leaves_it_as_it_was(kind, first, monkeypatch):
     def broken(rows, budget, seed):
         raise MemoryError("no more")
 
-    estimator = make(kind, max_patterns=20)
+    estimator = make(kind, max_patterns=20, retention="coverage")
     if not first:
         feed(estimator)
     before = state(estimator)
