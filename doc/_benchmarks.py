@@ -61,6 +61,7 @@ SOURCES = (
     Source("classification", "--data FOLDER", _folds),
     Source("forecasting", "--data FOLDER"),
     Source("missing_values", "--data FOLDER"),
+    Source("streams", "--data FOLDER"),
     Source("retrieval_speed"),
     Source("fit_speed", "--data FOLDER"),
     Source("scaling", "--data FOLDER"),

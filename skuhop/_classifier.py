@@ -8,7 +8,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
 from skuhop import _validation as rules
-from skuhop._arrays import labels_like, on_host
+from skuhop._arrays import choose_device, labels_like, on_host
 from skuhop._hetero import HeteroMemory, Lesson, hetero_rules, stored_rows
 from skuhop._rows import (
     class_weights,
@@ -18,6 +18,7 @@ from skuhop._rows import (
     product,
 )
 from skuhop._stage_one import distinct_rows
+from skuhop._streams import all_or_nothing
 from skuhop._values import with_prior
 from skuhop.learning.supervised import LABELS
 from skuhop.retrieval import answers
@@ -117,6 +118,21 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     verbose : int, default=0
         Whether Stage I prints its loss after every step.
 
+    max_patterns : int, default=None
+        Most patterns that `partial_fit` keeps; None is all. `fit` stores what it is
+        given.
+
+    retention : {"merge", "coverage", "innovation", "fifo", "reservoir"}, \
+            default="merge"
+        Which it keeps. Of the cheapest pair by features, "merge" makes both their
+        weighted mean (Ward's cost), "coverage" drops the lighter and gives the other
+        its weight (cost: the lesser weight times the squared distance), "innovation"
+        drops the later (cost: the distance). Pairs are of one class. "fifo" keeps the
+        newest rows, "reservoir" a fair sample.
+
+    decay : float, default=1.0
+        Factor in (0, 1] on the weights of all stored rows for every row that comes.
+
     precision : {"float32", "tf32", "bf16"}, default="float32"
         As in `UHopMemory`.
 
@@ -172,6 +188,10 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     selection_ : dict
         Which kernel was kept, and why: the losses of both on the rows left out, and
         the step at which each member was best.
+
+    stream_ : dict
+        Empty, or after `partial_fit` the rows `seen`, the `arrivals` (n_patterns,),
+        positions in the stream of the patterns, and the `seed` of the fair sample.
 
     n_features_in_ : int
         Number of features seen during `fit`.
@@ -236,6 +256,9 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         early_stopping=True,
         warm_start=False,
         verbose=0,
+        max_patterns=None,
+        retention="merge",
+        decay=1.0,
         precision="float32",
         device="auto",
         random_state=None,
@@ -257,6 +280,9 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self.early_stopping = early_stopping
         self.warm_start = warm_start
         self.verbose = verbose
+        self.max_patterns = max_patterns
+        self.retention = retention
+        self.decay = decay
         self.precision = precision
         self.device = device
         self.random_state = random_state
@@ -291,7 +317,8 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         """Store more rows, of classes old or new, under the feature map as it is.
 
         The first call is `fit`. Later ones do not learn: Phi, beta and the weight of
-        the prior stay, and the new rows take part in every answer from then on.
+        the prior stay, and the new rows take part in every answer from then on. Of
+        more than `max_patterns` rows those that `retention` chooses are kept.
 
         Parameters
         ----------
@@ -312,10 +339,21 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self : UHopClassifier
             The classifier with the rows added.
         """
-        if not hasattr(self, "patterns_"):
-            return self._fit(X, y, sample_weight, classes=classes)
-        self._check_parameters()
-        X, y, weights = self._check_rows(X, y, sample_weight, False)
+        with all_or_nothing(self):
+            device = choose_device(self.device, X)
+            if not hasattr(self, "patterns_"):
+                self._fit(X, y, sample_weight, classes=classes)
+                stock, stream = self._followed(self.pattern_classes_, True, device)
+            else:
+                self._check_parameters()
+                new = self._check_rows(X, y, sample_weight, False)
+                stock, stream = self._with_classes(*new, classes, device)
+            stored = _stored(*stock[:3], len(self.classes_))
+            vars(self).update(stored, stream_=stream)
+        return self
+
+    def _with_classes(self, X, y, weights, classes, device):
+        """Rows and classes, those of the stored ones and new ones."""
         known = unique_labels(
             self.classes_, y, *(() if classes is None else (on_host(classes),))
         )
@@ -323,15 +361,9 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         class_weight = class_weights(self.class_weight, known, None, None)
         class_weight[moved] = self.class_weight_
         codes = np.searchsorted(known, y)
-        X, codes, weights = positive_rows(
-            X, codes, product(weights, class_weight[codes])
-        )
-        patterns, weights = self._with_stored(filled(X, self.mean_), weights)
-        codes = np.concatenate([moved[self.pattern_classes_], codes])
-        stored = _stored(patterns, codes, weights, len(known))
+        new = X, codes, product(weights, class_weight[codes])
         self.classes_, self.class_weight_ = known, class_weight
-        vars(self).update(stored)
-        return self
+        return self._followed(moved[self.pattern_classes_], True, device, new)
 
     def _lesson(self, X, y, weights, classes):
         """Labels as rows of zeros and a one."""

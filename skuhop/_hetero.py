@@ -21,10 +21,11 @@ from skuhop._cross_fit import cross_fitted, n_steps
 from skuhop._device import PRODUCTS, to_numpy
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
-from skuhop._rows import ones_unless
+from skuhop._rows import filled, positive_rows
 from skuhop._stage_two import DTYPES, StageTwoMixin
+from skuhop._streams import STREAM_RULES, followed
 from skuhop._validation import check_weights
-from skuhop._values import value_memory
+from skuhop._values import value_keys, value_memory
 from skuhop.learning import LOSSES
 from skuhop.learning.embeddings import MEMBER_MAPS
 from skuhop.learning.supervised import Target
@@ -54,6 +55,7 @@ def hetero_rules(loss: str, **more) -> dict:
         "verbose": (rules.FLAG, rules.Number(Integral, 0)),
         "precision": (rules.Choice(tuple(PRODUCTS)),),
         "device": (rules.DEVICE,),
+        **STREAM_RULES,
         **more,
     }
 
@@ -151,14 +153,12 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         )
         return X, self._check_y(y), check_weights(sample_weight, X)
 
-    def _with_stored(self, X, weights):
-        """Append rows to the stored ones, and give the weights of all."""
-        X = X.astype(self.patterns_.dtype, copy=False)
-        old = ones_unless(self.sample_weight_, self.patterns_)
-        return (
-            np.concatenate([self.patterns_, X]),
-            np.concatenate([old, ones_unless(weights, X)]),
-        )
+    def _followed(self, values, grouped, device, new=None):
+        """Choose what is kept of stored rows and new ones, see `skuhop._streams`."""
+        if new is not None:
+            X, *rest = positive_rows(*new)
+            new = filled(X, self.mean_).astype(self.patterns_.dtype), *rest
+        return followed(self, values, value_keys, device, new, grouped)
 
     def _prepare(self, complete, dtype, device):
         return value_memory(self, self._read_out(), complete, dtype, device)
@@ -186,4 +186,5 @@ def _learned(inputs, fitted) -> dict:
         # scikit-learn wants at least one iteration of whatever has a max_iter.
         "n_iter_": max(1, len(curve)),
         "selection_": fitted.selection,
+        "stream_": {},
     }

@@ -17,7 +17,8 @@ from skuhop._device import PRODUCTS
 from skuhop._index import KINDS
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
-from skuhop._recall import fit_index, recall_memory
+from skuhop._recall import fit_index, pattern_keys, recall_memory
+from skuhop._rows import positive_rows
 from skuhop._sampling import draw, has_density
 from skuhop._sparsity import RULES, fit_separation, settled
 from skuhop._stage_one import (
@@ -27,11 +28,13 @@ from skuhop._stage_one import (
     run_stage_one,
 )
 from skuhop._stage_two import DTYPES, StageTwoMixin
+from skuhop._streams import STREAM_RULES, all_or_nothing, followed
 from skuhop._validation import after_fit, check_parameters, check_weights
 from skuhop.learning import (
     CORRUPTIONS,
     FEATURE_MAPS,
     LOSSES,
+    Learned,
     Schedule,
 )
 from skuhop.retrieval import (
@@ -76,6 +79,7 @@ _RULES = {
     "index_tail": (rules.Choice(("drop", "sample")),),
     "precision": (rules.Choice(tuple(PRODUCTS)),),
     "device": (rules.DEVICE,),
+    **STREAM_RULES,
 }
 
 
@@ -106,6 +110,7 @@ def _fitted_attributes(X, weights, learned, damage_model, precision):
         "selection_": learned.selection,
         "damage_model_": damage_model,
         "precision_": precision,
+        "stream_": {},
     }
     if "components" in learned.state:
         attributes["components_"] = learned.state["components"]
@@ -244,6 +249,21 @@ class UHopMemory(
         normaliser, with the standard deviation that `tail_std` gives. For the
         separations "softmax", "softmax1", "polynomial" and "max".
 
+    max_patterns : int, default=None
+        Most patterns that `partial_fit` keeps; None is all. `fit` stores what it is
+        given.
+
+    retention : {"merge", "coverage", "innovation", "fifo", "reservoir"}, \
+            default="merge"
+        Which it keeps. Of the cheapest pair by features, "merge" makes both their
+        weighted mean (Ward's cost), "coverage" drops the lighter and gives the other
+        its weight (cost: the lesser weight times the squared distance), "innovation"
+        drops the later (cost: the distance). "fifo" keeps the newest rows,
+        "reservoir" a fair sample.
+
+    decay : float, default=1.0
+        Factor in (0, 1] on the weights of all stored rows for every row that comes.
+
     precision : {"float32", "tf32", "bf16"}, default="float32"
         What the factors of the two large matrix products of Stage II are rounded to:
         queries with keys, where `beta` is a number or the similarity "dot", and weights
@@ -315,6 +335,10 @@ class UHopMemory(
 
     n_iter_ : int
         Number of steps of Stage I; 1 where there was nothing to learn.
+
+    stream_ : dict
+        Empty, or after `partial_fit` the rows `seen`, the `arrivals` (n_patterns,),
+        positions in the stream of the patterns, and the `seed` of the fair sample.
 
     n_features_in_ : int
         Number of features seen during `fit`.
@@ -391,6 +415,9 @@ class UHopMemory(
         index=None,
         index_tol=1e-3,
         index_tail="drop",
+        max_patterns=None,
+        retention="merge",
+        decay=1.0,
         precision="float32",
         device="auto",
         random_state=None,
@@ -416,6 +443,9 @@ class UHopMemory(
         self.index = index
         self.index_tol = index_tol
         self.index_tail = index_tail
+        self.max_patterns = max_patterns
+        self.retention = retention
+        self.decay = decay
         self.precision = precision
         self.device = device
         self.random_state = random_state
@@ -507,6 +537,71 @@ class UHopMemory(
         vars(self).update(attributes)
         progress.end(**data)
         return self
+
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Store more patterns under the feature map as it is.
+
+        The first call is `fit`. Later ones do not learn: Phi, beta and what is known
+        of damage stay; an index is built anew. Of more than `max_patterns` patterns
+        those that `retention` chooses are kept. To learn from what is kept, call
+        ``fit(memory.patterns_, sample_weight=memory.sample_weight_)``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_patterns, n_features)
+            Patterns to store, finite, in the order of the stream. They are copied.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_patterns,), default=None
+            Weights of the patterns; None is one each.
+
+        Returns
+        -------
+        self : UHopMemory
+            The memory with the patterns added.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an input is not allowed; the estimator is then left
+            as it was.
+        """
+        with all_or_nothing(self):
+            new, device = None, choose_device(self.device, X)
+            if not hasattr(self, "patterns_"):
+                self.fit(X, sample_weight=sample_weight)
+            else:
+                self._check_parameters()
+                X, sample_weight = map(on_host, (X, sample_weight))
+                X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
+                X = X.astype(self.patterns_.dtype)
+                new = positive_rows(X, X[:, :0], check_weights(sample_weight, X))
+            self._keep(new, device)
+        return self
+
+    def _keep(self, new, device):
+        """Store what is kept of stored rows and new ones, see `skuhop._streams`."""
+        no_values = self.patterns_[:, :0]
+        stock, stream = followed(self, no_values, pattern_keys, device, new)
+        X, _, weights, _ = stock
+        learned = Learned(
+            self.feature_map_state_,
+            self.alignment_,
+            self.loss_curve_,
+            self.validation_scores_,
+            self.selection_,
+        )
+        attributes = _fitted_attributes(
+            X,
+            None if (weights == 1).all() else weights,
+            learned,
+            self.damage_model_,
+            self.precision_,
+        )
+        index = fit_index(self, X, attributes["mean_"], learned, device)
+        vars(self).update(attributes, index_=index, stream_=stream)
 
     def _stage_one(self):
         """Collect what Stage I needs to know."""

@@ -51,12 +51,7 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
     elif not complete:
         scorer = build_observed_scorer(rule, beta, patterns, mean, weights)
     else:
-        feature_map = restore(
-            kept_kind(estimator.feature_map, estimator.selection_),
-            estimator.feature_map_state_,
-            estimator.alignment_,
-            patterns,
-        )
+        feature_map = _feature_map(estimator, patterns)
         if rule in SIMILARITIES:
             parts = patterns, mean, weights, feature_map
             scorer = build_scorer(rule, beta, *parts, product)
@@ -67,6 +62,30 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
     nearest = _nearest(estimator, device) if complete else None
     return Memory(
         scorer, separation, params, patterns, weights, complete, nearest, product
+    )
+
+
+def pattern_keys(estimator, patterns, device):
+    """Features of rows, stored or not, as the similarity compares them.
+
+    "auto" and "channel", which compare in several ways, stand for the distance of the
+    features.
+    """
+    rows = to_tensor(patterns, device)
+    feature_map = _feature_map(estimator, rows)
+    features = rows if feature_map is None else feature_map.patterns(rows)
+    name = estimator.similarity
+    rule = SIMILARITIES[name if name in SIMILARITIES else "euclidean"]
+    return rule.encode(features)[0]
+
+
+def _feature_map(estimator, like):
+    """Restore the learned feature map, None for the identity."""
+    return restore(
+        kept_kind(estimator.feature_map, estimator.selection_),
+        estimator.feature_map_state_,
+        estimator.alignment_,
+        like,
     )
 
 

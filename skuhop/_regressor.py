@@ -7,10 +7,11 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from skuhop._arrays import on_host
+from skuhop._arrays import choose_device, on_host
 from skuhop._hetero import HeteroMemory, Lesson, hetero_rules, stored_rows
 from skuhop._rows import column_means, filled, ones_unless, positive_rows
 from skuhop._stage_one import distinct_rows
+from skuhop._streams import all_or_nothing
 from skuhop.exceptions import InvalidParameterError
 from skuhop.learning.supervised import NUMBERS
 from skuhop.retrieval import answers
@@ -85,6 +86,21 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     verbose : int, default=0
         Whether Stage I prints its loss after every step.
 
+    max_patterns : int, default=None
+        Most patterns that `partial_fit` keeps; None is all. `fit` stores what it is
+        given.
+
+    retention : {"merge", "coverage", "innovation", "fifo", "reservoir"}, \
+            default="merge"
+        Which it keeps. Of the cheapest pair by features, "merge" makes both their
+        weighted mean (Ward's cost), "coverage" drops the lighter and gives the other
+        its weight (cost: the lesser weight times the squared distance), "innovation"
+        drops the later (cost: the distance). "fifo" keeps the newest rows,
+        "reservoir" a fair sample.
+
+    decay : float, default=1.0
+        Factor in (0, 1] on the weights of all stored rows for every row that comes.
+
     precision : {"float32", "tf32", "bf16"}, default="float32"
         As in `UHopMemory`.
 
@@ -113,6 +129,10 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
     prior_weight_ : float
         Share of `value_mean_` in the answers: how far they are shrunk to it.
+
+    stream_ : dict
+        Empty, or after `partial_fit` the rows `seen`, the `arrivals` (n_patterns,),
+        positions in the stream of the patterns, and the `seed` of the fair sample.
 
     n_features_in_ : int
         Number of features seen during `fit`.
@@ -175,6 +195,9 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         early_stopping=True,
         warm_start=False,
         verbose=0,
+        max_patterns=None,
+        retention="merge",
+        decay=1.0,
         precision="float32",
         device="auto",
         random_state=None,
@@ -194,6 +217,9 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         self.early_stopping = early_stopping
         self.warm_start = warm_start
         self.verbose = verbose
+        self.max_patterns = max_patterns
+        self.retention = retention
+        self.decay = decay
         self.precision = precision
         self.device = device
         self.random_state = random_state
@@ -240,7 +266,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         """Store more rows under the feature map as it is.
 
         The first call is `fit`. Later ones do not learn: Phi, beta and the shrinkage
-        stay, and the new rows take part in every answer from then on.
+        stay, and the new rows take part in every answer from then on. Of more than
+        `max_patterns` rows those that `retention` chooses are kept.
 
         Parameters
         ----------
@@ -258,19 +285,22 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         self : UHopRegressor
             The regressor with the rows added.
         """
-        if not hasattr(self, "patterns_"):
-            return self._fit(X, y, sample_weight, groups=None)
-        self._check_parameters()
-        X, y, weights = self._check_rows(X, y, sample_weight, False)
-        if y.shape[1:] != self.values_.shape[1:]:
-            raise InvalidParameterError(
-                f"y must have the columns that it had in fit, rows of shape "
-                f"{self.values_.shape[1:]}. Got rows of shape {y.shape[1:]}."
-            )
-        X, y, weights = positive_rows(X, y, weights)
-        patterns, weights = self._with_stored(filled(X, self.mean_), weights)
-        stored = _stored(patterns, np.concatenate([self.values_, y]), weights)
-        vars(self).update(stored)
+        with all_or_nothing(self):
+            device = choose_device(self.device, X)
+            if not hasattr(self, "patterns_"):
+                self._fit(X, y, sample_weight, groups=None)
+                new = None
+            else:
+                self._check_parameters()
+                new = self._check_rows(X, y, sample_weight, False)
+                if new[1].shape[1:] != self.values_.shape[1:]:
+                    raise InvalidParameterError(
+                        "y must have the columns that it had in fit, rows of shape "
+                        f"{self.values_.shape[1:]}. Got rows of shape "
+                        f"{new[1].shape[1:]}."
+                    )
+            stock, stream = self._followed(self.values_, False, device, new)
+            vars(self).update(_stored(*stock[:3]), stream_=stream)
         return self
 
     def predict(self, X):
@@ -302,7 +332,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         groups = _checked_groups(groups, len(X))
         X, values, weights = positive_rows(X, np.column_stack([y, groups]), weights)
         X = filled(X, column_means(X, weights))
-        y, d = values[:, :-1].reshape(len(X), *y.shape[1:]), X.shape[1]
+        y, d = values[:, :-1].copy().reshape(len(X), *y.shape[1:]), X.shape[1]
         rows, totals, _ = distinct_rows(np.column_stack([X, values]), weights)
         centre, scale = _standard(rows[:, d:-1], totals)
         _, groups = np.unique(rows[:, -1], return_inverse=True)

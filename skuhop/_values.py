@@ -12,6 +12,7 @@ from skuhop.learning.inputs import Inputs
 from skuhop.learning.joint import joint_features
 from skuhop.retrieval import (
     SEPARATIONS,
+    SIMILARITIES,
     Memory,
     build_observed_scorer,
     build_scorer,
@@ -37,27 +38,14 @@ def value_memory(estimator, values, complete, dtype, device) -> Memory:
     """
 
     def tensor(array):
-        array = np.asarray(array)
-        floating = array.dtype.kind == "f"
-        return to_tensor(array.astype(dtype) if floating else array, device)
+        return _tensor(array, dtype, device)
 
     patterns, mean = tensor(estimator.patterns_), tensor(estimator.mean_)
     weights = (
         None if estimator.sample_weight_ is None else tensor(estimator.sample_weight_)
     )
     scale = 1 / tensor(estimator.scale_)
-    features, similarity = joint_features(
-        member_map(estimator.feature_map) if estimator.feature_map_state_ else None,
-        {name: tensor(array) for name, array in estimator.feature_map_state_.items()},
-        tensor(estimator.betas_),
-        estimator.similarity,
-    )
-    if estimator.feature_map != "identity":
-        inputs, raw = Inputs(mean, scale), features
-
-        def features(X):
-            return raw(inputs(X))
-
+    features, similarity = _features(estimator, dtype, device)
     feature_map = FeatureMap(features, features)
     product = choose_product(estimator.precision, dtype, device)
     stored = patterns, mean, weights, feature_map
@@ -71,6 +59,35 @@ def value_memory(estimator, values, complete, dtype, device) -> Memory:
     params = estimator._separation_params()
     memory = Memory(scorer, separation, params, tensor(values), weights, complete)
     return memory._replace(product=product)
+
+
+def value_keys(estimator, patterns, device):
+    """Features of rows, stored or not, as the similarity compares them."""
+    features, similarity = _features(estimator, patterns.dtype, device)
+    return SIMILARITIES[similarity].encode(features(to_tensor(patterns, device)))[0]
+
+
+def _features(estimator, dtype, device):
+    """Features of all members side by side, and what to compare them with."""
+
+    def tensor(array):
+        return _tensor(array, dtype, device)
+
+    features, similarity = joint_features(
+        member_map(estimator.feature_map) if estimator.feature_map_state_ else None,
+        {name: tensor(array) for name, array in estimator.feature_map_state_.items()},
+        tensor(estimator.betas_),
+        estimator.similarity,
+    )
+    if estimator.feature_map == "identity":
+        return features, similarity
+    inputs = Inputs(tensor(estimator.mean_), 1 / tensor(estimator.scale_))
+    return lambda X: features(inputs(X)), similarity
+
+
+def _tensor(array, dtype, device):
+    array = np.asarray(array)
+    return to_tensor(array.astype(dtype) if array.dtype.kind == "f" else array, device)
 
 
 def with_prior(votes: Tensor, prior: np.ndarray, share: float) -> Tensor:

@@ -46,6 +46,9 @@ WRONG = {
     "index": ["faiss", True, 1, ["hnsw"]],
     "index_tol": [-1e-9, np.nan, np.inf, None, "small"],
     "index_tail": ["keep", None, True],
+    "max_patterns": [0, -1, 2.5, "many", True],
+    "retention": ["newest", None, 1],
+    "decay": [0, -0.5, 1.01, np.nan, "slow", None],
     "device": ["banana", "", 0, None, "cpu:x"],
     "random_state": ["seed", -1, 1.5],
 }

@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import (
 from skuhop import UHopMemory
 from skuhop._device import PRODUCTS
 from skuhop.learning import CORRUPTIONS, FEATURE_MAPS, LOSSES
+from skuhop.retention import RETENTION
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 from skuhop.retrieval.read_outs import READ_OUTS
 
@@ -54,6 +55,8 @@ def grid():
     yield {"update_steps": 3}
     yield {"missing": "new"}
     yield {"n_components": 2}
+    for retention in RETENTION:
+        yield {"retention": retention, "max_patterns": 5, "decay": 0.9}
     for precision in PRODUCTS:
         yield {"precision": precision, "similarity": "euclidean", "beta": 2.0}
 
@@ -124,5 +127,6 @@ def test_grid_covers_the_tables():
         ("feature_map", FEATURE_MAPS),
         ("corruption", CORRUPTIONS),
         ("answer", READ_OUTS),
+        ("retention", RETENTION),
     ):
         assert {params[name] for params in grids if name in params} >= set(table)

@@ -9,6 +9,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skuhop import UHopClassifier, UHopRegressor
 from skuhop.learning import LOSSES
 from skuhop.learning.embeddings import MEMBER_MAPS
+from skuhop.retention import RETENTION
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 
@@ -35,6 +36,8 @@ def grid():
     for similarity in SIMILARITIES:
         if similarity not in ("dot", "cosine"):
             yield {"similarity": similarity, "feature_map": "mlp"}
+    for retention in RETENTION:
+        yield {**LINEAR, "retention": retention, "max_patterns": 5, "decay": 0.9}
     for feature_map in ("identity", SmallNetwork):
         yield {"feature_map": feature_map}
     yield {"precision": "bf16"}
@@ -61,6 +64,7 @@ def test_estimator_checks(estimator, check):
         ("similarity", SIMILARITIES),
         ("feature_map", MAPS),
         ("loss", LOSSES),
+        ("retention", RETENTION),
     ],
 )
 def test_grid_covers_the_tables(name, table):

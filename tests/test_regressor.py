@@ -378,7 +378,10 @@ WRONG = {
     "early_stopping": [1, None],
     "warm_start": [1, "no"],
     "verbose": [-1, "loud"],
-    "precision": ["float16", 1],
+    "precision": ["float64", 32, None],
+    "max_patterns": [0, -1, 2.5, "many", True],
+    "retention": ["newest", None, 1],
+    "decay": [0, -0.5, 1.01, np.nan, "slow", None],
     "device": ["banana", 0],
 }
 

@@ -64,7 +64,7 @@ class AutoScorer:
         self.edges, span = bank["edges"], float(bank["span"])
         self.share = bank["share"]
         bins = evidence.quantise(patterns, self.edges)
-        bins = torch.searchsorted(bank["codes"], bins)
+        bins = evidence.nearest_code(bins, bank["codes"])
         order = patterns.mean(1).argsort(stable=True)
         self.stored = StoredBins(bins, self.log_weights, order)
         self.noise_models = NoiseModels(

@@ -81,6 +81,16 @@ def quantise(values: Tensor, edges: Tensor) -> Tensor:
     return torch.bucketize(values.double().contiguous(), edges)
 
 
+def nearest_code(bins: Tensor, codes: Tensor) -> Tensor:
+    """Position (n, d) of every bin among sorted codes, or of the code next to it.
+
+    Patterns that came after the tables were made may have values in other bins.
+    """
+    above = torch.searchsorted(codes, bins).clamp_max(len(codes) - 1)
+    below = (above - 1).clamp_min(0)
+    return torch.where(bins - codes[below] < codes[above] - bins, below, above)
+
+
 def histogram(bins: Tensor, n_bins: int) -> Tensor:
     """Count the bins of every row, shape (n, n_bins), float64."""
     counts = torch.zeros((len(bins), n_bins), dtype=torch.float64, device=bins.device)

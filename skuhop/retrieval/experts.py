@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from skuhop.retrieval.channel_scorers import ChannelScorer, PooledScorer
+from skuhop.retrieval.evidence import nearest_code
 from skuhop.retrieval.scorers import KernelScorer, Query, Scorer
 from skuhop.retrieval.similarities import SIMILARITIES
 
@@ -83,7 +84,7 @@ def told_experts(
         return torch.as_tensor(channel[name], device=patterns.device)
 
     bins = torch.bucketize(patterns, tensor("pattern_edges").to(patterns))
-    bins = torch.searchsorted(tensor("pattern_codes"), bins)
+    bins = nearest_code(bins, tensor("pattern_codes"))
     for size in sorted(k.removeprefix("left_") for k in channel if "left_" in k):
         tables = [tensor(f"{k}_{size}").to(patterns) for k in _FACTORS]
         experts[f"channel {size}"] = ChannelScorer(bins, tensor("query_edges"), *tables)
