@@ -99,17 +99,17 @@ class KanervaMemory(
 
     Attributes
     ----------
-    slots_ : ndarray of shape (n_slots_, n_features)
+    slots_ : ndarray of shape (n_slots, n_features)
         Posterior mean of the slots.
 
-    precision_factor_ : ndarray of shape (n_slots_, n_slots_)
+    precision_factor_ : ndarray of shape (n_slots, n_slots)
         Upper triangular R; the posterior covariance of feature j's slots is
         ``noise_variance_[j] * inv(R.T @ R)``.
 
     noise_variance_ : ndarray of shape (n_features,)
         Estimated variance of the noise.
 
-    anchors_ : ndarray of shape (n_slots_, n_features) or (n_slots_, n_features + 1)
+    anchors_ : ndarray of shape (n_slots, n_features) or (n_slots, n_features + 1)
         Landmarks less `mean_`; or frequencies and, in the last column, phases.
 
     mean_ : ndarray of shape (n_features,)
@@ -379,7 +379,7 @@ class KanervaMemory(
 
         Returns
         -------
-        w : ndarray of shape (n_samples, n_slots_)
+        w : ndarray of shape (n_samples, n_slots)
             Addresses, in float64; with "softmax" they sum to one.
         """
         device = self._check()
