@@ -30,7 +30,7 @@ SMALLEST = 1024
 """Fewer patterns than this are looked at one and all, whatever index is asked for."""
 LINKS, WIDTH = 16, 64
 """Links per pattern of the graph, and how widely it is searched while built."""
-LIST_SHARE = 1 / 8192
+LIST_SHARE = 1 / 4096
 """Share of the lists that is read for every candidate asked for."""
 AT_LEAST = 4
 """Patterns in the lists that are read for every candidate asked for."""
