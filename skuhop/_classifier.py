@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
@@ -238,31 +242,31 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
     def __init__(
         self,
-        feature_map="periodic",
+        feature_map: str | Callable = "periodic",
         *,
-        n_components=64,
-        loss="log_loss",
-        similarity="cosine",
-        separation="softmax",
-        separation_params=None,
-        beta="auto",
-        class_weight=None,
-        n_folds="auto",
-        max_iter="auto",
-        learning_rate=1e-2,
-        weight_decay=1e-2,
-        batch_size=256,
-        label_smoothing=0.05,
-        early_stopping=True,
-        warm_start=False,
-        verbose=0,
-        max_patterns=None,
-        retention="merge",
-        decay=1.0,
-        precision="float32",
-        device="auto",
-        random_state=None,
-    ):
+        n_components: int | None = 64,
+        loss: str = "log_loss",
+        similarity: str = "cosine",
+        separation: str = "softmax",
+        separation_params: dict | None = None,
+        beta: str | float = "auto",
+        class_weight: str | dict | None = None,
+        n_folds: int | str = "auto",
+        max_iter: int | str = "auto",
+        learning_rate: float = 1e-2,
+        weight_decay: float = 1e-2,
+        batch_size: int = 256,
+        label_smoothing: float = 0.05,
+        early_stopping: bool = True,
+        warm_start: bool = False,
+        verbose: bool | int = 0,
+        max_patterns: int | None = None,
+        retention: str = "merge",
+        decay: float = 1.0,
+        precision: str = "float32",
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.feature_map = feature_map
         self.n_components = n_components
         self.loss = loss
@@ -287,7 +291,9 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Store the rows and learn the feature map on them (Stage I).
 
         Parameters
@@ -313,7 +319,13 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         """
         return self._fit(X, y, sample_weight, classes=None)
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Store more rows, of classes old or new, under the feature map as it is.
 
         The first call is `fit`. Later ones do not learn: Phi, beta and the weight of
@@ -346,10 +358,13 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
                 stock, stream = self._followed(self.pattern_classes_, True, device)
             else:
                 self._check_parameters()
-                new = self._check_rows(X, y, sample_weight, False)
-                stock, stream = self._with_classes(*new, classes, device)
-            stored = _stored(*stock[:3], len(self.classes_))
-            vars(self).update(stored, stream_=stream)
+                rows, labels, weights = self._check_rows(X, y, sample_weight, False)
+                stock, stream = self._with_classes(
+                    rows, labels, weights, classes, device
+                )
+            patterns, codes, weights, *_ = stock
+            stored = _stored(patterns, codes, weights, len(self.classes_))
+            self.__dict__.update(stored, stream_=stream)
         return self
 
     def _with_classes(self, X, y, weights, classes, device):
@@ -401,7 +416,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         check_classification_targets(y)
         return column_or_1d(y, warn=True)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Probabilities of the classes: the votes of the stored rows (Stage II).
 
         Parameters
@@ -420,7 +435,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         votes = answers(memory, rows, budget)
         return with_prior(votes, self.class_prior_, self.prior_weight_)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Most probable classes.
 
         Parameters

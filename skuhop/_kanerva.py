@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Self, cast
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn import get_config
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -173,15 +176,15 @@ class KanervaMemory(
 
     def __init__(
         self,
-        n_slots=100,
+        n_slots: int = 100,
         *,
-        addressing="softmax",
-        beta="auto",
-        alpha="auto",
-        corruption=None,
-        device="auto",
-        random_state=None,
-    ):
+        addressing: str = "softmax",
+        beta: str | float = "auto",
+        alpha: str | float = "auto",
+        corruption: str | Callable | None = None,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.n_slots = n_slots
         self.addressing = addressing
         self.beta = beta
@@ -196,7 +199,12 @@ class KanervaMemory(
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Forget everything and write the rows.
 
         Parameters
@@ -222,7 +230,12 @@ class KanervaMemory(
         """
         return self._write(X, sample_weight, True)
 
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: object | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Write more rows. The first call is `fit`.
 
         Parameters
@@ -305,6 +318,9 @@ class KanervaMemory(
         if len(X) > _MOST_CLUSTERED:
             some = rng.permutation(len(X))[: max(_MOST_CLUSTERED, self.n_slots)]
             X, weights = X[some], None if weights is None else weights[some]
+        # Imported late: only this way of addressing needs it.
+        from sklearn.cluster import KMeans
+
         clusters = KMeans(self.n_slots, n_init=1, random_state=rng)
         return clusters.fit(X, sample_weight=weights).cluster_centers_
 
@@ -369,7 +385,7 @@ class KanervaMemory(
             **{name: to_tensor(value, device) for name, value in kept.items()}
         )
 
-    def address(self, X):
+    def address(self, X: ArrayLike) -> np.ndarray:
         """Addresses of rows: where in the memory they are written and read.
 
         Parameters
@@ -390,7 +406,9 @@ class KanervaMemory(
     def _fixed(self):
         return {name: getattr(self, name) for name in ("mean_", "anchors_", "beta_")}
 
-    def retrieve(self, X, return_std=False):
+    def retrieve(
+        self, X: ArrayLike, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Read the memory at the addresses of queries.
 
         Parameters
@@ -424,7 +442,7 @@ class KanervaMemory(
         unsure = to_numpy(spread(factor, to_tensor(w, device)))
         return np.sqrt(np.outer(1 + unsure, self.noise_variance_))
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Retrieve rows: the first answer of `retrieve`.
 
         Parameters
@@ -437,9 +455,9 @@ class KanervaMemory(
         X_retrieved : ndarray of shape (n_queries, n_features)
             What the memory answers.
         """
-        return self.retrieve(X)
+        return cast("np.ndarray", self.retrieve(X))
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Logarithm of the predictive density of rows at their own addresses.
 
         Low for rows that the memory cannot give back, be they too noisy or unlike all
@@ -463,7 +481,7 @@ class KanervaMemory(
         scores = -(np.log(2 * np.pi) + gap**2).sum(1) / 2 - np.log(std).sum(1)
         return scores.astype(X.dtype, copy=False)
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Minus the mean over rows of the squared error of `transform`.
 
         Parameters
@@ -487,7 +505,11 @@ class KanervaMemory(
             )
         return -float(((found - target) ** 2).sum(axis=1).mean())
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> np.ndarray:
         """Draw rows from the memory.
 
         An address from the Gaussian that has the mean and the covariance of the

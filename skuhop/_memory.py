@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
@@ -393,35 +396,35 @@ class UHopMemory(
 
     def __init__(
         self,
-        feature_map="linear",
+        feature_map: str | Callable = "linear",
         *,
-        n_components=None,
-        loss="average",
-        corruption=None,
-        similarity="auto",
-        separation="softmax",
-        separation_params=None,
-        beta="auto",
-        missing="copy",
-        answer="plain",
-        update_steps=1,
-        max_iter=100,
-        learning_rate=1e-3,
-        tol=1e-4,
-        early_stopping=True,
-        n_iter_no_change=20,
-        warm_start=False,
-        verbose=0,
-        index=None,
-        index_tol=1e-3,
-        index_tail="drop",
-        max_patterns=None,
-        retention="merge",
-        decay=1.0,
-        precision="float32",
-        device="auto",
-        random_state=None,
-    ):
+        n_components: int | None = None,
+        loss: str = "average",
+        corruption: str | Callable | None = None,
+        similarity: str = "auto",
+        separation: str = "softmax",
+        separation_params: dict | None = None,
+        beta: str | float = "auto",
+        missing: str = "copy",
+        answer: str = "plain",
+        update_steps: int = 1,
+        max_iter: int = 100,
+        learning_rate: float = 1e-3,
+        tol: float = 1e-4,
+        early_stopping: bool = True,
+        n_iter_no_change: int = 20,
+        warm_start: bool = False,
+        verbose: bool | int = 0,
+        index: str | None = None,
+        index_tol: float = 1e-3,
+        index_tail: str = "drop",
+        max_patterns: int | None = None,
+        retention: str = "merge",
+        decay: float = 1.0,
+        precision: str = "float32",
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.feature_map = feature_map
         self.n_components = n_components
         self.loss = loss
@@ -462,7 +465,14 @@ class UHopMemory(
         return tags
 
     @with_callbacks
-    def fit(self, X, y=None, *, sample_weight=None, queries=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        queries: ArrayLike | None = None,
+    ) -> Self:
         """Store the patterns and learn the feature map on them (Stage I).
 
         Parameters
@@ -534,11 +544,16 @@ class UHopMemory(
         # Nothing is set before here: a failed fit leaves the estimator as it was.
         validate_data(self, given, skip_check_array=True)
         self.__dict__.pop("components_", None)
-        vars(self).update(attributes)
+        self.__dict__.update(attributes)
         progress.end(**data)
         return self
 
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: object | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Store more patterns under the feature map as it is.
 
         The first call is `fit`. Later ones do not learn: Phi, beta and what is known
@@ -623,7 +638,7 @@ class UHopMemory(
             random_state=self.random_state,
         )
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Retrieve patterns (Stage II).
 
         Parameters
@@ -652,7 +667,9 @@ class UHopMemory(
         return self._ask(self._check_queries(X), retrieve)
 
     @after_fit
-    def predict(self, X, return_null=False):
+    def predict(
+        self, X: ArrayLike, return_null: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Index of the most associated stored pattern.
 
         Parameters
@@ -697,7 +714,7 @@ class UHopMemory(
         """Parameters of the separation in use."""
         return settled(super()._separation_params(), self)
 
-    def tail_std(self, X):
+    def tail_std(self, X: ArrayLike) -> np.ndarray:
         """Say how far the answers of `transform` move with the draws of a sampled tail.
 
         Parameters
@@ -715,7 +732,7 @@ class UHopMemory(
         """
         return self._ask(self._check_queries(X), tail_std)
 
-    def missing_weight(self, X):
+    def missing_weight(self, X: ArrayLike) -> np.ndarray:
         """Bound of the weight that an index keeps out of the answers of `transform`.
 
         Parameters
@@ -740,7 +757,7 @@ class UHopMemory(
         return self._ask(self._check_queries(X), bound)
 
     @available_if(_has_energy)
-    def energy(self, X):
+    def energy(self, X: ArrayLike) -> np.ndarray:
         """Kernelised Hopfield energy ``s(x, x) / 2 - Psi*(beta s(Xi, x)) / beta``.
 
         Stage II never raises it with the similarity "dot" and, "softmax1" apart,
@@ -760,7 +777,9 @@ class UHopMemory(
         return self._ask(self._check_queries(X), energies)
 
     @available_if(_has_energy)
-    def score_samples(self, X, return_null=False):
+    def score_samples(
+        self, X: ArrayLike, return_null: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """How well the memory knows each query: minus its energy.
 
         Parameters
@@ -786,7 +805,11 @@ class UHopMemory(
         return self._with_null(X, scores, return_null)
 
     @available_if(has_density)
-    def sample(self, n_samples=1, random_state=None):
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> np.ndarray:
         """Draw rows from the density ``exp(-beta E(x))`` that the energy E stands for.
 
         It is a mixture of Gaussians of precision beta around the stored patterns, with
@@ -820,7 +843,7 @@ class UHopMemory(
         )
         return draw(self, n_samples, random_state)
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Minus the mean over rows of the squared error of `transform`.
 
         Parameters

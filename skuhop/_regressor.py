@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_consistent_length, column_or_1d
@@ -179,29 +183,29 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
     def __init__(
         self,
-        feature_map="periodic",
+        feature_map: str | Callable = "periodic",
         *,
-        n_components=64,
-        loss="squared_error",
-        similarity="cosine",
-        separation="softmax",
-        separation_params=None,
-        beta="auto",
-        n_folds="auto",
-        max_iter="auto",
-        learning_rate=1e-2,
-        weight_decay=1e-2,
-        batch_size=256,
-        early_stopping=True,
-        warm_start=False,
-        verbose=0,
-        max_patterns=None,
-        retention="merge",
-        decay=1.0,
-        precision="float32",
-        device="auto",
-        random_state=None,
-    ):
+        n_components: int | None = 64,
+        loss: str = "squared_error",
+        similarity: str = "cosine",
+        separation: str = "softmax",
+        separation_params: dict | None = None,
+        beta: str | float = "auto",
+        n_folds: int | str = "auto",
+        max_iter: int | str = "auto",
+        learning_rate: float = 1e-2,
+        weight_decay: float = 1e-2,
+        batch_size: int = 256,
+        early_stopping: bool = True,
+        warm_start: bool = False,
+        verbose: bool | int = 0,
+        max_patterns: int | None = None,
+        retention: str = "merge",
+        decay: float = 1.0,
+        precision: str = "float32",
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.feature_map = feature_map
         self.n_components = n_components
         self.loss = loss
@@ -230,7 +234,13 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Store the rows and learn the feature map on them (Stage I).
 
         Parameters
@@ -262,7 +272,9 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         """
         return self._fit(X, y, sample_weight, groups=groups)
 
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Store more rows under the feature map as it is.
 
         The first call is `fit`. Later ones do not learn: Phi, beta and the shrinkage
@@ -300,10 +312,10 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
                         f"{new[1].shape[1:]}."
                     )
             stock, stream = self._followed(self.values_, False, device, new)
-            vars(self).update(_stored(*stock[:3]), stream_=stream)
+            self.__dict__.update(_stored(*stock[:3]), stream_=stream)
         return self
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Retrieve values: the weighted mean of those of the stored rows (Stage II).
 
         Parameters
