@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from sklearn import get_config
 from torch import Tensor
 
 from skuhop.exceptions import InsufficientMemoryError, InvalidParameterError
@@ -154,6 +155,11 @@ def choose_product(precision: str, dtype: np.dtype, device: torch.device) -> Cal
     if dtype != np.float32:
         return exact
     return PRODUCTS[precision].get(device.type, exact)
+
+
+def working_memory() -> int:
+    """Bytes of extra memory to keep to, as scikit-learn is configured now."""
+    return int(get_config()["working_memory"] * 2**20)
 
 
 _SMALLEST_BUDGET = 2**20

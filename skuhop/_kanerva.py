@@ -8,13 +8,18 @@ from typing import Self, cast
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn import get_config
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop import _validation as rules
-from skuhop._device import in_smaller_chunks, resolve_device, to_numpy, to_tensor
+from skuhop._device import (
+    in_smaller_chunks,
+    resolve_device,
+    to_numpy,
+    to_tensor,
+    working_memory,
+)
 from skuhop._persistence import VersionedStateMixin
 from skuhop._rows import ones_unless
 from skuhop._stage_one import distinct_rows, resolve_corruption
@@ -264,7 +269,7 @@ class KanervaMemory(
         if weights is not None:
             X, weights = X[weights > 0], weights[weights > 0].astype(np.float64)
         begun = self._begin(X, weights, device) if first else {}
-        fixed = begun or {k: getattr(self, k) for k in ("mean_", "anchors_", "beta_")}
+        fixed = begun or self._fixed()
         written = None if first else self._written(device)
         written = self._absorb(written, X, weights, device, **fixed)
         alpha = best_alpha(written) if self.alpha == "auto" else float(self.alpha)
@@ -362,7 +367,7 @@ class KanervaMemory(
                 found = write(found, address(part, anchors, beta_), part, own)
             return found
 
-        return in_smaller_chunks(work, _budget(), device)
+        return in_smaller_chunks(work, working_memory(), device)
 
     def _addresses(self, X, device, mean_, anchors_, beta_):
         """Addresses of rows as an array (n, n_slots_)."""
@@ -377,7 +382,7 @@ class KanervaMemory(
             ]
             return to_numpy(torch.cat(parts))
 
-        return in_smaller_chunks(work, _budget(), device)
+        return in_smaller_chunks(work, working_memory(), device)
 
     def _written(self, device):
         kept = {**self.written_, "total": np.array(self.n_samples_seen_)}
@@ -398,10 +403,15 @@ class KanervaMemory(
         w : ndarray of shape (n_samples, n_slots)
             Addresses, in float64; with "softmax" they sum to one.
         """
+        return self._addressed(X)[1]
+
+    def _addressed(self, X):
+        """Rows, checked, and their addresses."""
         device = self._check()
         check_is_fitted(self)
         X = validate_data(self, X, dtype=DTYPES, reset=False)
-        return self._addresses(X.astype(np.float64), device, **self._fixed())
+        w = self._addresses(X.astype(np.float64), device, **self._fixed())
+        return X, w
 
     def _fixed(self):
         return {name: getattr(self, name) for name in ("mean_", "anchors_", "beta_")}
@@ -428,9 +438,7 @@ class KanervaMemory(
             ``sqrt(noise_variance_ * (1 + w^T inv(R^T R) w))``, noise included as in
             `BayesianRidge`; only if `return_std`.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=DTYPES, reset=False)
-        w = self.address(X)
+        X, w = self._addressed(X)
         answer = (self.mean_ + w @ self.slots_).astype(X.dtype, copy=False)
         if not return_std:
             return answer
@@ -473,9 +481,7 @@ class KanervaMemory(
         scores : ndarray of shape (n_queries,)
             Sums over the features of the Gaussian log-density of the row.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=DTYPES, reset=False)
-        w = self.address(X)
+        X, w = self._addressed(X)
         std = self._std(w)
         gap = (X - self.mean_ - w @ self.slots_) / std
         scores = -(np.log(2 * np.pi) + gap**2).sum(1) / 2 - np.log(std).sum(1)
@@ -542,8 +548,3 @@ class KanervaMemory(
         w = to_numpy(draw_addresses(kept.factor, kept.address_sum, kept.total, normal))
         noise = rng.standard_normal((n_samples, len(self.mean_)))
         return self.mean_ + w @ self.slots_ + self._std(w) * noise
-
-
-def _budget():
-    """Bytes of extra memory to keep to."""
-    return int(get_config()["working_memory"] * 2**20)

@@ -127,15 +127,6 @@ def _scaled(scorer, beta):
     return scorer if beta == "auto" else ScaledScorer(scorer, beta)
 
 
-def keep_observed(X: np.ndarray, retrieved: np.ndarray) -> np.ndarray:
-    """Put the observed entries of rows with NaN back into what was retrieved."""
-    unknown = np.isnan(X)
-    if not unknown.any():
-        return retrieved
-    incomplete = unknown.any(axis=1, keepdims=True)
-    return np.where(incomplete & ~unknown, X, retrieved)
-
-
 def fit_index(estimator, X, mean, learned, device) -> dict:
     """Build an index of the keys as fitted state; empty if none is wanted."""
     rule = estimator.similarity

@@ -8,13 +8,12 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from sklearn import get_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop import _validation as rules
 from skuhop._arrays import NUMPY_DTYPES, as_tensor, choose_device, float_dtypes, like
 from skuhop._cache import prepared
-from skuhop._device import in_smaller_chunks, sent
+from skuhop._device import in_smaller_chunks, sent, working_memory
 from skuhop._validation import check_parameters
 from skuhop.retrieval import SEPARATIONS, Memory, associations
 
@@ -54,7 +53,7 @@ def ask(
     device : torch.device
         Where to compute.
     """
-    budget = int(get_config()["working_memory"] * 2**20)
+    budget = working_memory()
     given = as_tensor(X)
     dtype = NUMPY_DTYPES[given.dtype]
     incomplete = given.isnan().any(dim=1)

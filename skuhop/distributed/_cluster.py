@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sklearn import get_config
 from torch import Tensor
 
 from skuhop._cache import prepared
-from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop._device import resolve_device, to_numpy, to_tensor, working_memory
 from skuhop._values import with_prior
 from skuhop.distributed import _workers
 from skuhop.distributed._rows import Model
@@ -186,7 +185,7 @@ class Cluster(NamedTuple):
         are out before the results for the last are waited for, so workers do not wait
         for the merge.
         """
-        budget = int(get_config()["working_memory"] * 2**20)
+        budget = working_memory()
         row = X.itemsize * max(X.shape[1], 1)
         back = X.itemsize * width * len(self.shards)
         chunks = row_chunks(len(X), max(row, -(-back * _MESSAGE // budget)), _MESSAGE)

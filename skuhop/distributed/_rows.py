@@ -75,8 +75,7 @@ def model_of(estimator, weighted: bool) -> Model:
 
 
 def _memory_rows(model: Model, X, y, weights) -> dict:
-    if weights is not None:
-        X, weights = X[weights > 0], weights[weights > 0]
+    X, _, weights = positive_rows(X, X, weights)
     return {"patterns_": X, "sample_weight_": weights}
 
 

@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skuhop import _validation as rules
 from skuhop._cache import prepared, release
 from skuhop._persistence import VersionedStateMixin
-from skuhop._recall import keep_observed
 from skuhop._stage_two import DTYPES
 from skuhop._validation import after_fit, check_parameters
 from skuhop.distributed._cluster import (
@@ -56,6 +55,15 @@ def _can(method):
         return True
 
     return check
+
+
+def _keep_observed(X: np.ndarray, retrieved: np.ndarray) -> np.ndarray:
+    """Put the observed entries of rows with NaN back into what was retrieved."""
+    unknown = np.isnan(X)
+    if not unknown.any():
+        return retrieved
+    incomplete = unknown.any(axis=1, keepdims=True)
+    return np.where(incomplete & ~unknown, X, retrieved)
 
 
 def _is_fitted(estimator):
@@ -375,7 +383,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
     def _retrieve(self, X):
         """`transform`, which `score` of the estimator calls by this name."""
         X = self._check_queries(X)
-        return keep_observed(X, self._ask(X, Cluster.retrieve)[0])
+        return _keep_observed(X, self._ask(X, Cluster.retrieve)[0])
 
     @available_if(_can("energy"))
     def energy(self, X: Any) -> np.ndarray:
