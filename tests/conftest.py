@@ -4,6 +4,12 @@ import os
 from importlib.util import find_spec
 
 import torch
+from hypothesis import settings
+
+# The same examples in every run, so that a commit passes or fails for good. New ones
+# are tried with --hypothesis-profile=default.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers of a parallel test run get one torch thread each, as loky's do.

@@ -191,6 +191,17 @@ def test_float32_follows_float64(name, params):
     np.testing.assert_allclose(p, expected, rtol=0, atol=tolerance * max(1, steep))
 
 
+@pytest.mark.parametrize("name", ["sparsemax", "entmax", "normmax"])
+def test_many_small_weights_are_not_moved_together_by_rounding(name):
+    """One clear winner puts the threshold far from thousands of like scores."""
+    z = np.random.default_rng(0).normal(-0.6, 1e-4, size=(50, 3000)).astype(np.float32)
+    z[:, 0] = 0
+    params = dict(SEPARATIONS[name].defaults)
+    p = weights(name, z, params, dtype=torch.float32)
+    expected = weights(name, z.astype(np.float64), params)
+    assert np.abs(p - expected).sum(1).max() < 1e-6
+
+
 @pytest.mark.parametrize("name, params", CASES)
 def test_rows_sum_to_one(name, params):
     p = weights(name, scores(), params)
