@@ -23,7 +23,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from skuhop.retrieval.products import exact
+from skuhop.retrieval.products import exact, gathered
 from skuhop.retrieval.similarities import SIMILARITIES, Similarity
 
 
@@ -179,7 +179,7 @@ class KernelScorer:
     def pairs(self, query, indices):
         """Scores (n, k) of the patterns at `indices`, its own k for every query."""
         vectors, offset, scale = query.encoded
-        scores = (self.keys[indices] @ vectors[:, :, None])[:, :, 0]
+        scores = gathered(self.keys, indices, vectors)
         for bias in (
             None if self.bias is None else self.bias[indices],
             None if offset is None else offset[:, None],
