@@ -23,8 +23,8 @@ SHORTLIST = 16
 """Best patterns of a channel that are scored again without factorisation."""
 PROTOTYPES = 256
 """Patterns whose damaged histograms are predicted at most."""
-_GATHERED = 2**22
-"""Table entries looked up at once."""
+_GATHERED = 2**17
+"""Table entries looked up at once: what the processor's cache holds."""
 
 
 class StoredBins(NamedTuple):
@@ -111,10 +111,13 @@ class ChannelBank:
         scores += self.base[channel][bins].sum(1, keepdim=True)
         near = scores.topk(min(SHORTLIST, scores.shape[1]), 1).indices
         flat = self.log_tables[channel].flatten()
+        shape = (-1, near.shape[1], bins.shape[1])
         exact = torch.empty_like(near, dtype=scores.dtype)
-        step = max(1, _GATHERED // (near.shape[1] * bins.shape[1]))
+        step = max(1, _GATHERED // (shape[1] * shape[2]))
         for start in range(0, len(bins), step):
             rows = slice(start, start + step)
-            cells = self.stored.bins[near[rows]] * self.n_bins + bins[rows, None]
-            exact[rows] = flat[cells].sum(2)
+            # index_select is several times faster than an index in brackets.
+            cells = self.stored.bins.index_select(0, near[rows].flatten()).view(shape)
+            cells = cells.mul_(self.n_bins).add_(bins[rows, None]).flatten()
+            exact[rows] = flat.index_select(0, cells).view(shape).sum(2)
         return scores.scatter(1, near, exact)

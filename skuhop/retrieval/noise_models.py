@@ -38,8 +38,8 @@ DEPENDENCE = 0.375
 of a residual with a shape are not independent, so they count for fewer."""
 SHORTLIST = 16
 """Best patterns of every model that absolute distances are computed for."""
-_GATHERED = 2**22
-"""Differences held at once."""
+_GATHERED = 2**18
+"""Differences held at once: what the processor's cache holds."""
 
 
 class _Model(NamedTuple):
@@ -184,7 +184,9 @@ class NoiseModels:
         step = max(1, _GATHERED // (near.shape[1] * d))
         for start in range(0, n, step):
             rows = slice(start, start + step)
-            distances[rows] = (self.patterns[near[rows]] - X[rows, None]).abs_().sum(2)
+            liked = self.patterns.index_select(0, near[rows].flatten())
+            gaps = liked.view(-1, near.shape[1], d).sub_(X[rows, None])
+            distances[rows] = gaps.abs_().sum(2)
         scores = distances.clamp_min_(1e-3 * self.least * d).log_().mul_(-d)
         rest = scores.amin(1, keepdim=True).expand(n, len(self.patterns))
         return rest.scatter(1, near, scores)
