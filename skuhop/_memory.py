@@ -679,7 +679,8 @@ class UHopMemory(
 
         return_null : bool, default=False
             Whether to return the weight of "nothing stored" as well, which only
-            ``separation="softmax1"`` has: near 1 for a query to be rejected.
+            ``separation="softmax1"`` has: the higher, the more reason to reject a
+            query. Take the threshold from queries that are known; it is seldom 1/2.
 
         Returns
         -------

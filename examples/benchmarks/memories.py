@@ -67,9 +67,11 @@ def kanerva():
             min(error(p.inverse_transform(p.transform(noisy)), clean) for p in axes)
         )
         cells.append(error(centres.cluster_centers_[centres.predict(noisy)], clean))
-        beta = (strength * SCALE) ** -2
-        stored = UHopMemory("identity", similarity="euclidean", beta=beta).fit(train)
-        cells.append(error(stored.transform(noisy), clean))
+        stored = UHopMemory("identity", similarity="euclidean").fit(train)
+        betas = np.geomspace(0.01, 3, 16) / (strength * SCALE) ** 2
+        cells.append(
+            min(error(stored.set_params(beta=b).transform(noisy), clean) for b in betas)
+        )
         row(f"{strength} SD", *cells)
 
 
