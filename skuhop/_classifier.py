@@ -48,18 +48,20 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     comes with the stored rows that decided it (`association`).
 
     Phi is cross-fitted: one member for each fold, which stops on the rows it has not
-    seen. Those rows also calibrate beta and the weight of the class frequencies, and
-    Phi is dropped where it does not help. Every other member learns with 30 % of the
-    entries set to their mean in columns of at most ten values, which are taken for
-    levels of something nominal.
+    seen. Those rows also calibrate beta and the weight of the class frequencies, choose
+    between a map that bends and one that cannot, or add up what both say, and drop Phi
+    where it does not help. Every other member learns with 30 % of the entries set to
+    their mean in columns of at most ten values, which are taken for levels of something
+    nominal.
 
     Read more in the user guide.
 
     Parameters
     ----------
-    feature_map : {"periodic", "mlp", "linear", "identity"} or callable, \
-            default="periodic"
-        Phi. "linear" is ``W z``; "mlp" adds a hidden layer of 128; "periodic" also
+    feature_map : {"auto", "periodic", "mlp", "linear", "identity"} or callable, \
+            default="auto"
+        Phi. "auto" learns "periodic" and "linear" and adds their scores, in shares that
+        the rows left out choose; one of them may get all. "linear" is ``W z``; "mlp" adds a hidden layer of 128; "periodic" also
         embeds every numeric feature in learned waves, up to 64 features. z are the
         inputs, standardised (see `scale_`) and softly clipped. "identity" learns
         nothing and takes the inputs as they are. A callable
@@ -72,9 +74,10 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         Loss of Stage I: that of leave-one-out retrieval, or one of U-Hop's separation
         losses, which know no labels (see `UHopMemory`).
 
-    similarity : {"cosine", "euclidean", "dot", "correlation", "manhattan"}, \
-            default="cosine"
-        The score s of a query and a pattern, computed on features.
+    similarity : {"auto", "cosine", "euclidean", "dot", "correlation", "manhattan"}, \
+            default="auto"
+        The score s of a query and a pattern, computed on features. "auto" is "cosine",
+        but "euclidean" for the linear map of ``feature_map="auto"``.
 
     separation : {"softmax", "sparsemax", "entmax", "normmax", "ksubsets", \
             "softmax1", "polynomial", "max"}, default="softmax"
@@ -95,7 +98,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         Number of members. "auto" is 8, and 4 from 2,000 distinct patterns on.
 
     max_iter : int or "auto", default="auto"
-        Number of steps of Stage I. "auto" is 100, and from 5,000 distinct patterns
+        Number of steps of Stage I, for each of the maps of "auto". "auto" is 100, and from 5,000 distinct patterns
         on one for every 50 of them, at most 600.
 
     learning_rate : float, default=1e-2
@@ -166,11 +169,11 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     class_prior_ : ndarray of shape (n_classes,)
         Weighted class frequencies.
 
-    feature_map_state_ : dict of str to ndarray
-        Learned parameters of the members; empty where nothing was learned or kept.
-
-    betas_ : ndarray of shape (n_members,)
-        Calibrated inverse temperatures of the members.
+    kernels_ : list of dict
+        The kernels whose scores are added. Each has its `feature_map` and `similarity`,
+        the calibrated inverse temperatures `betas`, shape (n_members,), and the `state`
+        of the members: a dict of str to ndarray, empty where nothing was learned or
+        kept.
 
     prior_weight_ : float
         Share of `class_prior_` in the probabilities.
@@ -181,7 +184,8 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         clearly better on that; infinite for a constant feature.
 
     loss_curve_ : list of float
-        Mean loss of the members before every step of Stage I.
+        Mean loss of the members before every step of Stage I, one kernel after the
+        other.
 
     loss_ : float
         The last entry of `loss_curve_`; NaN if there was nothing to learn.
@@ -190,8 +194,9 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         Number of steps of Stage I; 1 where there was nothing to learn.
 
     selection_ : dict
-        Which kernel was kept, and why: the losses of both on the rows left out, and
-        the step at which each member was best.
+        Which kernel was kept, and why: the losses of the learned and the untrained one
+        on the rows left out, the factors on beta that each learned kernel has got, and
+        the step at which each of its members was best.
 
     stream_ : dict
         Empty, or after `partial_fit` the rows `seen`, the `arrivals` (n_patterns,),
@@ -242,11 +247,11 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
     def __init__(
         self,
-        feature_map: str | Callable = "periodic",
+        feature_map: str | Callable = "auto",
         *,
         n_components: int | None = 64,
         loss: str = "log_loss",
-        similarity: str = "cosine",
+        similarity: str = "auto",
         separation: str = "softmax",
         separation_params: dict | None = None,
         beta: str | float = "auto",

@@ -8,8 +8,8 @@ from sklearn.utils import check_random_state
 
 from skuhop._device import to_tensor
 from skuhop._rows import ones_unless
-from skuhop.learning.embeddings import member_map
 from skuhop.learning.inputs import common_scale, standardisation
+from skuhop.learning.kernels import Kernel, kernels_of
 from skuhop.learning.supervised import Problem, Settings, choose_inputs, cross_fit
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
@@ -55,26 +55,35 @@ def cross_fitted(estimator, lesson, device, progress):
 
         return progress(step, loss, state)
 
-    settings = settings_of(estimator, len(X), report)
+    kernels = kernels_to_learn(estimator)
+    settings = settings_of(estimator, kernels[0], len(X), report)
     chosen = choose_inputs(tried, problem, settings)
     problem = problem._replace(Z=tried[chosen])
-    fitted = cross_fit(member_map(estimator.feature_map), problem, settings)
-    return ways[chosen], fitted
+    return ways[chosen], cross_fit(kernels, problem, settings)
+
+
+def kernels_to_learn(estimator) -> list[Kernel]:
+    """Kernels that the parameters name, from where a warm start finds them."""
+    kernels = kernels_of(estimator.feature_map, estimator.similarity)
+    if not estimator.warm_start:
+        return kernels
+    learned = [Kernel(**kernel) for kernel in getattr(estimator, "kernels_", ())]
+    states = {kernel.feature_map: kernel.state for kernel in learned}
+    return [k._replace(state=states.get(k.feature_map, {})) for k in kernels]
 
 
 def n_steps(estimator, n):
-    """Say how many steps Stage I takes for n distinct rows."""
+    """Say how many steps Stage I takes for each kernel, of n distinct rows."""
     automatic = int(np.clip(n / 50, _STEPS, 6 * _STEPS))
     return automatic if estimator.max_iter == "auto" else estimator.max_iter
 
 
-def settings_of(estimator, n, report):
-    """Collect what Stage I needs to know beside the rows."""
+def settings_of(estimator, kernel, n, report):
+    """Collect what Stage I needs to know beside the rows, for the first kernel."""
     folds = 8 if n < _SMALL else 4
-    known = getattr(estimator, "feature_map_state_", None)
     return Settings(
         loss=estimator.loss,
-        similarity=SIMILARITIES[estimator.similarity],
+        similarity=SIMILARITIES[kernel.similarity],
         separation=SEPARATIONS[estimator.separation],
         separation_params=estimator._separation_params(),
         beta=None if estimator.beta == "auto" else float(estimator.beta),
@@ -86,7 +95,6 @@ def settings_of(estimator, n, report):
         batch_size=estimator.batch_size,
         label_smoothing=getattr(estimator, "label_smoothing", 0.0),
         early_stopping=estimator.early_stopping,
-        start=known if estimator.warm_start else None,
         seed=int(check_random_state(estimator.random_state).randint(2**31 - 4)),
         report=report,
     )

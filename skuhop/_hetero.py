@@ -17,7 +17,7 @@ from sklearn.utils.validation import validate_data
 from skuhop import _validation as rules
 from skuhop._arrays import choose_device, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
-from skuhop._cross_fit import cross_fitted, n_steps
+from skuhop._cross_fit import cross_fitted, kernels_to_learn, n_steps
 from skuhop._device import PRODUCTS, to_numpy
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
@@ -35,10 +35,13 @@ from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 def hetero_rules(loss: str, **more) -> dict:
     """Rules of the parameters; `loss` is the one that knows the values."""
     return {
-        "feature_map": (rules.Choice((*MEMBER_MAPS, "identity")), rules.CALLABLE),
+        "feature_map": (
+            rules.Choice(("auto", *MEMBER_MAPS, "identity")),
+            rules.CALLABLE,
+        ),
         "n_components": (rules.COUNT,),
         "loss": (rules.Choice((loss, *LOSSES)),),
-        "similarity": (rules.Choice(tuple(SIMILARITIES)),),
+        "similarity": (rules.Choice(("auto", *SIMILARITIES)),),
         "separation": (rules.Choice(tuple(SEPARATIONS)),),
         "separation_params": (
             rules.Kind(lambda value: isinstance(value, dict), "a dict"),
@@ -129,7 +132,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             attributes = lesson.stored | stored | _learned(*learned)
             return attributes, {"X": lesson.X[left_out], "y": lesson.y[left_out]}
 
-        n_iter = n_steps(self, len(lesson.X))
+        n_iter = n_steps(self, len(lesson.X)) * len(kernels_to_learn(self))
         progress = StageOneProgress(self, n_iter, lesson.X, lesson.y, rebuild)
         learned = cross_fitted(self, lesson, device, progress)
         vars(self).update(lesson.stored | _learned(*learned))
@@ -178,8 +181,7 @@ def _learned(inputs, fitted) -> dict:
     return {
         "mean_": to_numpy(inputs.centre),
         "scale_": scale,
-        "feature_map_state_": fitted.state,
-        "betas_": fitted.betas,
+        "kernels_": [kernel._asdict() for kernel in fitted.kernels],
         "prior_weight_": fitted.prior_weight,
         "loss_curve_": curve,
         "loss_": curve[-1] if curve else float("nan"),

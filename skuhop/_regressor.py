@@ -38,14 +38,15 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
     Phi is cross-fitted as in `UHopClassifier`: one member for each fold, which stops on
     the rows it has not seen. Those rows also calibrate beta and the shrinkage to the
-    mean of the values, and Phi is dropped where it does not help.
+    mean of the values, share the scores between two kinds of Phi, and drop Phi where it
+    does not help.
 
     Read more in the user guide.
 
     Parameters
     ----------
-    feature_map : {"periodic", "mlp", "linear", "identity"} or callable, \
-            default="periodic"
+    feature_map : {"auto", "periodic", "mlp", "linear", "identity"} or callable, \
+            default="auto"
         Phi, as in `UHopClassifier`.
 
     n_components : int, default=64
@@ -56,9 +57,9 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         the columns of y, each divided by its standard deviation; or one of U-Hop's
         separation losses, which know no values (see `UHopMemory`).
 
-    similarity : {"cosine", "euclidean", "dot", "correlation", "manhattan"}, \
-            default="cosine"
-        The score s of a query and a pattern, computed on features.
+    similarity : {"auto", "cosine", "euclidean", "dot", "correlation", "manhattan"}, \
+            default="auto"
+        The score s of a query and a pattern, as in `UHopClassifier`.
 
     separation : {"softmax", "sparsemax", "entmax", "normmax", "ksubsets", \
             "softmax1", "polynomial", "max"}, default="softmax"
@@ -75,7 +76,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         Number of members. "auto" is 8, and 4 from 2,000 distinct patterns on.
 
     max_iter : int or "auto", default="auto"
-        Number of steps of Stage I. "auto" is 100, and from 5,000 distinct patterns
+        Number of steps of Stage I, for each of the maps of "auto". "auto" is 100, and from 5,000 distinct patterns
         on one for every 50 of them, at most 600.
 
     learning_rate, weight_decay : float, default=1e-2
@@ -128,7 +129,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     value_mean_, value_scale_ : ndarray of shape (n_outputs,)
         Weighted mean and standard deviation of the columns of `values_`.
 
-    feature_map_state_, betas_, mean_, scale_, loss_curve_, loss_, n_iter_, selection_
+    kernels_, mean_, scale_, loss_curve_, loss_, n_iter_, selection_
         As in `UHopClassifier`. Losses are shares of the variance of y.
 
     prior_weight_ : float
@@ -183,11 +184,11 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
     def __init__(
         self,
-        feature_map: str | Callable = "periodic",
+        feature_map: str | Callable = "auto",
         *,
         n_components: int | None = 64,
         loss: str = "squared_error",
-        similarity: str = "cosine",
+        similarity: str = "auto",
         separation: str = "softmax",
         separation_params: dict | None = None,
         beta: str | float = "auto",

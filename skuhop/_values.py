@@ -6,10 +6,9 @@ import numpy as np
 from torch import Tensor
 
 from skuhop._device import choose_product, to_tensor
-from skuhop.learning.embeddings import member_map
 from skuhop.learning.feature_maps import FeatureMap
 from skuhop.learning.inputs import Inputs
-from skuhop.learning.joint import joint_features
+from skuhop.learning.kernels import Kernel, joint_features
 from skuhop.retrieval import (
     SEPARATIONS,
     SIMILARITIES,
@@ -73,12 +72,12 @@ def _features(estimator, dtype, device):
     def tensor(array):
         return _tensor(array, dtype, device)
 
-    features, similarity = joint_features(
-        member_map(estimator.feature_map) if estimator.feature_map_state_ else None,
-        {name: tensor(array) for name, array in estimator.feature_map_state_.items()},
-        tensor(estimator.betas_),
-        estimator.similarity,
-    )
+    kernels = []
+    for kernel in estimator.kernels_:
+        state = {name: tensor(array) for name, array in kernel["state"].items()}
+        kernels.append(Kernel(**kernel)._replace(state=state))
+    kernels = [kernel._replace(betas=tensor(kernel.betas)) for kernel in kernels]
+    features, similarity = joint_features(kernels)
     if estimator.feature_map == "identity":
         return features, similarity
     inputs = Inputs(tensor(estimator.mean_), 1 / tensor(estimator.scale_))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from torch import Tensor
 
-from skuhop.learning.embeddings import MemberMap
+from skuhop.learning.embeddings import member_map
 from skuhop.learning.export import numpy_state
+from skuhop.learning.kernels import Kernel
 from skuhop.learning.supervised.calibration import (
     FINE,
     PRIOR_WEIGHTS,
+    Calibration,
     blocks_of,
     calibrate,
     calibrate_untrained,
@@ -26,6 +31,10 @@ from skuhop.learning.supervised.problem import (
 from skuhop.learning.supervised.scores import member_scores
 from skuhop.learning.supervised.training import train
 
+SHARES = (0.3, 0.5, 0.7, 1.0)
+"""Shares of a further kernel in the scores that the rows left out choose from, or 0."""
+ROUGH = FINE[4:9:2]
+"""Factors on beta that are tried with every share."""
 SHARP_BETA = 40.0
 """Beta where there is too little to calibrate it: nearly the nearest pattern alone."""
 
@@ -50,13 +59,23 @@ def choose_inputs(candidates: list[Tensor], problem: Problem, settings: Settings
     return best
 
 
-def cross_fit(kind: MemberMap | None, problem: Problem, settings: Settings):
+class _Learned(NamedTuple):
+    """A kernel that has been learned: its members' scores of the rows left out."""
+
+    state: dict
+    betas: Tensor
+    blocks: list
+    curve: list
+    steps: list
+
+
+def cross_fit(kernels: Sequence[Kernel], problem: Problem, settings: Settings):
     """Supervised Stage I, from patterns with values to calibrated members.
 
     Parameters
     ----------
-    kind : MemberMap or None
-        Row of the table of members' maps; None is the identity.
+    kernels : sequence of Kernel
+        What to learn; a state is where learning starts, if its shape fits.
     problem : Problem
     settings : Settings
 
@@ -64,51 +83,105 @@ def cross_fit(kind: MemberMap | None, problem: Problem, settings: Settings):
     -------
     fitted : CrossFitted
     """
+    first = kernels[0]
     if not is_learnable(problem):
-        return _too_little(problem, settings)
+        return _too_little(first, problem, settings)
     parts, generator = draw_folds(problem, settings)
     settings = settings._replace(n_folds=len(parts))
-    untrained, first = calibrate_untrained(settings, problem, parts)
-    if kind is None:
-        return _untrained(untrained, [], "as asked", {})
-    watch, curve = train(kind, settings, problem, parts, first, generator)
+    untrained, beta = calibrate_untrained(settings, problem, parts)
+    if member_map(first.feature_map) is None:
+        return _untrained(first, untrained, [], "as asked", {})
+    learned, curve = [], []
+    for kernel in kernels:
+        own = settings.of(kernel, len(curve))
+        if kernel is not first:
+            _, beta = calibrate_untrained(own, problem, parts)
+        learned.append(_learn(kernel, own, problem, parts, beta, generator))
+        curve += learned[-1].curve
+    factors, best = _blend(settings, problem, learned)
+    seen = {
+        "learned_loss": best.loss,
+        "untrained_loss": untrained.loss,
+        "factors": factors,
+        "steps": [one.steps for one in learned],
+    }
+    if settings.early_stopping and clearly_better(untrained, best):
+        reason = "the rows left out lose more after learning"
+        return _untrained(first, untrained, curve, reason, seen)
+    selection = {"kept": "learned", "reason": "best on the rows left out", **seen}
+    return CrossFitted(
+        [
+            kernel._replace(betas=(factor * one.betas).cpu().numpy(), state=one.state)
+            for kernel, one, factor in zip(kernels, learned, factors, strict=True)
+            if factor > 0
+        ],
+        best.prior_weight,
+        curve,
+        selection,
+    )
+
+
+def _learn(kernel, settings, problem, parts, beta, generator) -> _Learned:
+    """Learn the members of a kernel, and score the rows that each has left out."""
+    watch, curve = train(kernel, settings, problem, parts, beta, generator)
     betas = watch.best.pop("log_betas").exp()
+    scored = blocks_of(settings.similarity, watch.features(watch.best), parts)
     blocks = [
         (beta * scores, out, kept)
-        for beta, (scores, out, kept) in zip(
-            betas,
-            blocks_of(settings.similarity, watch.features(watch.best), parts),
-            strict=True,
-        )
+        for beta, (scores, out, kept) in zip(betas, scored, strict=True)
     ]
-    factors = FINE if settings.beta is None else (1.0,)
-    learned = calibrate(settings, problem, blocks, factors)
-    seen = {
-        "learned_loss": learned.loss,
-        "untrained_loss": untrained.loss,
-        "steps": watch.steps,
-    }
-    if settings.early_stopping and clearly_better(untrained, learned):
-        reason = "the rows left out lose more after learning"
-        return _untrained(untrained, curve, reason, seen)
-    state = numpy_state(watch.best)
-    betas = (learned.beta * betas).cpu().numpy()
-    selection = {"kept": "learned", "reason": "best on the rows left out", **seen}
-    return CrossFitted(state, betas, learned.prior_weight, curve, selection)
+    return _Learned(numpy_state(watch.best), betas, blocks, curve, watch.steps)
 
 
-def _too_little(problem, settings):
+def _blend(settings, problem, learned) -> tuple[list[float], Calibration]:
+    """Factors on the betas of kernels whose scores are added, and their calibration.
+
+    Every kernel after the first gets the share in the scores under which the rows left
+    out lose least; the others keep the rest.
+    """
+    free = settings.beta is None
+    fine, rough = (FINE, ROUGH) if free else ((1.0,), (1.0,))
+    blocks = learned[0].blocks
+    best = calibrate(settings, problem, blocks, fine)
+    factors = [best.beta]
+    for one in learned[1:]:
+        own = calibrate(settings, problem, one.blocks, fine).beta
+        before, taken = best.beta, None
+        for share in SHARES:
+            mixed = _added(blocks, before * (1 - share), one.blocks, own * share)
+            tried = calibrate(settings, problem, mixed, rough)
+            if tried.loss < best.loss:
+                best, taken = tried, (share, mixed)
+        if taken is None:
+            factors.append(0.0)
+            continue
+        share, blocks = taken
+        factors = [factor * (1 - share) * best.beta for factor in factors]
+        factors.append(own * share * best.beta)
+    return factors, best
+
+
+def _added(one, left, other, right):
+    """Blocks of scores, times a factor each, added."""
+    return [
+        (left * scores + right * more, out, kept)
+        for (scores, out, kept), (more, _, _) in zip(one, other, strict=True)
+    ]
+
+
+def _too_little(kernel, problem, settings):
     beta = settings.beta
     if beta is None:
         scores = member_scores(settings.similarity, problem.Z[None], problem.Z[None])
         beta = SHARP_BETA * score_unit(scores)
     reason = "too few patterns to learn from, or none that differ in their values"
     selection = {"kept": "untrained", "reason": reason}
-    return CrossFitted({}, np.array([beta]), PRIOR_WEIGHTS[0], [], selection)
+    kernels = [kernel._replace(betas=np.array([beta]), state={})]
+    return CrossFitted(kernels, PRIOR_WEIGHTS[0], [], selection)
 
 
-def _untrained(calibration, curve, reason, seen):
+def _untrained(kernel, calibration, curve, reason, seen):
     selection = {"kept": "untrained", "reason": reason, **seen}
     selection.setdefault("untrained_loss", calibration.loss)
-    betas = np.array([calibration.beta])
-    return CrossFitted({}, betas, calibration.prior_weight, curve, selection)
+    kernels = [kernel._replace(betas=np.array([calibration.beta]), state={})]
+    return CrossFitted(kernels, calibration.prior_weight, curve, selection)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import numpy as np
 from torch import Tensor
 
+from skuhop.learning.kernels import Kernel
 from skuhop.learning.supervised.targets import Target
 from skuhop.retrieval.separations import Separation
-from skuhop.retrieval.similarities import Similarity
+from skuhop.retrieval.similarities import SIMILARITIES, Similarity
 
 SMALLEST = 8
 """Fewer patterns than this teach nothing."""
@@ -62,9 +62,20 @@ class Settings(NamedTuple):
     batch_size: int
     label_smoothing: float
     early_stopping: bool
-    start: Mapping | None
     seed: int
     report: Callable[[int, float, Callable], bool] | None
+
+    def of(self, kernel: Kernel, done: int) -> Settings:
+        """Make settings for one of several kernels, after so many steps for others."""
+        report = self.report
+
+        def further(step, loss, so_far):
+            return report(done + step, loss, so_far)
+
+        return self._replace(
+            similarity=SIMILARITIES[kernel.similarity],
+            report=None if report is None else further,
+        )
 
 
 class CrossFitted(NamedTuple):
@@ -72,10 +83,8 @@ class CrossFitted(NamedTuple):
 
     Attributes
     ----------
-    state : dict of str to ndarray
-        Parameters of the members, empty where the untrained kernel was kept.
-    betas : ndarray of shape (n_members,)
-        Inverse temperatures, calibrated; one for the untrained kernel.
+    kernels : list of Kernel
+        Learned and calibrated; one without a state where the untrained one was kept.
     prior_weight : float
         Share of the prior in the answers.
     loss_curve : list of float
@@ -84,8 +93,7 @@ class CrossFitted(NamedTuple):
         What was kept, and why, in plain values.
     """
 
-    state: dict
-    betas: np.ndarray
+    kernels: list[Kernel]
     prior_weight: float
     loss_curve: list
     selection: dict

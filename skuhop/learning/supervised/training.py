@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skuhop.learning.embeddings import MemberMap, is_learned
+from skuhop.learning.embeddings import MemberMap, is_learned, member_map
 from skuhop.learning.export import numpy_state
+from skuhop.learning.kernels import Kernel
 from skuhop.learning.losses import LOSSES
 from skuhop.learning.optimiser import Adam
 from skuhop.learning.supervised.batches import batches, drop_entries, few_valued
@@ -32,10 +33,9 @@ LOOK_EVERY = 10
 """Steps between two looks at the rows left out."""
 
 
-def _begin(kind: MemberMap, settings: Settings, Z: Tensor) -> dict[str, Tensor]:
+def _begin(kind: MemberMap, start, settings: Settings, Z: Tensor) -> dict[str, Tensor]:
     """Start of the members: that of the kind, or an earlier state of the same shape."""
     tensors = kind.begin(Z, settings.n_folds, settings.n_components, settings.seed)
-    start = settings.start or {}
     fits = set(start) == set(tensors) and all(
         np.shape(start[name]) == tuple(t.shape) for name, t in tensors.items()
     )
@@ -44,12 +44,13 @@ def _begin(kind: MemberMap, settings: Settings, Z: Tensor) -> dict[str, Tensor]:
     return tensors
 
 
-def train(kind: MemberMap, settings, problem: Problem, parts, beta, rng):
+def train(kernel: Kernel, settings: Settings, problem: Problem, parts, beta, rng):
     """Learn the members side by side; keep each as it was at its best look.
 
     Parameters
     ----------
-    kind : MemberMap
+    kernel : Kernel
+        A state is where learning starts, if its shape fits.
     settings : Settings
     problem : Problem
     parts : list of (Tensor, Tensor)
@@ -65,7 +66,8 @@ def train(kind: MemberMap, settings, problem: Problem, parts, beta, rng):
     curve : list of float
         Mean loss of the members before every step.
     """
-    tensors = _begin(kind, settings, problem.Z)
+    kind = member_map(kernel.feature_map)
+    tensors = _begin(kind, kernel.state, settings, problem.Z)
     learned = [t.requires_grad_() for n, t in tensors.items() if is_learned(n, t)]
     log_betas = problem.Z.new_full((len(parts),), math.log(beta))
     if settings.loss not in LOSSES and settings.beta is None:
@@ -73,7 +75,7 @@ def train(kind: MemberMap, settings, problem: Problem, parts, beta, rng):
     else:
         moving = learned
     optimiser = Adam(moving, settings.learning_rate)
-    watch = Watch(kind, settings, problem, parts, tensors, log_betas)
+    watch = Watch(kernel, settings, problem, parts, tensors, log_betas)
     draw = batches([kept for _, kept in parts], settings.batch_size, rng)
     levels = few_valued(problem.Z)
     curve = []
@@ -121,8 +123,9 @@ def _annealed(settings: Settings, step: int) -> float:
 class Watch:
     """Looks at the rows left out, and what each member was at its best look."""
 
-    def __init__(self, kind, settings, problem, parts, tensors, log_betas):
-        self.kind, self.settings = kind, settings
+    def __init__(self, kernel, settings, problem, parts, tensors, log_betas):
+        self.kernel, self.settings = kernel, settings
+        self.kind = member_map(kernel.feature_map)
         self.problem, self.parts = problem, parts
         self.current = {**tensors, "log_betas": log_betas}
         self.best = {k: t.detach().clone() for k, t in self.current.items()}
@@ -153,7 +156,8 @@ class Watch:
         )
         betas = np.exp(state.pop("log_betas"))
         selection = {"kept": "learned", "reason": "Stage I is not over"}
-        member = CrossFitted(state, betas, PRIOR_WEIGHTS[0], [], selection)
+        kernel = self.kernel._replace(betas=betas, state=state)
+        member = CrossFitted([kernel], PRIOR_WEIGHTS[0], [], selection)
         return member, *(rows.cpu().numpy() for rows in self.parts[0])
 
     def look(self, step, last=False):
