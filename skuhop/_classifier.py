@@ -25,7 +25,6 @@ from skuhop._stage_one import distinct_rows
 from skuhop._streams import all_or_nothing
 from skuhop._values import with_prior
 from skuhop.learning.supervised import LABELS
-from skuhop.retrieval import answers
 
 _RULES = hetero_rules(
     "log_loss",
@@ -429,11 +428,10 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         proba : ndarray of shape (n_queries, n_classes)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        return self._ask(self._check_queries(X), self._probabilities)
+        return self._ask(self._check_queries(X), self._answers)
 
-    def _probabilities(self, memory, rows, budget):
-        votes = answers(memory, rows, budget)
-        return with_prior(votes, self.class_prior_, self.prior_weight_)
+    def _finished(self, found):
+        return with_prior(found, self.class_prior_, self.prior_weight_)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Most probable classes.
@@ -451,7 +449,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         X = self._check_queries(X)
 
         def best(*args):
-            return self._probabilities(*args).argmax(1)
+            return self._answers(*args).argmax(1)
 
         return labels_like(X, self.classes_, self._ask(X, best))
 

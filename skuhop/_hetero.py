@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import validate_data
+from torch import Tensor
 
 from skuhop import _validation as rules
 from skuhop._arrays import choose_device, on_host
@@ -29,7 +30,7 @@ from skuhop._values import value_keys, value_memory
 from skuhop.learning import LOSSES
 from skuhop.learning.embeddings import MEMBER_MAPS
 from skuhop.learning.supervised import Target
-from skuhop.retrieval import SEPARATIONS, SIMILARITIES
+from skuhop.retrieval import SEPARATIONS, SIMILARITIES, answers
 
 
 def hetero_rules(loss: str, **more) -> dict:
@@ -100,12 +101,14 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     """Stage I and Stage II of an estimator whose stored patterns carry values.
 
     The estimator gives `_lesson(X, y, weights, **more)`, its `Lesson` on valid rows;
-    `_read_out()`, the values (n_patterns, v) that Stage II reads out; and may refine
-    `_check_y`. Its `_rules` are those of `hetero_rules`, or more.
+    `_read_out()`, the values (n_patterns, v) that Stage II reads out; and
+    `_finished(found)`, its answers from their weighted sums. It may refine `_check_y`.
+    Its `_rules` are those of `hetero_rules`, or more.
     """
 
     _lesson: Callable[..., Lesson]
     _read_out: Callable[[], np.ndarray]
+    _finished: Callable[[Tensor], Tensor]
     _multi_output = False
     _asked = (*StageTwoMixin._asked, "precision")
 
@@ -159,6 +162,9 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             X, *rest = positive_rows(*new)
             new = filled(X, self.mean_).astype(self.patterns_.dtype), *rest
         return followed(self, values, value_keys, device, new, grouped)
+
+    def _answers(self, memory, rows, budget):
+        return self._finished(answers(memory, rows, budget))
 
     def _prepare(self, complete, dtype, device):
         return value_memory(self, self._read_out(), complete, dtype, device)

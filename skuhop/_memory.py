@@ -30,7 +30,7 @@ from skuhop._stage_one import (
     run_completion,
     run_stage_one,
 )
-from skuhop._stage_two import DTYPES, StageTwoMixin
+from skuhop._stage_two import DTYPES, StageTwoMixin, check_null
 from skuhop._streams import STREAM_RULES, all_or_nothing, followed
 from skuhop._validation import after_fit, check_parameters, check_weights
 from skuhop.learning import (
@@ -702,12 +702,7 @@ class UHopMemory(
         X = self._check_queries(X)
         if not return_null:
             return self._ask(X, question)
-        if not SEPARATIONS[self.separation].null:
-            allowed = [name for name, row in SEPARATIONS.items() if row.null]
-            raise ValueError(
-                f"return_null=True needs a separation in {allowed}, in which nothing "
-                f"stored has a weight; got separation={self.separation!r}."
-            )
+        check_null(self.separation)
         return self._ask(X, question), self._ask(X, null_weights)
 
     def _separation_params(self):

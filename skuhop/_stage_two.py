@@ -103,6 +103,22 @@ def _merge(parts, n_rows):
     return out
 
 
+def check_null(separation: str) -> None:
+    """Refuse to weigh "nothing stored" where it has no weight.
+
+    Raises
+    ------
+    ValueError
+        Names the separations in which it has one.
+    """
+    if not SEPARATIONS[separation].null:
+        allowed = [name for name, row in SEPARATIONS.items() if row.null]
+        raise ValueError(
+            f"return_null=True needs a separation in {allowed}, in which nothing "
+            f"stored has a weight; got separation={separation!r}."
+        )
+
+
 class StageTwoMixin:
     """What every estimator with a memory shares: its checks and its questions.
 
