@@ -112,7 +112,7 @@ def _fitted_attributes(X, weights, learned, damage_model, precision):
         "validation_scores_": learned.validation_scores,
         "selection_": learned.selection,
         "damage_model_": damage_model,
-        "precision_": precision,
+        "inverse_noise_variance_": precision,
         "stream_": {},
     }
     if "components" in learned.state:
@@ -305,7 +305,7 @@ class UHopMemory(
     damage_model_ : dict
         What "auto" and "channel" learned about damage; empty for the others.
 
-    precision_ : ndarray of shape (n_features,) or None
+    inverse_noise_variance_ : ndarray of shape (n_features,) or None
         Inverse of the squared prior noise level of every feature, with
         ``missing="new"``; None with "copy".
 
@@ -613,7 +613,7 @@ class UHopMemory(
             None if (weights == 1).all() else weights,
             learned,
             self.damage_model_,
-            self.precision_,
+            self.inverse_noise_variance_,
         )
         index = fit_index(self, X, attributes["mean_"], learned, device)
         vars(self).update(attributes, index_=index, stream_=stream)

@@ -91,13 +91,14 @@ def _feature_map(estimator, like):
 
 def _new_row_scorer(estimator, patterns, mean):
     """Scorer for incomplete queries that are no copies of stored patterns."""
-    if estimator.precision_ is None:
+    if estimator.inverse_noise_variance_ is None:
         raise ValueError(
             "missing='new' needs what only fit can learn; call fit again after "
             "setting it."
         )
-    precision = to_tensor(estimator.precision_, patterns.device).to(patterns)
-    return _scaled(NewRowScorer(patterns, mean, precision), estimator.beta)
+    learned = to_tensor(estimator.inverse_noise_variance_, patterns.device)
+    scorer = NewRowScorer(patterns, mean, learned.to(patterns))
+    return _scaled(scorer, estimator.beta)
 
 
 def _damage_scorer(estimator, patterns, mean, feature_map):
