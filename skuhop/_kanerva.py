@@ -22,6 +22,7 @@ from skuhop._device import (
 )
 from skuhop._persistence import VersionedStateMixin
 from skuhop._rows import ones_unless
+from skuhop._sampling import drawing
 from skuhop._stage_one import distinct_rows, resolve_corruption
 from skuhop._stage_two import DTYPES
 from skuhop._validation import check_parameters, check_weights
@@ -538,11 +539,7 @@ class KanervaMemory(
             The rows, in float64.
         """
         check_is_fitted(self)
-        check_parameters(
-            "sample", {"n_samples": n_samples}, {"n_samples": (rules.COUNT,)}
-        )
-        device = self._check()
-        rng = check_random_state(random_state)
+        device, rng = self._check(), drawing(n_samples, random_state)
         normal = to_tensor(rng.standard_normal((n_samples, self.n_slots_)), device)
         kept = self._written(device)
         w = to_numpy(draw_addresses(kept.factor, kept.address_sum, kept.total, normal))

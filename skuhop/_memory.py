@@ -22,7 +22,7 @@ from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._recall import fit_index, pattern_keys, recall_memory
 from skuhop._rows import positive_rows
-from skuhop._sampling import draw, has_density
+from skuhop._sampling import draw, drawing, has_density
 from skuhop._sparsity import RULES, fit_separation, settled
 from skuhop._stage_one import (
     StageOne,
@@ -32,7 +32,7 @@ from skuhop._stage_one import (
 )
 from skuhop._stage_two import DTYPES, StageTwoMixin, check_null
 from skuhop._streams import STREAM_RULES, all_or_nothing, followed
-from skuhop._validation import after_fit, check_parameters, check_weights
+from skuhop._validation import after_fit, check_weights
 from skuhop.learning import (
     CORRUPTIONS,
     FEATURE_MAPS,
@@ -833,10 +833,7 @@ class UHopMemory(
         """
         check_is_fitted(self)
         self._check_parameters()
-        check_parameters(
-            "sample", {"n_samples": n_samples}, {"n_samples": (rules.COUNT,)}
-        )
-        return draw(self, n_samples, random_state)
+        return draw(self, n_samples, drawing(n_samples, random_state))
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Minus the mean over rows of the squared error of `transform`.
