@@ -119,6 +119,13 @@ def check_null(separation: str) -> None:
         )
 
 
+def check_top(top, n_patterns: int) -> int:
+    """Check how many of the heaviest patterns are wanted."""
+    allowed = {"top": (rules.Number(Integral, 1, high=n_patterns),)}
+    check_parameters("association", {"top": top}, allowed)
+    return int(top)
+
+
 class StageTwoMixin:
     """What every estimator with a memory shares: its checks and its questions.
 
@@ -152,9 +159,8 @@ class StageTwoMixin:
         X = self._check_queries(X)
         if top is None:
             return self._ask(X, associations)
-        allowed = {"top": (rules.Number(Integral, 1, high=len(self.patterns_)),)}
-        check_parameters("association", {"top": top}, allowed)
-        return self._ask(X, lambda *args: associations(*args, top=int(top)))
+        top = check_top(top, len(self.patterns_))
+        return self._ask(X, lambda *args: associations(*args, top=top))
 
     def _check_parameters(self):
         """Check all parameters against their rules."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -16,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skuhop import _validation as rules
 from skuhop._cache import prepared, release
 from skuhop._persistence import VersionedStateMixin
-from skuhop._stage_two import DTYPES, check_null
+from skuhop._stage_two import DTYPES, check_null, check_top
 from skuhop._validation import after_fit, check_parameters
 from skuhop.distributed._cluster import (
     Cluster,
@@ -473,13 +472,12 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             Their weights.
         """
         X = self._check_queries(X)
-        allowed = {"top": (rules.Number(Integral, 1, high=self.n_patterns_),)}
-        check_parameters("association", {"top": top}, allowed)
+        top = check_top(top, self.n_patterns_)
         cluster = self._shards()
         if kind_of(self.estimator_).values:
-            return cluster.heaviest(cluster.completed(X), True, int(top))
+            return cluster.heaviest(cluster.completed(X), True, top)
         return self._ask(
-            X, lambda cluster, X, complete: cluster.heaviest(X, complete, int(top))
+            X, lambda cluster, X, complete: cluster.heaviest(X, complete, top)
         )
 
     @after_fit
