@@ -11,9 +11,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
-from skuhop import _validation as rules
 from skuhop._arrays import choose_device, labels_like, on_host
-from skuhop._hetero import HeteroMemory, Lesson, hetero_rules, stored_rows
+from skuhop._hetero import HeteroMemory, Lesson, stored_rows
+from skuhop._parameters import CLASSIFIER_RULES
 from skuhop._rows import (
     class_weights,
     column_means,
@@ -25,16 +25,6 @@ from skuhop._stage_one import distinct_rows
 from skuhop._streams import all_or_nothing
 from skuhop._values import with_prior
 from skuhop.learning.supervised import LABELS
-
-_RULES = hetero_rules(
-    "log_loss",
-    class_weight=(
-        rules.Choice(("balanced",)),
-        rules.Kind(lambda value: isinstance(value, dict), "a dict"),
-        rules.NONE,
-    ),
-    label_smoothing=(rules.Number(low=0, high=1),),
-)
 
 
 class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
@@ -237,7 +227,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     array([[0, 0, 0]])
     """
 
-    _rules = _RULES
+    _rules = CLASSIFIER_RULES
 
     def __init__(
         self,

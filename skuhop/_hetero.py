@@ -8,57 +8,25 @@ the checks to the answer, is the same for both.
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from skuhop import _validation as rules
 from skuhop._arrays import choose_device, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._cross_fit import cross_fitted, n_steps
-from skuhop._device import PRODUCTS, to_numpy
+from skuhop._device import to_numpy
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._rows import filled, positive_rows
 from skuhop._stage_two import DTYPES, StageTwoMixin
-from skuhop._streams import STREAM_RULES, followed
+from skuhop._streams import followed
 from skuhop._validation import check_weights
 from skuhop._values import value_keys, value_memory
-from skuhop.learning import LOSSES
-from skuhop.learning.embeddings import MEMBER_MAPS
 from skuhop.learning.supervised import Target
-from skuhop.retrieval import SEPARATIONS, SIMILARITIES, answers
-
-
-def hetero_rules(loss: str, **more) -> dict:
-    """Rules of the parameters; `loss` is the one that knows the values."""
-    return {
-        "feature_map": (rules.Choice((*MEMBER_MAPS, "identity")), rules.CALLABLE),
-        "n_components": (rules.COUNT,),
-        "loss": (rules.Choice((loss, *LOSSES)),),
-        "similarity": (rules.Choice(tuple(SIMILARITIES)),),
-        "separation": (rules.Choice(tuple(SEPARATIONS)),),
-        "separation_params": (
-            rules.Kind(lambda value: isinstance(value, dict), "a dict"),
-            rules.NONE,
-        ),
-        "beta": (rules.Choice(("auto",)), rules.POSITIVE),
-        "n_folds": (rules.Choice(("auto",)), rules.Number(Integral, 2)),
-        "max_iter": (rules.Choice(("auto",)), rules.COUNT),
-        "learning_rate": (rules.POSITIVE,),
-        "weight_decay": (rules.NON_NEGATIVE,),
-        "batch_size": (rules.Number(Integral, 2),),
-        "early_stopping": (rules.FLAG,),
-        "warm_start": (rules.FLAG,),
-        "verbose": (rules.FLAG, rules.Number(Integral, 0)),
-        "precision": (rules.Choice(tuple(PRODUCTS)),),
-        "device": (rules.DEVICE,),
-        **STREAM_RULES,
-        **more,
-    }
+from skuhop.retrieval import answers
 
 
 class Lesson(NamedTuple):
@@ -103,7 +71,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     The estimator gives `_lesson(X, y, weights, **more)`, its `Lesson` on valid rows;
     `_read_out()`, the values (n_patterns, v) that Stage II reads out; and
     `_finished(found)`, its answers from their weighted sums. It may refine `_check_y`.
-    Its `_rules` are those of `hetero_rules`, or more.
+    Its `_rules` stand in `skuhop._parameters`.
     """
 
     _lesson: Callable[..., Lesson]

@@ -12,7 +12,8 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from skuhop._arrays import choose_device, on_host
-from skuhop._hetero import HeteroMemory, Lesson, hetero_rules, stored_rows
+from skuhop._hetero import HeteroMemory, Lesson, stored_rows
+from skuhop._parameters import REGRESSOR_RULES
 from skuhop._rows import (
     column_means,
     filled,
@@ -184,7 +185,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     (1, 3)
     """
 
-    _rules = hetero_rules("squared_error")
+    _rules = REGRESSOR_RULES
     _multi_output = True
 
     def __init__(

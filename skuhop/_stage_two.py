@@ -103,6 +103,23 @@ def _merge(parts, n_rows):
     return out
 
 
+def has_energy(estimator) -> bool:
+    """Whether the theory knows an energy for the separation.
+
+    Raises
+    ------
+    AttributeError
+        If it does not; names the separations that have one.
+    """
+    separation = SEPARATIONS.get(estimator.separation)
+    if separation is not None and separation.conjugate is None:
+        raise AttributeError(
+            f"separation={estimator.separation!r} has no energy; those that have one: "
+            f"{[k for k, v in SEPARATIONS.items() if v.conjugate is not None]}."
+        )
+    return True
+
+
 def check_null(separation: str) -> None:
     """Refuse to weigh "nothing stored" where it has no weight.
 
