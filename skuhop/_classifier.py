@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
-from skuhop._arrays import choose_device, labels_like, on_host
+from skuhop._arrays import labels_like, on_host
 from skuhop._hetero import HeteroMemory, Lesson, stored_rows
 from skuhop._parameters import CLASSIFIER_RULES
 from skuhop._rows import (
@@ -22,7 +22,6 @@ from skuhop._rows import (
     product,
 )
 from skuhop._stage_one import distinct_rows
-from skuhop._streams import all_or_nothing
 from skuhop._values import with_prior
 from skuhop.learning.supervised import LABELS
 
@@ -228,6 +227,8 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     """
 
     _rules = CLASSIFIER_RULES
+    _belonging = "pattern_classes_"
+    _grouped = True
 
     def __init__(
         self,
@@ -340,34 +341,23 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self : UHopClassifier
             The classifier with the rows added.
         """
-        with all_or_nothing(self):
-            device = choose_device(self.device, X)
-            if not hasattr(self, "patterns_"):
-                self._fit(X, y, sample_weight, classes=classes)
-                stock, stream = self._followed(self.pattern_classes_, True, device)
-            else:
-                self._check_parameters()
-                rows, labels, weights = self._check_rows(X, y, sample_weight, False)
-                stock, stream = self._with_classes(
-                    rows, labels, weights, classes, device
-                )
-            patterns, codes, weights, *_ = stock
-            stored = _stored(patterns, codes, weights, len(self.classes_))
-            self.__dict__.update(stored, stream_=stream)
-        return self
+        return self._partial_fit(X, y, sample_weight, classes=classes)
 
-    def _with_classes(self, X, y, weights, classes, device):
-        """Rows and classes, those of the stored ones and new ones."""
+    def _joining(self, X, y, weights, classes):
+        """Give new rows codes of their classes, of which some may be new."""
         known = unique_labels(
             self.classes_, y, *(() if classes is None else (on_host(classes),))
         )
         moved = np.searchsorted(known, self.classes_)
         class_weight = class_weights(self.class_weight, known, None, None)
         class_weight[moved] = self.class_weight_
-        codes = np.searchsorted(known, y)
-        new = X, codes, product(weights, class_weight[codes])
         self.classes_, self.class_weight_ = known, class_weight
-        return self._followed(moved[self.pattern_classes_], True, device, new)
+        self.pattern_classes_ = moved[self.pattern_classes_]
+        codes = np.searchsorted(known, y)
+        return X, codes, product(weights, class_weight[codes])
+
+    def _kept(self, patterns, codes, weights):
+        return _stored(patterns, codes, weights, len(self.classes_))
 
     def _lesson(self, X, y, weights, classes):
         """Labels as rows of zeros and a one."""

@@ -11,7 +11,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from skuhop._arrays import choose_device, on_host
+from skuhop._arrays import on_host
 from skuhop._hetero import HeteroMemory, Lesson, stored_rows
 from skuhop._parameters import REGRESSOR_RULES
 from skuhop._rows import (
@@ -23,7 +23,6 @@ from skuhop._rows import (
     standardised,
 )
 from skuhop._stage_one import distinct_rows
-from skuhop._streams import all_or_nothing
 from skuhop.exceptions import InvalidParameterError
 from skuhop.learning.supervised import NUMBERS
 
@@ -186,6 +185,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     """
 
     _rules = REGRESSOR_RULES
+    _belonging = "values_"
     _multi_output = True
 
     def __init__(
@@ -304,23 +304,23 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         self : UHopRegressor
             The regressor with the rows added.
         """
-        with all_or_nothing(self):
-            device = choose_device(self.device, X)
-            if not hasattr(self, "patterns_"):
-                self._fit(X, y, sample_weight, groups=None)
-                new = None
-            else:
-                self._check_parameters()
-                new = self._check_rows(X, y, sample_weight, False)
-                if new[1].shape[1:] != self.values_.shape[1:]:
-                    raise InvalidParameterError(
-                        "y must have the columns that it had in fit, rows of shape "
-                        f"{self.values_.shape[1:]}. Got rows of shape "
-                        f"{new[1].shape[1:]}."
-                    )
-            stock, stream = self._followed(self.values_, False, device, new)
-            self.__dict__.update(_stored(*stock[:3]), stream_=stream)
-        return self
+        return self._partial_fit(X, y, sample_weight, groups=None)
+
+    def _joining(self, X, y, weights, groups):
+        return X, self._check_columns(y), weights
+
+    def _check_columns(self, y):
+        """Refuse values of other columns than the stored ones have."""
+        given, known = y.shape[1:], self.values_.shape[1:]
+        if given != known:
+            raise InvalidParameterError(
+                f"y must have the columns that it had in fit, rows of shape {known}. "
+                f"Got rows of shape {given}."
+            )
+        return y
+
+    def _kept(self, patterns, values, weights):
+        return _stored(patterns, values, weights)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Retrieve values: the weighted mean of those of the stored rows (Stage II).

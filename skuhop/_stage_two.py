@@ -136,6 +136,19 @@ def check_null(separation: str) -> None:
         )
 
 
+def check_queries(estimator, X):
+    """Validate queries as an array of floats; NaN is allowed, infinity is not."""
+    check_is_fitted(estimator)
+    return validate_data(
+        estimator,
+        X,
+        dtype=float_dtypes(X),
+        order="C",
+        reset=False,
+        ensure_all_finite="allow-nan",
+    )
+
+
 def check_top(top, n_patterns: int) -> int:
     """Check how many of the heaviest patterns are wanted."""
     allowed = {"top": (rules.Number(Integral, 1, high=n_patterns),)}
@@ -198,15 +211,7 @@ class StageTwoMixin:
 
     def _check_queries(self, X):
         """Validate queries as an array of floats; NaN is allowed, infinity is not."""
-        check_is_fitted(self)
-        return validate_data(
-            self,
-            X,
-            dtype=float_dtypes(X),
-            order="C",
-            reset=False,
-            ensure_all_finite="allow-nan",
-        )
+        return check_queries(self, X)
 
     def _ask(self, X, question):
         """Put a question of Stage II to the memory."""

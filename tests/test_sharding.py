@@ -574,7 +574,7 @@ BAD = {
     ),
     "columns of values": (
         lambda: ShardedMemory(regressor().fit(X, VALUES)).fit(X, VALUES[:, :2]),
-        r"Shard 0: y has rows of shape \(2,\), .* shape \(3,\)",
+        r"Shard 0: y must have the columns .* \(3,\)\. Got .* \(2,\)",
     ),
     "words for values": (
         lambda: ShardedMemory(regressor().fit(X, VALUES)).fit(X, Y),

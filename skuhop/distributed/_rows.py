@@ -98,7 +98,7 @@ def _class_rows(model: Model, X, y, weights) -> dict:
         )
     if weights is not None:
         weights = weights * estimator.class_weight_[codes]
-    return _rows_with("pattern_classes_", model, X, codes, weights)
+    return _rows_with(model, X, codes, weights)
 
 
 def _number_rows(model: Model, X, y, weights) -> dict:
@@ -107,13 +107,7 @@ def _number_rows(model: Model, X, y, weights) -> dict:
         _of_every_row(y, X, "a regressor stores rows with values")
     )
     y = check_array(y, ensure_2d=False, ensure_min_samples=0, input_name="y")
-    columns = model.estimator.values_.shape[1:]
-    if y.shape[1:] != columns:
-        raise ValueError(
-            f"y has rows of shape {y.shape[1:]}, but the estimator was fitted with "
-            f"rows of shape {columns}."
-        )
-    return _rows_with("values_", model, X, y, weights)
+    return _rows_with(model, X, model.estimator._check_columns(y), weights)
 
 
 def _of_every_row(y, X, why):
@@ -126,10 +120,11 @@ def _of_every_row(y, X, why):
     return y
 
 
-def _rows_with(name, model, X, values, weights) -> dict:
+def _rows_with(model, X, values, weights) -> dict:
+    estimator = model.estimator
     X, values, weights = positive_rows(X, values, weights)
-    X = filled(X, model.estimator.mean_).astype(X.dtype, copy=False)
-    return {"patterns_": X, name: values, "sample_weight_": weights}
+    X = filled(X, estimator.mean_).astype(X.dtype, copy=False)
+    return {"patterns_": X, estimator._belonging: values, "sample_weight_": weights}
 
 
 def _class_totals(estimator) -> np.ndarray:
@@ -237,7 +232,7 @@ KINDS = {
     UHopMemory: Kind(_memory_rows, {"index": None, "index_": {}, "damage_model_": {}}),
     UHopClassifier: Kind(
         _class_rows,
-        values="pattern_classes_",
+        values=UHopClassifier._belonging,
         summary=_class_totals,
         common=("class_prior_",),
         together=_class_frequencies,
@@ -245,7 +240,7 @@ KINDS = {
     ),
     UHopRegressor: Kind(
         _number_rows,
-        values="values_",
+        values=UHopRegressor._belonging,
         summary=_column_summary,
         common=("value_mean_", "value_scale_"),
         together=_columns_together,

@@ -10,12 +10,13 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from skuhop import _validation as rules
+from skuhop._arrays import on_host
 from skuhop._cache import prepared, release
 from skuhop._persistence import VersionedStateMixin
-from skuhop._stage_two import DTYPES, check_null, check_top
+from skuhop._stage_two import check_null, check_queries, check_top
 from skuhop._validation import after_fit, check_parameters
 from skuhop.distributed._cluster import (
     Cluster,
@@ -363,16 +364,8 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         return self
 
     def _check_queries(self, X):
-        """Validate queries as a float array; NaN is allowed, infinity is not."""
-        check_is_fitted(self)
-        return validate_data(
-            self,
-            X,
-            dtype=DTYPES,
-            order="C",
-            reset=False,
-            ensure_all_finite="allow-nan",
-        )
+        """Validate queries, which go to the workers by way of the host."""
+        return check_queries(self, on_host(X))
 
     def _ask(self, X, question):
         """Put ``question(cluster, rows, complete)`` for rows without and with NaN."""
