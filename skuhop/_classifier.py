@@ -11,9 +11,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
-from skuhop import _validation as rules
-from skuhop._arrays import choose_device, labels_like, on_host
-from skuhop._hetero import HeteroMemory, Lesson, hetero_rules, stored_rows
+from skuhop._arrays import labels_like, on_host
+from skuhop._hetero import HeteroMemory, Lesson, stored_rows
+from skuhop._parameters import CLASSIFIER_RULES
 from skuhop._rows import (
     class_weights,
     column_means,
@@ -22,20 +22,8 @@ from skuhop._rows import (
     product,
 )
 from skuhop._stage_one import distinct_rows
-from skuhop._streams import all_or_nothing
 from skuhop._values import with_prior
 from skuhop.learning.supervised import LABELS
-from skuhop.retrieval import answers
-
-_RULES = hetero_rules(
-    "log_loss",
-    class_weight=(
-        rules.Choice(("balanced",)),
-        rules.Kind(lambda value: isinstance(value, dict), "a dict"),
-        rules.NONE,
-    ),
-    label_smoothing=(rules.Number(low=0, high=1),),
-)
 
 
 class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
@@ -61,11 +49,12 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     feature_map : {"auto", "periodic", "mlp", "linear", "identity"} or callable, \
             default="auto"
         Phi. "auto" learns "periodic" and "linear" and adds their scores, in shares that
-        the rows left out choose; one of them may get all. "linear" is ``W z``; "mlp" adds a hidden layer of 128; "periodic" also
-        embeds every numeric feature in learned waves, up to 64 features. z are the
-        inputs, standardised (see `scale_`) and softly clipped. "identity" learns
-        nothing and takes the inputs as they are. A callable
-        ``n_features -> torch.nn.Module`` makes a module of z that is learned instead.
+        the rows left out choose; one of them may get all. "linear" is ``W z``; "mlp"
+        adds a hidden layer of 128; "periodic" also embeds every numeric feature in
+        learned waves, up to 64 features. z are the inputs, standardised (see `scale_`)
+        and softly clipped. "identity" learns nothing and takes the inputs as they are.
+        A callable ``n_features -> torch.nn.Module`` makes a module of z that is learned
+        instead.
 
     n_components : int, default=64
         Number of features of each member.
@@ -98,8 +87,8 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         Number of members. "auto" is 8, and 4 from 2,000 distinct patterns on.
 
     max_iter : int or "auto", default="auto"
-        Number of steps of Stage I, for each of the maps of "auto". "auto" is 100, and from 5,000 distinct patterns
-        on one for every 50 of them, at most 600.
+        Number of steps of Stage I, for each of the maps of "auto". "auto" is 100, and
+        from 5,000 distinct patterns on one for every 50 of them, at most 600.
 
     learning_rate : float, default=1e-2
         Step size of AdamW at the start; it falls to zero along a cosine.
@@ -243,7 +232,9 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     array([[0, 0, 0]])
     """
 
-    _rules = _RULES
+    _rules = CLASSIFIER_RULES
+    _belonging = "pattern_classes_"
+    _grouped = True
 
     def __init__(
         self,
@@ -356,34 +347,23 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self : UHopClassifier
             The classifier with the rows added.
         """
-        with all_or_nothing(self):
-            device = choose_device(self.device, X)
-            if not hasattr(self, "patterns_"):
-                self._fit(X, y, sample_weight, classes=classes)
-                stock, stream = self._followed(self.pattern_classes_, True, device)
-            else:
-                self._check_parameters()
-                rows, labels, weights = self._check_rows(X, y, sample_weight, False)
-                stock, stream = self._with_classes(
-                    rows, labels, weights, classes, device
-                )
-            patterns, codes, weights, *_ = stock
-            stored = _stored(patterns, codes, weights, len(self.classes_))
-            self.__dict__.update(stored, stream_=stream)
-        return self
+        return self._partial_fit(X, y, sample_weight, classes=classes)
 
-    def _with_classes(self, X, y, weights, classes, device):
-        """Rows and classes, those of the stored ones and new ones."""
+    def _joining(self, X, y, weights, classes):
+        """Give new rows codes of their classes, of which some may be new."""
         known = unique_labels(
             self.classes_, y, *(() if classes is None else (on_host(classes),))
         )
         moved = np.searchsorted(known, self.classes_)
         class_weight = class_weights(self.class_weight, known, None, None)
         class_weight[moved] = self.class_weight_
-        codes = np.searchsorted(known, y)
-        new = X, codes, product(weights, class_weight[codes])
         self.classes_, self.class_weight_ = known, class_weight
-        return self._followed(moved[self.pattern_classes_], True, device, new)
+        self.pattern_classes_ = moved[self.pattern_classes_]
+        codes = np.searchsorted(known, y)
+        return X, codes, product(weights, class_weight[codes])
+
+    def _kept(self, patterns, codes, weights):
+        return _stored(patterns, codes, weights, len(self.classes_))
 
     def _lesson(self, X, y, weights, classes):
         """Labels as rows of zeros and a one."""
@@ -434,11 +414,10 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         proba : ndarray of shape (n_queries, n_classes)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        return self._ask(self._check_queries(X), self._probabilities)
+        return self._ask(self._check_queries(X), self._answers)
 
-    def _probabilities(self, memory, rows, budget):
-        votes = answers(memory, rows, budget)
-        return with_prior(votes, self.class_prior_, self.prior_weight_)
+    def _finished(self, found):
+        return with_prior(found, self.class_prior_, self.prior_weight_)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Most probable classes.
@@ -456,7 +435,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         X = self._check_queries(X)
 
         def best(*args):
-            return self._probabilities(*args).argmax(1)
+            return self._answers(*args).argmax(1)
 
         return labels_like(X, self.classes_, self._ask(X, best))
 

@@ -8,59 +8,25 @@ the checks to the answer, is the same for both.
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import validate_data
+from torch import Tensor
 
-from skuhop import _validation as rules
 from skuhop._arrays import choose_device, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._cross_fit import cross_fitted, kernels_to_learn, n_steps
-from skuhop._device import PRODUCTS, to_numpy
+from skuhop._device import to_numpy
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._rows import filled, positive_rows
 from skuhop._stage_two import DTYPES, StageTwoMixin
-from skuhop._streams import STREAM_RULES, followed
+from skuhop._streams import all_or_nothing, followed
 from skuhop._validation import check_weights
 from skuhop._values import value_keys, value_memory
-from skuhop.learning import LOSSES
-from skuhop.learning.embeddings import MEMBER_MAPS
 from skuhop.learning.supervised import Target
-from skuhop.retrieval import SEPARATIONS, SIMILARITIES
-
-
-def hetero_rules(loss: str, **more) -> dict:
-    """Rules of the parameters; `loss` is the one that knows the values."""
-    return {
-        "feature_map": (
-            rules.Choice(("auto", *MEMBER_MAPS, "identity")),
-            rules.CALLABLE,
-        ),
-        "n_components": (rules.COUNT,),
-        "loss": (rules.Choice((loss, *LOSSES)),),
-        "similarity": (rules.Choice(("auto", *SIMILARITIES)),),
-        "separation": (rules.Choice(tuple(SEPARATIONS)),),
-        "separation_params": (
-            rules.Kind(lambda value: isinstance(value, dict), "a dict"),
-            rules.NONE,
-        ),
-        "beta": (rules.Choice(("auto",)), rules.POSITIVE),
-        "n_folds": (rules.Choice(("auto",)), rules.Number(Integral, 2)),
-        "max_iter": (rules.Choice(("auto",)), rules.COUNT),
-        "learning_rate": (rules.POSITIVE,),
-        "weight_decay": (rules.NON_NEGATIVE,),
-        "batch_size": (rules.Number(Integral, 2),),
-        "early_stopping": (rules.FLAG,),
-        "warm_start": (rules.FLAG,),
-        "verbose": (rules.FLAG, rules.Number(Integral, 0)),
-        "precision": (rules.Choice(tuple(PRODUCTS)),),
-        "device": (rules.DEVICE,),
-        **STREAM_RULES,
-        **more,
-    }
+from skuhop.retrieval import answers
 
 
 class Lesson(NamedTuple):
@@ -102,13 +68,26 @@ class Lesson(NamedTuple):
 class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     """Stage I and Stage II of an estimator whose stored patterns carry values.
 
-    The estimator gives `_lesson(X, y, weights, **more)`, its `Lesson` on valid rows;
-    `_read_out()`, the values (n_patterns, v) that Stage II reads out; and may refine
-    `_check_y`. Its `_rules` are those of `hetero_rules`, or more.
+    The estimator gives
+
+    - `_lesson(X, y, weights, **more)`: its `Lesson` on valid rows;
+    - `_joining(X, y, weights, **more)`: valid rows that come later, as they are stored;
+    - `_kept(X, values, weights)`: the attributes of all rows that are kept;
+    - `_read_out()`: the values (n_patterns, v) that Stage II reads out;
+    - `_finished(found)`: its answers from their weighted sums;
+    - `_check_y(y)`, and `_rules`, which stand in `skuhop._parameters`;
+    - `_belonging`: the attribute that belongs to the patterns, and `_grouped`, whether
+      rows can stand only for others of which it is the same.
     """
 
     _lesson: Callable[..., Lesson]
+    _joining: Callable[..., tuple]
+    _kept: Callable[..., dict]
     _read_out: Callable[[], np.ndarray]
+    _finished: Callable[[Tensor], Tensor]
+    _check_y: Callable
+    _belonging: str
+    _grouped = False
     _multi_output = False
     _asked = (*StageTwoMixin._asked, "precision")
 
@@ -156,12 +135,26 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         )
         return X, self._check_y(y), check_weights(sample_weight, X)
 
-    def _followed(self, values, grouped, device, new=None):
-        """Choose what is kept of stored rows and new ones, see `skuhop._streams`."""
-        if new is not None:
-            X, *rest = positive_rows(*new)
-            new = filled(X, self.mean_).astype(self.patterns_.dtype), *rest
-        return followed(self, values, value_keys, device, new, grouped)
+    def _partial_fit(self, X, y, sample_weight, **more):
+        """Store rows under Phi as it is; the first call is `_fit`."""
+        with all_or_nothing(self):
+            new, device = None, choose_device(self.device, X)
+            if not hasattr(self, "patterns_"):
+                self._fit(X, y, sample_weight, **more)
+            else:
+                self._check_parameters()
+                rows = self._check_rows(X, y, sample_weight, False)
+                X, *rest = positive_rows(*self._joining(*rows, **more))
+                new = filled(X, self.mean_).astype(self.patterns_.dtype), *rest
+            values = getattr(self, self._belonging)
+            stock, stream = followed(
+                self, values, value_keys, device, new, self._grouped
+            )
+            vars(self).update(self._kept(*stock[:3]), stream_=stream)
+        return self
+
+    def _answers(self, memory, rows, budget):
+        return self._finished(answers(memory, rows, budget))
 
     def _prepare(self, complete, dtype, device):
         return value_memory(self, self._read_out(), complete, dtype, device)

@@ -6,56 +6,21 @@ from collections.abc import Callable
 from typing import Self, cast
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skuhop import _validation as rules
-from skuhop._device import (
-    in_smaller_chunks,
-    resolve_device,
-    to_numpy,
-    to_tensor,
-    working_memory,
-)
+from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop._parameters import KANERVA_RULES
 from skuhop._persistence import VersionedStateMixin
-from skuhop._rows import ones_unless
-from skuhop._stage_one import distinct_rows, resolve_corruption
+from skuhop._sampling import drawing
+from skuhop._scoring import minus_error
+from skuhop._slots import Addressing, absorb, addresses, begin, prior
 from skuhop._stage_two import DTYPES
 from skuhop._validation import check_parameters, check_weights
 from skuhop.exceptions import InvalidParameterError
-from skuhop.learning import CORRUPTIONS, corrupted_copies
-from skuhop.retrieval.addresses import ADDRESSES
-from skuhop.retrieval.engine import row_chunks
-from skuhop.retrieval.linear_gaussian import (
-    Written,
-    best_alpha,
-    blank,
-    draw_addresses,
-    posterior,
-    spread,
-    write,
-)
-
-_BETAS = 2.0 ** np.arange(-2, 11)
-"""Candidates for beta, in parts of one over the rows' mean squared distance from their
-mean."""
-_TRIAL_ROWS, _TRIAL_PER_SLOT, _TRIAL_QUERIES = 2048, 4, 256
-"""Rows that a trial of a beta writes, at least and per slot, and how many corrupted
-copies of them it reads."""
-_MOST_CLUSTERED = 20_000
-"""Rows among which the landmarks are looked for at most."""
-
-_RULES = {
-    "n_slots": (rules.COUNT,),
-    "addressing": (rules.Choice(tuple(ADDRESSES)),),
-    "beta": (rules.Choice(("auto",)), rules.POSITIVE),
-    "alpha": (rules.Choice(("auto",)), rules.POSITIVE),
-    "corruption": (rules.NONE, rules.Choice(tuple(CORRUPTIONS)), rules.CALLABLE),
-    "device": (rules.DEVICE,),
-}
+from skuhop.retrieval.linear_gaussian import Written, draw_addresses, posterior, spread
 
 
 class KanervaMemory(
@@ -268,16 +233,21 @@ class KanervaMemory(
         X = X.astype(np.float64)
         if weights is not None:
             X, weights = X[weights > 0], weights[weights > 0].astype(np.float64)
-        begun = self._begin(X, weights, device) if first else {}
-        fixed = begun or self._fixed()
-        written = None if first else self._written(device)
-        written = self._absorb(written, X, weights, device, **fixed)
-        alpha = best_alpha(written) if self.alpha == "auto" else float(self.alpha)
+        if first:
+            seed = check_random_state(self.random_state).randint(2**31 - 1)
+            rng, written = np.random.RandomState(seed), None
+            fixed = begin(self, X, weights, rng, device)
+        else:
+            fixed, written = self._fixed(), self._written(device)
+        written = absorb(written, X, weights, fixed, device)
+        alpha = prior(self.alpha, written)
         after = posterior(written, alpha)
         kept = {name: to_numpy(value) for name, value in written._asdict().items()}
         count = float(kept.pop("total"))
         vars(self).update(
-            begun,
+            mean_=fixed.mean,
+            anchors_=fixed.anchors,
+            beta_=fixed.beta,
             slots_=to_numpy(after.slots),
             precision_factor_=to_numpy(after.precision_factor),
             noise_variance_=to_numpy(after.noise_variance),
@@ -290,8 +260,8 @@ class KanervaMemory(
 
     def _check(self):
         """Check the parameters and find the device."""
-        values = {name: getattr(self, name) for name in _RULES}
-        check_parameters(type(self).__name__, values, _RULES)
+        values = {name: getattr(self, name) for name in KANERVA_RULES}
+        check_parameters(type(self).__name__, values, KANERVA_RULES)
         device = resolve_device(self.device)
         if device.type == "mps":
             raise InvalidParameterError(
@@ -299,90 +269,6 @@ class KanervaMemory(
                 f"device='cpu'. Got device={self.device!r}."
             )
         return device
-
-    def _begin(self, X, weights, device):
-        """Fix what the first write fixes, in whatever order its rows are."""
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        rng = np.random.RandomState(seed)
-        X, weights, _ = distinct_rows(X, weights)
-        mean = np.average(X, axis=0, weights=weights)
-        anchors = self._anchors(X - mean, weights, rng)
-        fixed = {"mean_": mean, "anchors_": anchors, "beta_": self.beta}
-        if self.beta == "auto":
-            fixed["beta_"] = self._best_beta(X, weights, fixed, rng, device)
-        return fixed | {"beta_": float(fixed["beta_"])}
-
-    def _anchors(self, X, weights, rng):
-        """Landmarks among centred rows, or frequencies and phases."""
-        if self.addressing == "fourier":
-            frequencies = rng.standard_normal((self.n_slots, X.shape[1]))
-            phases = rng.uniform(0, 2 * np.pi, (self.n_slots, 1))
-            return np.hstack([frequencies, phases])
-        if len(X) <= self.n_slots:
-            return X
-        if len(X) > _MOST_CLUSTERED:
-            some = rng.permutation(len(X))[: max(_MOST_CLUSTERED, self.n_slots)]
-            X, weights = X[some], None if weights is None else weights[some]
-        # Imported late: only this way of addressing needs it.
-        from sklearn.cluster import KMeans
-
-        clusters = KMeans(self.n_slots, n_init=1, random_state=rng)
-        return clusters.fit(X, sample_weight=weights).cluster_centers_
-
-    def _best_beta(self, X, weights, fixed, rng, device):
-        """Try every beta on some of the rows and corrupted copies of a few of these."""
-        most = max(_TRIAL_ROWS, _TRIAL_PER_SLOT * self.n_slots)
-        some = rng.permutation(len(X))[:most]
-        X, weights = X[some], ones_unless(weights, X)[some]
-        corrupt = resolve_corruption(self.corruption)
-        right, weight = X[:_TRIAL_QUERIES], weights[:_TRIAL_QUERIES, None]
-        copies = corrupted_copies(corrupt, right, rng, -(-_TRIAL_QUERIES // len(right)))
-        variance = np.average(((X - fixed["mean_"]) ** 2).sum(1), weights=weights)
-        if variance == 0:
-            return 1.0
-
-        def error(beta):
-            trial = fixed | {"beta_": beta}
-            written = self._absorb(None, X, weights, device, **trial)
-            alpha = best_alpha(written) if self.alpha == "auto" else float(self.alpha)
-            slots = to_numpy(posterior(written, alpha).slots)
-            queries = copies.reshape(-1, X.shape[1])
-            found = self._addresses(queries, device, **trial) @ slots + trial["mean_"]
-            return (weight * (found.reshape(copies.shape) - right) ** 2).sum()
-
-        betas = _BETAS / variance
-        return betas[np.argmin([error(beta) for beta in betas])]
-
-    def _absorb(self, written, X, weights, device, mean_, anchors_, beta_):
-        """Write rows in portions that fit into memory."""
-        address, anchors = ADDRESSES[self.addressing], to_tensor(anchors_, device)
-        row = 8 * (4 * len(anchors) + 4 * X.shape[1])
-
-        def work(budget):
-            found = written
-            for rows in row_chunks(len(X), row, budget):
-                part = to_tensor(X[rows] - mean_, device)
-                own = None if weights is None else to_tensor(weights[rows], device)
-                found = found or blank(len(anchors), part)
-                found = write(found, address(part, anchors, beta_), part, own)
-            return found
-
-        return in_smaller_chunks(work, working_memory(), device)
-
-    def _addresses(self, X, device, mean_, anchors_, beta_):
-        """Addresses of rows as an array (n, n_slots_)."""
-        anchors = to_tensor(anchors_, device)
-        address = ADDRESSES[self.addressing]
-        row = 8 * (3 * len(anchors) + 2 * X.shape[1])
-
-        def work(budget):
-            parts = [
-                address(to_tensor(X[rows] - mean_, device), anchors, beta_)
-                for rows in row_chunks(len(X), row, budget)
-            ]
-            return to_numpy(torch.cat(parts))
-
-        return in_smaller_chunks(work, working_memory(), device)
 
     def _written(self, device):
         kept = {**self.written_, "total": np.array(self.n_samples_seen_)}
@@ -410,11 +296,10 @@ class KanervaMemory(
         device = self._check()
         check_is_fitted(self)
         X = validate_data(self, X, dtype=DTYPES, reset=False)
-        w = self._addresses(X.astype(np.float64), device, **self._fixed())
-        return X, w
+        return X, addresses(X.astype(np.float64), self._fixed(), device)
 
     def _fixed(self):
-        return {name: getattr(self, name) for name in ("mean_", "anchors_", "beta_")}
+        return Addressing(self.addressing, self.mean_, self.anchors_, self.beta_)
 
     def retrieve(
         self, X: ArrayLike, return_std: bool = False
@@ -503,13 +388,7 @@ class KanervaMemory(
         score : float
             At most 0; higher is better.
         """
-        found = self.transform(X)
-        target = np.asarray(X if y is None or np.ndim(y) == 1 else y)
-        if target.shape != found.shape:
-            raise ValueError(
-                f"y must have the shape of X, {found.shape}; got {target.shape}."
-            )
-        return -float(((found - target) ** 2).sum(axis=1).mean())
+        return minus_error(self.transform(X), X, y)
 
     def sample(
         self,
@@ -538,11 +417,7 @@ class KanervaMemory(
             The rows, in float64.
         """
         check_is_fitted(self)
-        check_parameters(
-            "sample", {"n_samples": n_samples}, {"n_samples": (rules.COUNT,)}
-        )
-        device = self._check()
-        rng = check_random_state(random_state)
+        device, rng = self._check(), drawing(n_samples, random_state)
         normal = to_tensor(rng.standard_normal((n_samples, self.n_slots_)), device)
         kept = self._written(device)
         w = to_numpy(draw_addresses(kept.factor, kept.address_sum, kept.total, normal))

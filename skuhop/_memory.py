@@ -3,126 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skuhop import _validation as rules
-from skuhop._arrays import as_tensor, choose_device, float_dtypes, like, on_host
+from skuhop._arrays import choose_device, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
-from skuhop._damage import learn_damage_model
-from skuhop._device import PRODUCTS
-from skuhop._index import KINDS
+from skuhop._parameters import MEMORY_RULES
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
-from skuhop._recall import fit_index, pattern_keys, recall_memory
+from skuhop._recall import (
+    nearest_patterns,
+    recall_memory,
+    retrieving,
+    weight_kept_out,
+)
 from skuhop._rows import positive_rows
-from skuhop._sampling import draw, has_density
-from skuhop._sparsity import RULES, fit_separation, settled
-from skuhop._stage_one import (
-    StageOne,
-    distinct_rows,
-    run_completion,
-    run_stage_one,
-)
-from skuhop._stage_two import DTYPES, StageTwoMixin
-from skuhop._streams import STREAM_RULES, all_or_nothing, followed
-from skuhop._validation import after_fit, check_parameters, check_weights
-from skuhop.learning import (
-    CORRUPTIONS,
-    FEATURE_MAPS,
-    LOSSES,
-    Learned,
-    Schedule,
-)
-from skuhop.retrieval import (
-    SEPARATIONS,
-    SIMILARITIES,
-    best_patterns,
-    energies,
-    iterate,
-)
-from skuhop.retrieval.approximate import (
-    indexed_best,
-    missing_weight,
-)
+from skuhop._sampling import draw, drawing, has_density
+from skuhop._scoring import minus_error
+from skuhop._sparsity import RULES, settled
+from skuhop._stage_one import run_stage_one, stage_one_of
+from skuhop._stage_two import DTYPES, StageTwoMixin, check_null, has_energy
+from skuhop._storing import attributes_for, checked, columns, followed_attributes
+from skuhop._streams import all_or_nothing
+from skuhop._validation import after_fit, check_weights
+from skuhop.retrieval import energies
 from skuhop.retrieval.engine import null_weights
-from skuhop.retrieval.read_outs import READ_OUTS, read_out
-from skuhop.retrieval.tails import tail_std, update_of
-
-_RULES = {
-    "feature_map": (rules.Choice(("identity", *FEATURE_MAPS)), rules.CALLABLE),
-    "n_components": (rules.COUNT, rules.NONE),
-    "loss": (rules.Choice((*LOSSES, "posterior")),),
-    "corruption": (rules.NONE, rules.Choice(tuple(CORRUPTIONS)), rules.CALLABLE),
-    "similarity": (rules.Choice(("auto", *SIMILARITIES, "channel")),),
-    "separation": (rules.Choice(tuple(SEPARATIONS)),),
-    "separation_params": (
-        rules.Kind(lambda value: isinstance(value, dict), "a dict"),
-        rules.NONE,
-    ),
-    "beta": (rules.Choice(("auto",)), rules.POSITIVE),
-    "missing": (rules.Choice(("copy", "new")),),
-    "answer": (rules.Choice(tuple(READ_OUTS)),),
-    "update_steps": (rules.COUNT,),
-    "max_iter": (rules.COUNT,),
-    "learning_rate": (rules.POSITIVE,),
-    "tol": (rules.NON_NEGATIVE,),
-    "early_stopping": (rules.FLAG,),
-    "n_iter_no_change": (rules.COUNT,),
-    "warm_start": (rules.FLAG,),
-    "verbose": (rules.FLAG, rules.Number(Integral, 0)),
-    "index": (rules.Choice(("auto", *KINDS)), rules.NONE),
-    "index_tol": (rules.NON_NEGATIVE,),
-    "index_tail": (rules.Choice(("drop", "sample")),),
-    "precision": (rules.Choice(tuple(PRODUCTS)),),
-    "device": (rules.DEVICE,),
-    **STREAM_RULES,
-}
-
-
-def _has_energy(memory):
-    """Whether the theory knows an energy for the separation."""
-    separation = SEPARATIONS.get(memory.separation)
-    if separation is not None and separation.conjugate is None:
-        raise AttributeError(
-            f"separation={memory.separation!r} has no energy; those that have one: "
-            f"{[k for k, v in SEPARATIONS.items() if v.conjugate is not None]}."
-        )
-    return True
-
-
-def _fitted_attributes(X, weights, learned, damage_model, precision):
-    """Fitted attributes of a memory, from what it stores and what it has learned."""
-    attributes = {
-        "patterns_": X,
-        "sample_weight_": weights,
-        "mean_": np.average(X, axis=0, weights=weights).astype(X.dtype),
-        "feature_map_state_": learned.state,
-        "alignment_": learned.alignment,
-        "loss_curve_": learned.loss_curve,
-        "loss_": learned.loss_curve[-1] if learned.loss_curve else float("nan"),
-        # scikit-learn wants at least one iteration of whatever has a max_iter.
-        "n_iter_": max(1, len(learned.loss_curve)),
-        "validation_scores_": learned.validation_scores,
-        "selection_": learned.selection,
-        "damage_model_": damage_model,
-        "precision_": precision,
-        "stream_": {},
-    }
-    if "components" in learned.state:
-        attributes["components_"] = learned.state["components"]
-    return attributes
-
-
-def _columns(X):
-    """Say of rows without column names what `validate_data` would."""
-    return {"n_features_in_": X.shape[1], "feature_names_in_": None}
+from skuhop.retrieval.tails import tail_std
 
 
 class UHopMemory(
@@ -305,7 +216,7 @@ class UHopMemory(
     damage_model_ : dict
         What "auto" and "channel" learned about damage; empty for the others.
 
-    precision_ : ndarray of shape (n_features,) or None
+    inverse_noise_variance_ : ndarray of shape (n_features,) or None
         Inverse of the squared prior noise level of every feature, with
         ``missing="new"``; None with "copy".
 
@@ -381,7 +292,7 @@ class UHopMemory(
     array([[1., 1., 1., 0.]])
     """
 
-    _rules = _RULES
+    _rules = MEMORY_RULES
     _separation_rules = RULES
     _asked = (
         "similarity",
@@ -505,46 +416,21 @@ class UHopMemory(
         self._check_parameters()
         device = choose_device(self.device, X)
         X, sample_weight, queries = map(on_host, (X, sample_weight, queries))
-        given, X = (
-            X,
-            check_array(
-                X, dtype=DTYPES, order="C", copy=True, estimator=self, input_name="X"
-            ),
-        )
-        weights = check_weights(sample_weight, X)
-        if weights is not None:
-            X, weights = X[weights > 0], weights[weights > 0]
-        queries = self._check_unlabelled(queries, X)
-        distinct, totals, _ = distinct_rows(X, weights)
-        settings = self._stage_one()
-        precision = None
-        if self.missing == "new":
-            precision = run_completion(distinct, totals, self.random_state, device)
-
-        def fitted(learned):
-            """Compute all attributes of a memory with this feature map."""
-            damage_model = learn_damage_model(
-                settings, learned, distinct, totals, queries, device
-            )
-            attributes = _fitted_attributes(
-                X, weights, learned, damage_model, precision
-            )
-            index = fit_index(self, X, attributes["mean_"], learned, device)
-            separation = fit_separation(self, attributes, distinct, device)
-            return attributes | separation | {"index_": index}
-
-        data = {"X": X, "y": X}
+        told = checked(self, X, sample_weight, queries)
+        settings = stage_one_of(self)
+        attributes = attributes_for(self, told, settings, device)
+        data = {"X": told.X, "y": told.X}
 
         def rebuild(learned):
-            return fitted(learned) | _columns(X), data
+            return attributes(learned) | columns(told.X), data
 
         progress = StageOneProgress(self, self.max_iter, **data, rebuild=rebuild)
-        learned = run_stage_one(settings, distinct, totals, device, progress)
-        attributes = fitted(learned)
+        learned = run_stage_one(settings, told.distinct, told.totals, device, progress)
+        fitted = attributes(learned)
         # Nothing is set before here: a failed fit leaves the estimator as it was.
-        validate_data(self, given, skip_check_array=True)
+        validate_data(self, X, skip_check_array=True)
         self.__dict__.pop("components_", None)
-        self.__dict__.update(attributes)
+        self.__dict__.update(fitted)
         progress.end(**data)
         return self
 
@@ -593,50 +479,8 @@ class UHopMemory(
                 X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
                 X = X.astype(self.patterns_.dtype)
                 new = positive_rows(X, X[:, :0], check_weights(sample_weight, X))
-            self._keep(new, device)
+            self.__dict__.update(followed_attributes(self, new, device))
         return self
-
-    def _keep(self, new, device):
-        """Store what is kept of stored rows and new ones, see `skuhop._streams`."""
-        no_values = self.patterns_[:, :0]
-        stock, stream = followed(self, no_values, pattern_keys, device, new)
-        X, _, weights, _ = stock
-        learned = Learned(
-            self.feature_map_state_,
-            self.alignment_,
-            self.loss_curve_,
-            self.validation_scores_,
-            self.selection_,
-        )
-        attributes = _fitted_attributes(
-            X,
-            None if (weights == 1).all() else weights,
-            learned,
-            self.damage_model_,
-            self.precision_,
-        )
-        index = fit_index(self, X, attributes["mean_"], learned, device)
-        vars(self).update(attributes, index_=index, stream_=stream)
-
-    def _stage_one(self):
-        """Collect what Stage I needs to know."""
-        return StageOne(
-            feature_map=self.feature_map,
-            n_components=self.n_components,
-            loss=self.loss,
-            similarity=self.similarity,
-            beta=self.beta,
-            corruption=self.corruption,
-            schedule=Schedule(
-                self.max_iter,
-                self.learning_rate,
-                self.tol,
-                self.early_stopping,
-                self.n_iter_no_change,
-            ),
-            start=self.__dict__.get("feature_map_state_") if self.warm_start else None,
-            random_state=self.random_state,
-        )
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Retrieve patterns (Stage II).
@@ -655,16 +499,7 @@ class UHopMemory(
 
     def _retrieve(self, X):
         """`transform`, before `set_output` has its say."""
-
-        def retrieve(memory, rows, budget):
-            # The weights of a row with NaN come from its observed entries, which do
-            # not move: a second update would repeat the first.
-            steps = self.update_steps if memory.complete else 1
-            update = read_out(update_of(memory), self.answer)
-            found = iterate(memory, rows, budget, steps, self.tol, update)
-            return found if memory.complete else found.where(rows.isnan(), rows)
-
-        return self._ask(self._check_queries(X), retrieve)
+        return self._ask(self._check_queries(X), retrieving(self))
 
     @after_fit
     def predict(
@@ -691,24 +526,14 @@ class UHopMemory(
         null : ndarray of shape (n_queries,)
             What the weights of `association` lack to one; only if `return_null`.
         """
-
-        def find(memory, rows, budget):
-            best = best_patterns if memory.nearest is None else indexed_best
-            return best(memory, rows, budget)
-
-        return self._with_null(X, find, return_null)
+        return self._with_null(X, nearest_patterns, return_null)
 
     def _with_null(self, X, question, return_null):
         """Put a question, and ask for the weight of "nothing stored" too if wanted."""
         X = self._check_queries(X)
         if not return_null:
             return self._ask(X, question)
-        if not SEPARATIONS[self.separation].null:
-            allowed = [name for name, row in SEPARATIONS.items() if row.null]
-            raise ValueError(
-                f"return_null=True needs a separation in {allowed}, in which nothing "
-                f"stored has a weight; got separation={self.separation!r}."
-            )
+        check_null(self.separation)
         return self._ask(X, question), self._ask(X, null_weights)
 
     def _separation_params(self):
@@ -749,15 +574,9 @@ class UHopMemory(
             It trusts the index to have found the k best, which an index does not
             always do.
         """
+        return self._ask(self._check_queries(X), weight_kept_out)
 
-        def bound(memory, rows, budget):
-            if memory.nearest is None:
-                return rows.new_zeros(len(rows))
-            return missing_weight(memory, rows, budget)
-
-        return self._ask(self._check_queries(X), bound)
-
-    @available_if(_has_energy)
+    @available_if(has_energy)
     def energy(self, X: ArrayLike) -> np.ndarray:
         """Kernelised Hopfield energy ``s(x, x) / 2 - Psi*(beta s(Xi, x)) / beta``.
 
@@ -777,7 +596,7 @@ class UHopMemory(
         """
         return self._ask(self._check_queries(X), energies)
 
-    @available_if(_has_energy)
+    @available_if(has_energy)
     def score_samples(
         self, X: ArrayLike, return_null: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -839,10 +658,7 @@ class UHopMemory(
         """
         check_is_fitted(self)
         self._check_parameters()
-        check_parameters(
-            "sample", {"n_samples": n_samples}, {"n_samples": (rules.COUNT,)}
-        )
-        return draw(self, n_samples, random_state)
+        return draw(self, n_samples, drawing(n_samples, random_state))
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Minus the mean over rows of the squared error of `transform`.
@@ -862,45 +678,7 @@ class UHopMemory(
             At most 0; higher is better. Entries where the target is NaN do not
             count.
         """
-        retrieved = self._retrieve(X)
-        target = X if y is None or np.ndim(y) == 1 != retrieved.shape[1] else y
-        target = check_array(
-            target,
-            dtype=float_dtypes(target),
-            ensure_all_finite="allow-nan",
-            input_name="y",
-        )
-        if target.shape != retrieved.shape:
-            raise ValueError(
-                "y must have the shape of X, "
-                f"{tuple(retrieved.shape)}; got {tuple(target.shape)}."
-            )
-        error = as_tensor(retrieved) - as_tensor(like(as_tensor(target), retrieved))
-        return -float(error.square().nansum(1).mean())
-
-    def _check_unlabelled(self, queries, X):
-        """Validate the queries that `fit` learns from; None if there are none."""
-        if queries is None:
-            return None
-        if self.corruption is not None:
-            raise ValueError(
-                "fit takes queries or the parameter corruption, not both: got "
-                f"corruption={self.corruption!r} and queries."
-            )
-        queries = check_array(
-            queries,
-            dtype=X.dtype,
-            order="C",
-            ensure_all_finite="allow-nan",
-            estimator=self,
-            input_name="queries",
-        )
-        if queries.shape[1] != X.shape[1]:
-            raise ValueError(
-                f"queries must have the {X.shape[1]} features of X; got "
-                f"{queries.shape[1]}."
-            )
-        return queries[~np.isnan(queries).any(axis=1)]
+        return minus_error(self._retrieve(X), X, y)
 
     def _prepare(self, complete, dtype, device):
         return recall_memory(self, complete, dtype, device)

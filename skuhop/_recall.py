@@ -16,11 +16,15 @@ from skuhop.retrieval import (
     Memory,
     NewRowScorer,
     ScaledScorer,
+    best_patterns,
     build_observed_scorer,
     build_scorer,
+    iterate,
 )
+from skuhop.retrieval.approximate import indexed_best, missing_weight
+from skuhop.retrieval.read_outs import read_out
 from skuhop.retrieval.separations import separation_rule
-from skuhop.retrieval.tails import N_DRAWS
+from skuhop.retrieval.tails import N_DRAWS, update_of
 
 
 def recall_memory(estimator, complete, dtype, device) -> Memory:
@@ -65,6 +69,33 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
     )
 
 
+def retrieving(estimator):
+    """Question whose answers are those of `transform`."""
+
+    def retrieve(memory, rows, budget):
+        # The weights of a row with NaN come from its observed entries, which do not
+        # move: a second update would repeat the first.
+        steps = estimator.update_steps if memory.complete else 1
+        update = read_out(update_of(memory), estimator.answer)
+        found = iterate(memory, rows, budget, steps, estimator.tol, update)
+        return found if memory.complete else found.where(rows.isnan(), rows)
+
+    return retrieve
+
+
+def nearest_patterns(memory, rows, budget):
+    """Question for the most associated patterns, by the index where there is one."""
+    best = best_patterns if memory.nearest is None else indexed_best
+    return best(memory, rows, budget)
+
+
+def weight_kept_out(memory, rows, budget):
+    """Question for the bound of the weight that the index keeps out of answers."""
+    if memory.nearest is None:
+        return rows.new_zeros(len(rows))
+    return missing_weight(memory, rows, budget)
+
+
 def pattern_keys(estimator, patterns, device):
     """Features of rows, stored or not, as the similarity compares them.
 
@@ -91,13 +122,14 @@ def _feature_map(estimator, like):
 
 def _new_row_scorer(estimator, patterns, mean):
     """Scorer for incomplete queries that are no copies of stored patterns."""
-    if estimator.precision_ is None:
+    if estimator.inverse_noise_variance_ is None:
         raise ValueError(
             "missing='new' needs what only fit can learn; call fit again after "
             "setting it."
         )
-    precision = to_tensor(estimator.precision_, patterns.device).to(patterns)
-    return _scaled(NewRowScorer(patterns, mean, precision), estimator.beta)
+    learned = to_tensor(estimator.inverse_noise_variance_, patterns.device)
+    scorer = NewRowScorer(patterns, mean, learned.to(patterns))
+    return _scaled(scorer, estimator.beta)
 
 
 def _damage_scorer(estimator, patterns, mean, feature_map):

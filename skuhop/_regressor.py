@@ -11,14 +11,20 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from skuhop._arrays import choose_device, on_host
-from skuhop._hetero import HeteroMemory, Lesson, hetero_rules, stored_rows
-from skuhop._rows import column_means, filled, ones_unless, positive_rows
+from skuhop._arrays import on_host
+from skuhop._hetero import HeteroMemory, Lesson, stored_rows
+from skuhop._parameters import REGRESSOR_RULES
+from skuhop._rows import (
+    column_means,
+    filled,
+    ones_unless,
+    positive_rows,
+    standard,
+    standardised,
+)
 from skuhop._stage_one import distinct_rows
-from skuhop._streams import all_or_nothing
 from skuhop.exceptions import InvalidParameterError
 from skuhop.learning.supervised import NUMBERS
-from skuhop.retrieval import answers
 
 _MANY_COLUMNS = 16
 """More columns of y than this are learned by their principal axes."""
@@ -76,8 +82,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         Number of members. "auto" is 8, and 4 from 2,000 distinct patterns on.
 
     max_iter : int or "auto", default="auto"
-        Number of steps of Stage I, for each of the maps of "auto". "auto" is 100, and from 5,000 distinct patterns
-        on one for every 50 of them, at most 600.
+        Number of steps of Stage I, for each of the maps of "auto". "auto" is 100, and
+        from 5,000 distinct patterns on one for every 50 of them, at most 600.
 
     learning_rate, weight_decay : float, default=1e-2
         Of AdamW, as in `UHopClassifier`.
@@ -179,7 +185,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     (1, 3)
     """
 
-    _rules = hetero_rules("squared_error")
+    _rules = REGRESSOR_RULES
+    _belonging = "values_"
     _multi_output = True
 
     def __init__(
@@ -298,23 +305,23 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         self : UHopRegressor
             The regressor with the rows added.
         """
-        with all_or_nothing(self):
-            device = choose_device(self.device, X)
-            if not hasattr(self, "patterns_"):
-                self._fit(X, y, sample_weight, groups=None)
-                new = None
-            else:
-                self._check_parameters()
-                new = self._check_rows(X, y, sample_weight, False)
-                if new[1].shape[1:] != self.values_.shape[1:]:
-                    raise InvalidParameterError(
-                        "y must have the columns that it had in fit, rows of shape "
-                        f"{self.values_.shape[1:]}. Got rows of shape "
-                        f"{new[1].shape[1:]}."
-                    )
-            stock, stream = self._followed(self.values_, False, device, new)
-            self.__dict__.update(_stored(*stock[:3]), stream_=stream)
-        return self
+        return self._partial_fit(X, y, sample_weight, groups=None)
+
+    def _joining(self, X, y, weights, groups):
+        return X, self._check_columns(y), weights
+
+    def _check_columns(self, y):
+        """Refuse values of other columns than the stored ones have."""
+        given, known = y.shape[1:], self.values_.shape[1:]
+        if given != known:
+            raise InvalidParameterError(
+                f"y must have the columns that it had in fit, rows of shape {known}. "
+                f"Got rows of shape {given}."
+            )
+        return y
+
+    def _kept(self, patterns, values, weights):
+        return _stored(patterns, values, weights)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Retrieve values: the weighted mean of those of the stored rows (Stage II).
@@ -329,10 +336,9 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         y : ndarray of shape (n_queries,) or (n_queries, n_outputs)
             Retrieved values, in the precision of X.
         """
-        return self._ask(self._check_queries(X), self._read)
+        return self._ask(self._check_queries(X), self._answers)
 
-    def _read(self, memory, rows, budget):
-        found = answers(memory, rows, budget)
+    def _finished(self, found):
         # Values are read out as deviations from their mean, so that whatever weight is
         # not given to them is at the mean.
         exact = found if found.device.type == "mps" else found.double()
@@ -347,12 +353,12 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         X = filled(X, column_means(X, weights))
         y, d = values[:, :-1].copy().reshape(len(X), *y.shape[1:]), X.shape[1]
         rows, totals, _ = distinct_rows(np.column_stack([X, values]), weights)
-        centre, scale = _standard(rows[:, d:-1], totals)
+        centre, scale = standard(rows[:, d:-1], totals)
         _, groups = np.unique(rows[:, -1], return_inverse=True)
         return Lesson(
             np.ascontiguousarray(rows[:, :d]),
             rows[:, d:-1].reshape(len(rows), *y.shape[1:]),
-            _leading_axes(_standardised(rows[:, d:-1], centre, scale), totals),
+            _leading_axes(standardised(rows[:, d:-1], centre, scale), totals),
             totals,
             np.ones(len(rows)),
             NUMBERS,
@@ -371,32 +377,12 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
     def _read_out(self):
         columns = self.values_.reshape(len(self.values_), -1)
-        return _standardised(columns, self.value_mean_, self.value_scale_)
-
-
-def _standard(values, weights):
-    """Weighted mean and standard deviation of every column."""
-    share = ones_unless(weights, values)
-    share = share / share.sum()
-    centre = share @ values
-    # Squares of the shares of the largest deviation cannot overflow.
-    largest = np.abs(values - centre).max(axis=0)
-    parts = (values - centre) / np.where(largest > 0, largest, 1)
-    scale = largest * np.sqrt(share @ parts**2)
-    # What is left of a constant column is the rounding of its mean.
-    noise = 16 * np.finfo(values.dtype).eps * np.abs(values).max(axis=0)
-    return centre, np.where(scale > noise, scale, 0)
-
-
-def _standardised(values, centre, scale):
-    """Deviations from the mean in standard deviations; 0 in a constant column."""
-    varies = scale > 0
-    return np.where(varies, values - centre, 0) / np.where(varies, scale, 1)
+        return standardised(columns, self.value_mean_, self.value_scale_)
 
 
 def _stored(patterns, values, weights):
     """Attributes that follow from the rows alone."""
-    centre, scale = _standard(values.reshape(len(values), -1), weights)
+    centre, scale = standard(values.reshape(len(values), -1), weights)
     return {
         **stored_rows(patterns, weights),
         "values_": values,

@@ -37,6 +37,42 @@ def filled(X, mean):
     return np.where(np.isnan(X), mean, X)
 
 
+def standard(values, weights, within=0.0):
+    """Weighted mean and standard deviation of every column.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, v)
+        Rows, or means of groups of rows.
+    weights : ndarray of shape (n,) or None
+        Their weights.
+    within : ndarray of shape (n, v), default=0
+        Standard deviations of the groups inside; of a row it is 0.
+
+    Returns
+    -------
+    centre, scale : ndarray of shape (v,)
+        The scale of a constant column is 0.
+    """
+    share = ones_unless(weights, values)
+    share = share / share.sum()
+    centre = share @ values
+    # Squares of the shares of the largest deviation cannot overflow.
+    largest = np.maximum(np.abs(values - centre), within).max(axis=0)
+    unit = np.where(largest > 0, largest, 1)
+    squares = ((values - centre) / unit) ** 2 + (within / unit) ** 2
+    scale = largest * np.sqrt(share @ squares)
+    # What is left of a constant column is the rounding of its mean.
+    noise = 16 * np.finfo(values.dtype).eps * np.abs(values).max(axis=0)
+    return centre, np.where(scale > noise, scale, 0)
+
+
+def standardised(values, centre, scale):
+    """Deviations from the mean in standard deviations; 0 in a constant column."""
+    varies = scale > 0
+    return np.where(varies, values - centre, 0) / np.where(varies, scale, 1)
+
+
 def class_weights(class_weight, classes, codes, weights):
     """Weight of every class; "balanced" makes the classes weigh the same."""
     if isinstance(class_weight, dict):

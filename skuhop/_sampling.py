@@ -1,4 +1,4 @@
-"""Draws from the density that a memory's energy stands for.
+"""Draws: how every `sample` begins, and the density that a memory's energy stands for.
 
 With softmax and a number for beta ``exp(-beta E(x))`` is ``sum_i w_i exp(-beta |W x - W
 xi_i|^2 / 2)`` for the similarity "euclidean", and for "dot" the same with ``w_i
@@ -19,8 +19,21 @@ from scipy.special import softmax
 from sklearn.utils import check_random_state
 
 from skuhop._stage_one import kept_kind
+from skuhop._validation import COUNT, check_parameters
 
 _ALLOWED = {"similarity": ("euclidean", "dot"), "separation": ("softmax",)}
+
+
+def drawing(n_samples, random_state) -> np.random.RandomState:
+    """Check how many rows are wanted, and give what they are drawn with.
+
+    Raises
+    ------
+    InvalidParameterError
+        If `n_samples` is no positive integer.
+    """
+    check_parameters("sample", {"n_samples": n_samples}, {"n_samples": (COUNT,)})
+    return check_random_state(random_state)
 
 
 def has_density(memory) -> bool:
@@ -42,7 +55,7 @@ def has_density(memory) -> bool:
     return True
 
 
-def draw(memory, n_samples: int, random_state) -> np.ndarray:
+def draw(memory, n_samples: int, rng) -> np.ndarray:
     """Rows (n_samples, d) from a fitted memory for which `has_density` holds.
 
     Raises
@@ -51,7 +64,6 @@ def draw(memory, n_samples: int, random_state) -> np.ndarray:
         If the feature map in use leaves the density without a finite integral, or is
         no matrix.
     """
-    rng = check_random_state(random_state)
     patterns, weights = memory.patterns_, memory.sample_weight_
     W, scale, shift = _linear_map(memory)
     logits = np.zeros(len(patterns)) if weights is None else np.log(weights)

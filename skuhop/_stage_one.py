@@ -44,6 +44,27 @@ class StageOne(NamedTuple):
     random_state: object
 
 
+def stage_one_of(memory) -> StageOne:
+    """Collect from a memory's parameters what Stage I needs to know."""
+    return StageOne(
+        feature_map=memory.feature_map,
+        n_components=memory.n_components,
+        loss=memory.loss,
+        similarity=memory.similarity,
+        beta=memory.beta,
+        corruption=memory.corruption,
+        schedule=Schedule(
+            memory.max_iter,
+            memory.learning_rate,
+            memory.tol,
+            memory.early_stopping,
+            memory.n_iter_no_change,
+        ),
+        start=vars(memory).get("feature_map_state_") if memory.warm_start else None,
+        random_state=memory.random_state,
+    )
+
+
 def resolve_corruption(corruption) -> Callable:
     """Turn the parameter into a function; the unknown gets masks and noise."""
     if corruption is None:

@@ -103,6 +103,59 @@ def _merge(parts, n_rows):
     return out
 
 
+def has_energy(estimator) -> bool:
+    """Whether the theory knows an energy for the separation.
+
+    Raises
+    ------
+    AttributeError
+        If it does not; names the separations that have one.
+    """
+    separation = SEPARATIONS.get(estimator.separation)
+    if separation is not None and separation.conjugate is None:
+        raise AttributeError(
+            f"separation={estimator.separation!r} has no energy; those that have one: "
+            f"{[k for k, v in SEPARATIONS.items() if v.conjugate is not None]}."
+        )
+    return True
+
+
+def check_null(separation: str) -> None:
+    """Refuse to weigh "nothing stored" where it has no weight.
+
+    Raises
+    ------
+    ValueError
+        Names the separations in which it has one.
+    """
+    if not SEPARATIONS[separation].null:
+        allowed = [name for name, row in SEPARATIONS.items() if row.null]
+        raise ValueError(
+            f"return_null=True needs a separation in {allowed}, in which nothing "
+            f"stored has a weight; got separation={separation!r}."
+        )
+
+
+def check_queries(estimator, X):
+    """Validate queries as an array of floats; NaN is allowed, infinity is not."""
+    check_is_fitted(estimator)
+    return validate_data(
+        estimator,
+        X,
+        dtype=float_dtypes(X),
+        order="C",
+        reset=False,
+        ensure_all_finite="allow-nan",
+    )
+
+
+def check_top(top, n_patterns: int) -> int:
+    """Check how many of the heaviest patterns are wanted."""
+    allowed = {"top": (rules.Number(Integral, 1, high=n_patterns),)}
+    check_parameters("association", {"top": top}, allowed)
+    return int(top)
+
+
 class StageTwoMixin:
     """What every estimator with a memory shares: its checks and its questions.
 
@@ -136,9 +189,8 @@ class StageTwoMixin:
         X = self._check_queries(X)
         if top is None:
             return self._ask(X, associations)
-        allowed = {"top": (rules.Number(Integral, 1, high=len(self.patterns_)),)}
-        check_parameters("association", {"top": top}, allowed)
-        return self._ask(X, lambda *args: associations(*args, top=int(top)))
+        top = check_top(top, len(self.patterns_))
+        return self._ask(X, lambda *args: associations(*args, top=top))
 
     def _check_parameters(self):
         """Check all parameters against their rules."""
@@ -159,15 +211,7 @@ class StageTwoMixin:
 
     def _check_queries(self, X):
         """Validate queries as an array of floats; NaN is allowed, infinity is not."""
-        check_is_fitted(self)
-        return validate_data(
-            self,
-            X,
-            dtype=float_dtypes(X),
-            order="C",
-            reset=False,
-            ensure_all_finite="allow-nan",
-        )
+        return check_queries(self, X)
 
     def _ask(self, X, question):
         """Put a question of Stage II to the memory."""

@@ -14,16 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skuhop import _validation as rules
 from skuhop._device import to_numpy, to_tensor
 from skuhop._rows import ones_unless
 from skuhop.retention import RETENTION, Rows
 
-STREAM_RULES = {
-    "max_patterns": (rules.COUNT, rules.NONE),
-    "retention": (rules.Choice(tuple(RETENTION)),),
-    "decay": (rules.Number(low=0, open_low=True, high=1),),
-}
 _PIECE = 256
 """Rows that are taken together at least, however small the memory."""
 
@@ -75,7 +69,8 @@ def followed(estimator, values, encode, device, new=None, grouped=False):
     Parameters
     ----------
     estimator : object
-        Fitted; has the parameters of `STREAM_RULES` and `random_state`.
+        Fitted; has the parameters `max_patterns`, `retention`, `decay` and
+        `random_state`.
     values : ndarray of shape (n_patterns, ...)
         What belongs to the stored rows.
     encode : callable

@@ -108,7 +108,7 @@ def check_weights(sample_weight, X: np.ndarray) -> np.ndarray | None:
     if sample_weight is None:
         return None
     weights = _check_sample_weight(
-        sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+        sample_weight, X, dtype=X.dtype, copy=True, ensure_non_negative=True
     )
     if not weights.any():
         raise ValueError("All sample_weight entries are zero: nothing would be stored.")

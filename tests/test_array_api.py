@@ -96,6 +96,17 @@ def test_foreign_arrays(model, kind):
     np.testing.assert_array_equal(found, ours.predict(X))
 
 
+@pytest.mark.parametrize("kind", HOSTED)
+@pytest.mark.parametrize("model", CALLS)
+def test_foreign_arrays_in_parts(model, kind):
+    convert, ours, theirs = KINDS[kind], fit(model), fit(model)
+    columns = [X + 1] if model is UHopMemory else [X + 1, y]
+    ours.partial_fit(*columns)
+    theirs.partial_fit(*map(convert, columns))
+    np.testing.assert_array_equal(theirs.patterns_, ours.patterns_)
+    np.testing.assert_array_equal(theirs.predict(convert(X)), ours.predict(X))
+
+
 @pytest.mark.skipif(can_dispatch, reason="this is a run with SCIPY_ARRAY_API=1")
 def test_this_file_with_dispatch():
     environment = {
@@ -165,24 +176,96 @@ def test_fit_stores_numpy_and_learns_the_same(kind, dispatch):
     assert_answers_like(theirs.transform(queries), ours.transform(WIDE + 0.1), queries)
 
 
+PARTS = {
+    "memory": (UHopMemory, None, {}),
+    "memory, integers": (UHopMemory, None, {"dtype": "i8"}),
+    "memory, an index": (UHopMemory, None, {"index": "auto", "similarity": "dot"}),
+    "classifier": (UHopClassifier, y, {}),
+    "classifier, words": (UHopClassifier, np.array(["no", "yes"])[y], {}),
+    "regressor": (UHopRegressor, X[:, 0] * X[:, 1], {}),
+    "regressor, columns": (UHopRegressor, X[:, :3] ** 2, {}),
+    "regressor, integers": (UHopRegressor, y, {}),
+    "regressor, float32": (UHopRegressor, X[:, :3] ** 2, {"dtype": "f4"}),
+}
+
+
+@needs_dispatch
+@pytest.mark.parametrize("retention", [None, "merge", "reservoir"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", PARTS)
+def test_fitted_in_parts(case, kind, retention, dispatch):
+    """What is stored is NumPy, and to the last bit what NumPy rows leave."""
+    (model, values, params), convert = PARTS[case], KINDS[kind]
+    params = {"max_iter": 3, "random_state": 0, **params}
+    rows = (10 * X).astype(params.pop("dtype", "f8"))
+    if model is not UHopMemory:
+        params["n_folds"] = 2
+    if retention is not None:
+        params |= {"retention": retention, "max_patterns": 10, "decay": 0.9}
+
+    def foreign(array):
+        return array if array.dtype.kind == "U" else convert(array)
+
+    ours, theirs = model(**params), model(**params)
+    for part in (slice(9), slice(9, 15), slice(15, 20)):
+        columns = [rows[part]] if values is None else [rows[part], values[part]]
+        ours.partial_fit(*columns, sample_weight=WEIGHTS[part])
+        theirs.partial_fit(*map(foreign, columns), sample_weight=convert(WEIGHTS[part]))
+    assert vars(ours).keys() == vars(theirs).keys()
+    for name, value in vars(ours).items():
+        found = vars(theirs)[name]
+        assert type(found) is type(value), name
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(found, value)
+            assert found.dtype == value.dtype, name
+    queries = convert(QUERIES)
+    found, expected = theirs.predict(queries), ours.predict(QUERIES)
+    if expected.dtype.kind == "U":
+        np.testing.assert_array_equal(found, expected)
+    else:
+        assert_answers_like(found, expected, queries)
+
+
 @needs_dispatch
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_classifier_fitted_in_parts(kind, dispatch):
+def test_classes_named_in_advance(kind, dispatch):
     convert = KINDS[kind]
-    ours, theirs = UHopClassifier(**QUICK), UHopClassifier(**QUICK)
+    classifier = UHopClassifier(**QUICK)
     for rows in (slice(12), slice(12, 20)):
-        ours.partial_fit(X[rows], y[rows], [0, 1, 2], WEIGHTS[rows])
-        theirs.partial_fit(
-            convert(X[rows]),
-            convert(y[rows]),
-            convert(np.array([0, 1, 2])),
-            convert(WEIGHTS[rows]),
-        )
-    assert type(theirs.classes_) is type(theirs.patterns_) is np.ndarray
-    expected = ours.predict_proba(QUERIES)
-    assert_answers_like(
-        theirs.predict_proba(convert(QUERIES)), expected, convert(QUERIES)
-    )
+        named = convert(np.array([0, 1, 2]))
+        classifier.partial_fit(convert(X[rows]), convert(y[rows]), named)
+    assert type(classifier.classes_) is np.ndarray
+    assert classifier.classes_.tolist() == [0, 1, 2]
+    assert classifier.predict_proba(convert(QUERIES)).shape == (7, 3)
+
+
+@needs_dispatch
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", CALLS)
+def test_a_part_that_does_not_fit_changes_nothing(model, kind, dispatch):
+    convert, estimator = KINDS[kind], fit(model)
+    before = dict(vars(estimator))
+    columns = [] if model is UHopMemory else [convert(y)]
+    with pytest.raises(ValueError, match="7 features"):
+        estimator.partial_fit(convert(X[:, :5]), *columns)
+    bad = convert(np.where(X == X[0, 0], np.inf, X))
+    with pytest.raises(ValueError, match="infinity"):
+        estimator.partial_fit(bad, *columns)
+    assert all(vars(estimator)[name] is value for name, value in before.items())
+
+
+@needs_dispatch
+@needs_gpu
+@pytest.mark.parametrize("model", CALLS)
+def test_fitted_in_parts_from_a_gpu(model, dispatch):
+    estimator = model(**(QUICK if model is not UHopMemory else {"max_iter": 3}))
+    values = () if model is UHopMemory else (torch.as_tensor(y, device="cuda"),)
+    for part in (slice(12), slice(12, 20)):
+        rows = torch.as_tensor(X[part], device="cuda")
+        estimator.partial_fit(rows, *(column[part] for column in values))
+    assert type(estimator.patterns_) is np.ndarray and len(estimator.patterns_) == 20
+    queries = torch.as_tensor(QUERIES, device="cuda")
+    assert estimator.predict(queries).device == queries.device
 
 
 QUICK = {"max_iter": 3, "n_folds": 2, "random_state": 0}

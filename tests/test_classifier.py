@@ -117,7 +117,7 @@ def test_unsupervised_losses(loss):
 
 def test_paper_kernel():
     classifier = fitted(feature_map="identity", similarity="dot", beta=1.0)
-    assert classifier.feature_map_state_ == {}
+    assert [kernel["state"] for kernel in classifier.kernels_] == [{}]
     weights = torch.softmax(torch.from_numpy(X[TEST] @ X[TRAIN].T), 1).numpy()
     np.testing.assert_allclose(classifier.association(X[TEST]), weights, atol=1e-10)
 
@@ -145,8 +145,10 @@ def test_same_seed_same_bits_in_any_order(feature_map):
     first = quick(feature_map=feature_map).fit(X[TRAIN], Y[TRAIN])
     second = quick(feature_map=feature_map).fit(X[order], Y[order])
     assert first.loss_curve_ == second.loss_curve_
-    for name, array in first.feature_map_state_.items():
-        np.testing.assert_array_equal(array, second.feature_map_state_[name])
+    for one, other in zip(first.kernels_, second.kernels_, strict=True):
+        np.testing.assert_array_equal(one["betas"], other["betas"])
+        for name, array in one["state"].items():
+            np.testing.assert_array_equal(array, other["state"][name])
     np.testing.assert_allclose(
         first.predict_proba(X[TEST]), second.predict_proba(X[TEST]), rtol=1e-7
     )
@@ -309,11 +311,11 @@ def test_a_column_of_nothing_but_nan():
 def test_partial_fit_adds_rows_and_classes():
     two = TRAIN[Y[TRAIN] < 2]
     classifier = quick().partial_fit(X[two], Y[two])
-    state, betas = classifier.feature_map_state_, classifier.betas_
+    kernels = classifier.kernels_
     assert (classifier.predict(X[100:]) < 2).all()
     three = TRAIN[Y[TRAIN] == 2]
     classifier.partial_fit(X[three], Y[three])
-    assert classifier.feature_map_state_ is state and classifier.betas_ is betas
+    assert classifier.kernels_ is kernels
     np.testing.assert_array_equal(classifier.classes_, [0, 1, 2])
     np.testing.assert_array_equal(classifier.patterns_, X[np.r_[two, three]])
     assert (classifier.predict(X[100:]) == 2).mean() > 0.6
@@ -425,11 +427,11 @@ def test_early_stopping_off_keeps_the_last_step():
         quick(early_stopping=flag, max_iter=60).fit(noise, labels)
         for flag in (False, True)
     ]
-    assert kept[0].selection_["steps"] == [60, 60, 60]
-    assert kept[0].feature_map_state_
+    assert kept[0].selection_["steps"] == 2 * [[60, 60, 60]]
+    assert all(kernel["state"] for kernel in kept[0].kernels_)
     assert (
         kept[1].selection_["kept"] == "untrained"
-        or max(kept[1].selection_["steps"]) < 60
+        or np.max(kept[1].selection_["steps"]) < 60
     )
 
 

@@ -2,6 +2,7 @@
 
 from itertools import chain, repeat
 
+import numpy as np
 import pytest
 import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -70,3 +71,12 @@ def test_estimator_checks(estimator, check):
 def test_grid_covers_the_tables(name, table):
     tried = {params.get(name) for params in grid()}
     assert all({getattr(kind(), name), *tried} >= set(table) for kind in ESTIMATORS)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_what_is_stored_is_nobody_elses(kind):
+    X, weights = np.random.RandomState(0).rand(20, 3), np.arange(1.0, 21.0)
+    y = np.arange(20) % 2
+    estimator = kind(**QUICK).fit(X, y, sample_weight=weights)
+    assert not np.shares_memory(estimator.sample_weight_, weights)
+    assert not np.shares_memory(estimator.patterns_, X)

@@ -226,7 +226,8 @@ def test_new_rows_are_completed_by_their_neighbours(similarity):
     p = np.ones((len(X), len(X)))
     for weights, row in zip(p, queries, strict=True):
         seen = ~np.isnan(row)
-        x = ((row - X)[:, seen] ** 2 * memory.precision_[seen]).sum(1) / seen.sum()
+        inverse = memory.inverse_noise_variance_[seen]
+        x = ((row - X)[:, seen] ** 2 * inverse).sum(1) / seen.sum()
         weights[:] = (1 + x) ** -seen.sum()
     p /= p.sum(1, keepdims=True)
     np.testing.assert_allclose(memory.association(queries), p, rtol=1e-7)
@@ -253,7 +254,7 @@ def test_new_rows_are_completed_as_well_as_by_the_best_k_neighbours():
 
 def test_new_rows_need_a_fit():
     memory = fit()
-    assert memory.precision_ is None
+    assert memory.inverse_noise_variance_ is None
     memory.set_params(missing="new")
     memory.transform(X)
     with pytest.raises(ValueError, match="missing='new' needs.*call fit again"):

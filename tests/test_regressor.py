@@ -164,7 +164,8 @@ def test_near_copies_in_groups_do_not_make_beta_sharp():
         UHopRegressor("identity", similarity="euclidean").fit(keys, y, groups=given)
         for given in (groups, None)
     )
-    assert grouped.betas_[0] < alone.betas_[0] / 10
+    sharp = [m.kernels_[0]["betas"][0] for m in (grouped, alone)]
+    assert sharp[0] < sharp[1] / 10
     queries = rng.normal(size=(500, 4))
     errors = [
         np.mean((m.predict(queries) - queries[:, 0]) ** 2) for m in (grouped, alone)
@@ -325,9 +326,9 @@ def test_nothing_known():
 def test_partial_fit_adds_rows_and_learns_nothing(y):
     regressor = quick().partial_fit(X[TRAIN], y[TRAIN])
     np.testing.assert_array_equal(regressor.predict(X), fitted(y).predict(X))
-    state, betas = regressor.feature_map_state_, regressor.betas_
+    kernels = regressor.kernels_
     regressor.partial_fit(X[TEST], y[TEST], np.arange(75.0))
-    assert regressor.feature_map_state_ is state and regressor.betas_ is betas
+    assert regressor.kernels_ is kernels
     np.testing.assert_array_equal(regressor.patterns_[75:], X[TEST[1:]])
     np.testing.assert_array_equal(regressor.values_[75:], y[TEST[1:]])
     weights = np.r_[np.ones(75), np.arange(1.0, 75)]

@@ -17,7 +17,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skuhop import UHopClassifier, UHopMemory
+from skuhop import UHopClassifier, UHopMemory, UHopRegressor
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 distributed = pytest.importorskip("distributed", reason="needs the extra distributed")
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 rng = np.random.RandomState(0)
 X = rng.rand(300, 8)
 Y = np.array(["a", "b", "c"])[(X[:, 0] > 0.4) * 1 + (X[:, 1] > 0.6)]
+VALUES = 100 + np.column_stack([np.sin(5 * X[:, 0]), X[:, 1] * X[:, 2], X[:, 3] > 0.5])
 WEIGHTS = rng.randint(0, 3, size=len(X)).astype(float)
 QUERIES = X[:40] + 0.05 * rng.randn(40, 8)
 QUERIES[::3, 2] = np.nan
@@ -63,6 +64,11 @@ def classifier(**params):
     return UHopClassifier(**params)
 
 
+def regressor(**params):
+    params = {"n_folds": 2, "max_iter": 5, "random_state": 0, **params}
+    return UHopRegressor(**params)
+
+
 def assert_same_memory(sharded, whole, queries=QUERIES):
     np.testing.assert_allclose(
         sharded.transform(queries), whole.transform(queries), **CLOSE
@@ -90,6 +96,18 @@ def assert_same_classifier(sharded, whole, queries=QUERIES):
     assert_same_association(sharded, whole, queries)
 
 
+def assert_same_regressor(sharded, whole, queries=QUERIES):
+    expected = whole.predict(queries)
+    found = sharded.predict(queries)
+    assert found.shape == expected.shape and found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, **CLOSE)
+    for name in ("value_mean_", "value_scale_"):
+        np.testing.assert_allclose(
+            getattr(sharded, name), getattr(whole, name), rtol=1e-12
+        )
+    assert_same_association(sharded, whole, queries)
+
+
 @pytest.mark.parametrize(
     "similarity, separation",
     [("euclidean", name) for name in SEPARATIONS]
@@ -109,6 +127,9 @@ def test_answers_of_one_machine(client, similarity, separation):
         {"missing": "new"},
         {"feature_map": "mlp", "loss": "posterior"},
         {"feature_map": "identity", "similarity": "dot"},
+        {"similarity": "dot", "answer": "l2", "update_steps": 3},
+        {"answer": "layernorm", "separation": "sparsemax"},
+        {"separation": "entmax", "separation_params": {"alpha": "auto"}},
     ],
     ids=str,
 )
@@ -169,11 +190,85 @@ def test_classifier(client, params, weights):
     assert sharded.score(X, Y) == whole.score(X, Y)
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"separation": "softmax1"},
+        {"separation": "sparsemax"},
+        {"feature_map": "identity", "similarity": "euclidean"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
+@pytest.mark.parametrize("columns", [0, slice(1, 2), slice(3)], ids=str)
+def test_regressor(client, params, weights, columns):
+    values, rows = VALUES[:, columns], X.copy()
+    rows[::7, 3] = np.nan
+    whole = regressor(**params).fit(rows, values, sample_weight=weights)
+    rows = np.where(np.isnan(rows), whole.mean_, rows)
+    whole.patterns_ = rows if weights is None else rows[weights > 0]
+    sharded = ShardedMemory(whole, shard_size=90)
+    sharded.fit(rows, values, sample_weight=weights)
+    assert_same_regressor(sharded, whole)
+    assert sharded.score(X, values, WEIGHTS) == pytest.approx(
+        whole.score(X, values, WEIGHTS)
+    )
+    restored = pickle.loads(pickle.dumps(sharded))
+    assert_same_regressor(restored, whole)
+
+
 def test_stores_more_than_it_learned_on(client):
     """The reference is `partial_fit`, which stores under Phi as it is."""
     learned = classifier().fit(X[:100], Y[:100])
     whole = copy.deepcopy(learned).partial_fit(X[100:], Y[100:])
     assert_same_classifier(ShardedMemory(learned, shard_size=90).fit(X, Y), whole)
+
+
+@pytest.mark.parametrize("separation", ["softmax", "softmax1"])
+def test_values_that_fit_has_not_seen(client, separation):
+    """Mean and spread are those of all shards, also of a column constant until now."""
+    values = np.column_stack([np.linspace(-3, 5, 300), np.arange(300) >= 100])
+    values = np.column_stack([values, np.full(300, 0.1)])
+    learned = regressor(separation=separation).fit(X[:100], values[:100])
+    assert learned.value_scale_[1] == 0
+    whole = copy.deepcopy(learned).partial_fit(X[100:], values[100:])
+    sharded = ShardedMemory(learned, shard_size=70).fit(X, values)
+    assert_same_regressor(sharded, whole)
+    np.testing.assert_allclose(sharded.predict(X)[:, 2], 0.1, rtol=1e-14)
+
+
+def test_shards_of_a_regressor_without_weight(client):
+    weights = np.repeat([0.0, 2.0, 1.0], 100)
+    whole = regressor().fit(X, VALUES, sample_weight=weights)
+    sharded = ShardedMemory(whole, shard_size=100)
+    assert_same_regressor(sharded.fit(X, VALUES, sample_weight=weights), whole)
+
+
+def test_regressor_float32(client):
+    """The mean of the values is kept in float64, whatever the queries are."""
+    queries = QUERIES.astype(np.float32)
+    whole = regressor().fit(X.astype(np.float32), VALUES)
+    sharded = ShardedMemory(whole, shard_size=90).fit(X.astype(np.float32), VALUES)
+    found = sharded.predict(queries)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, whole.predict(queries), rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["predict", "score_samples"])
+@pytest.mark.parametrize("beta", ["auto", 30.0])
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
+def test_null(client, method, beta, weights):
+    whole = memory(separation="softmax1", beta=beta).fit(X, sample_weight=weights)
+    sharded = ShardedMemory(whole, shard_size=90).fit(X, sample_weight=weights)
+    queries = np.vstack([QUERIES, 3 + QUERIES[1:3]])
+    pairs = zip(
+        getattr(sharded, method)(queries, return_null=True),
+        getattr(whole, method)(queries, return_null=True),
+        strict=True,
+    )
+    for found, expected in pairs:
+        np.testing.assert_allclose(found, expected, **CLOSE)
 
 
 def test_learns_on_a_sample(client):
@@ -201,6 +296,14 @@ def test_names_of_features(client):
     assert sharded.predict(table).tolist() == list(range(300))
     with pytest.raises(ValueError, match="feature names"):
         sharded.predict(table[names[::-1]])
+
+
+def test_a_classifier_after_a_regressor(client):
+    sharded = ShardedMemory(regressor().fit(X, VALUES)).fit(X, VALUES)
+    assert sharded.score(X, VALUES) > 0.5
+    sharded.set_params(estimator=classifier().fit(X, Y)).fit(X, Y)
+    assert not hasattr(sharded, "value_mean_")
+    assert_same_classifier(sharded, sharded.estimator_)
 
 
 def test_a_memory_after_a_classifier(client):
@@ -268,6 +371,16 @@ def test_sources(client, source, tmp_path):
     sharded.fit(make("X", X), make("y", codes), sample_weight=make("w", WEIGHTS))
     assert len(sharded.shard_sizes_) > 1
     assert_same_classifier(sharded, whole)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_sources_of_values(client, source, tmp_path):
+    def make(name, array):
+        return SOURCES[source](tmp_path, f"{name}.npy", array)
+
+    whole = regressor().fit(X, VALUES)
+    sharded = ShardedMemory(regressor(), shard_size=90)
+    assert_same_regressor(sharded.fit(make("X", X), make("y", VALUES)), whole)
 
 
 @pytest.mark.parametrize("source", ["path", "memmap", "dask", "list of paths"])
@@ -411,6 +524,8 @@ def test_methods_are_those_of_the_estimator():
     sharded = ShardedMemory(classifier())
     assert hasattr(sharded, "predict_proba")
     assert not hasattr(sharded, "transform") and not hasattr(sharded, "energy")
+    sharded = ShardedMemory(regressor())
+    assert not hasattr(sharded, "predict_proba") and not hasattr(sharded, "energy")
 
 
 def nan_in_the_last(array):
@@ -451,7 +566,33 @@ BAD = {
     "no rows": (lambda: ShardedMemory(memory().fit(X)).fit(X[:0]), "no rows"),
     "no labels": (
         lambda: ShardedMemory(classifier().fit(X, Y)).fit(X),
-        "y is missing",
+        "y is missing: a classifier",
+    ),
+    "no values": (
+        lambda: ShardedMemory(regressor().fit(X, VALUES)).fit(X),
+        "y is missing: a regressor",
+    ),
+    "columns of values": (
+        lambda: ShardedMemory(regressor().fit(X, VALUES)).fit(X, VALUES[:, :2]),
+        r"Shard 0: y must have the columns .* \(3,\)\. Got .* \(2,\)",
+    ),
+    "words for values": (
+        lambda: ShardedMemory(regressor().fit(X, VALUES)).fit(X, Y),
+        "Shard 0: y must be numbers",
+    ),
+    "NaN in values": (
+        lambda: ShardedMemory(regressor().fit(X, VALUES), shard_size=100).fit(
+            X, nan_in_the_last(VALUES)
+        ),
+        "Shard 2: Input y contains NaN",
+    ),
+    "null of a classifier": (
+        lambda: ShardedMemory(classifier().fit(X, Y)).fit(X, Y).predict(X, True),
+        "return_null=True is for a UHopMemory in shards; got a UHopClassifier",
+    ),
+    "null of softmax": (
+        lambda: ShardedMemory(memory().fit(X)).fit(X).predict(X, return_null=True),
+        r"separation in \['softmax1'\].*got separation='softmax'",
     ),
     "new label": (
         lambda: ShardedMemory(classifier().fit(X[Y != "b"], Y[Y != "b"])).fit(X, Y),
@@ -471,7 +612,7 @@ BAD = {
     ),
     "estimator": (
         lambda: ShardedMemory(LinearRegression()).fit(X),
-        "must be a UHopMemory or UHopClassifier, fitted or not",
+        "must be a UHopMemory, UHopClassifier or UHopRegressor, fitted or not",
     ),
     "client": (
         lambda: ShardedMemory(memory(), client="tcp://nowhere").fit(X),
@@ -515,6 +656,7 @@ def test_a_failed_fit_changes_nothing(client):
     [
         ShardedMemory(memory(feature_map="identity"), shard_size=7),
         ShardedMemory(classifier(max_iter=2), shard_size=7),
+        ShardedMemory(regressor(max_iter=2), shard_size=7),
     ]
 )
 def test_estimator_checks(client, estimator, check):

@@ -17,11 +17,10 @@ from torch import Tensor
 
 from skuhop._cache import prepared
 from skuhop._device import resolve_device, to_numpy, to_tensor, working_memory
-from skuhop._values import with_prior
 from skuhop.distributed import _workers
 from skuhop.distributed._rows import Model
 from skuhop.retrieval import Memory, finalise, iterate, merge, partial
-from skuhop.retrieval.engine import energies_of, row_chunks
+from skuhop.retrieval.engine import energies_of, null_of, row_chunks
 from skuhop.retrieval.ranking import (
     best_partial,
     finalise_heaviest,
@@ -29,6 +28,7 @@ from skuhop.retrieval.ranking import (
     merge_best,
     merge_heaviest,
 )
+from skuhop.retrieval.read_outs import read_out
 
 _MESSAGE = 2**23
 """Bytes of queries in one task; Dask warns from 10 MB on."""
@@ -102,13 +102,19 @@ def draw(client, arguments: list[tuple], size: int, rng) -> list[np.ndarray | No
     return [None if c[0] is None else np.concatenate(c) for c in columns]
 
 
-def load(client, model: Model, arguments: list[tuple]) -> list:
+def send(client, model: Model):
+    """Future of a model, which workers fetch from each other."""
+    return client.submit(_workers.given, model, pure=False)
+
+
+def load(client, model, arguments: list[tuple]) -> list:
     """Futures of the shards, dealt out evenly to the workers that are there now.
+
+    `model` is the future of one.
 
     Left to itself Dask gives the next shard to whoever has read the last, which is no
     sign of who answers fast. Other workers may step in for one that is gone.
     """
-    model = client.submit(_workers.given, model, pure=False)
     workers = [[worker] for worker in client.nthreads()]
     places = cycle(workers) if workers else repeat(None)
     return [
@@ -125,13 +131,13 @@ def load(client, model: Model, arguments: list[tuple]) -> list:
     ]
 
 
-def count(client, shards: list):
-    """Numbers of patterns of the shards, and weights of the classes or None."""
-    counts = client.gather(
-        [client.submit(_workers.count, s, pure=False) for s in shards]
+def summarise(client, model, shards: list) -> tuple[list, list]:
+    """Numbers of patterns of the shards, and what their kind wants to know of them."""
+    found = client.gather(
+        [client.submit(_workers.summary, s, model, pure=False) for s in shards]
     )
-    sizes, classes = zip(*counts, strict=True)
-    return list(sizes), None if classes[0] is None else np.sum(classes, axis=0)
+    sizes, summaries = map(list, zip(*found, strict=True))
+    return sizes, summaries
 
 
 def split_by_completeness(X: np.ndarray, question: Callable) -> tuple[np.ndarray, ...]:
@@ -155,6 +161,8 @@ class Cluster(NamedTuple):
     client : Client
     model : Model
         What all shards share.
+    remote : Future
+        The same, for the workers.
     shards : list of Future
         The shards that store something.
     sizes : list of int
@@ -163,6 +171,7 @@ class Cluster(NamedTuple):
 
     client: Any
     model: Model
+    remote: Any
     shards: list
     sizes: list
 
@@ -203,6 +212,7 @@ class Cluster(NamedTuple):
             self.client.submit(
                 _workers.ask,
                 shard,
+                self.remote,
                 queries,
                 question,
                 complete,
@@ -233,23 +243,23 @@ class Cluster(NamedTuple):
 
     def retrieve(self, X: np.ndarray, complete: bool) -> tuple[np.ndarray]:
         """Stage II, up to `update_steps` times for queries without NaN."""
-        estimator = self.model.estimator
+        estimator, memory = self.model.estimator, self.side(X.dtype, complete)
         steps = estimator.update_steps if complete else 1
         start = to_tensor(X, resolve_device("cpu"))
 
-        def update(_, state, budget):
-            return self.answers(state, complete)
+        def update(memory, state, budget):
+            return self.answers(state, memory.complete)
 
-        return (to_numpy(iterate(None, start, 0, steps, estimator.tol, update)),)
+        update = read_out(update, estimator.answer)
+        return (to_numpy(iterate(memory, start, 0, steps, estimator.tol, update)),)
 
-    def probabilities(self, X: np.ndarray) -> np.ndarray:
-        """Class probabilities; queries with NaN are completed first."""
+    def values(self, X: np.ndarray) -> np.ndarray:
+        """Answers in values of the patterns; queries with NaN are completed first."""
         found = self.answers(to_tensor(self.completed(X), resolve_device("cpu")), True)
-        fitted = self.model.estimator
-        return to_numpy(with_prior(found, fitted.class_prior_, fitted.prior_weight_))
+        return to_numpy(self.model.estimator._finished(found))
 
     def completed(self, X: np.ndarray) -> np.ndarray:
-        """Fill missing entries of queries that a classifier is asked."""
+        """Fill missing entries of queries, where patterns have values."""
         incomplete = np.isnan(X).any(axis=1)
         if not incomplete.any():
             return X
@@ -269,14 +279,22 @@ class Cluster(NamedTuple):
 
     def energies(self, X: np.ndarray, complete: bool) -> tuple[np.ndarray]:
         """As `skuhop.retrieval.energies`."""
-        memory = self.side(X.dtype, complete)
-        found = []
-        for some, parts in self.ask(X, bound(partial, read=False), complete, 2):
-            whole = merge(*memory.rule, parts)
-            _, conjugate = finalise(*memory.rule, whole, read=False)
+        memory, found = self.side(X.dtype, complete), []
+        for some, conjugate in self._conjugates(X, complete):
             query = memory.scorer.prepare(to_tensor(some, conjugate.device))
             found.append(to_numpy(energies_of(memory, query, conjugate)))
         return (np.concatenate(found),)
+
+    def null(self, X: np.ndarray, complete: bool) -> tuple[np.ndarray]:
+        """As `skuhop.retrieval.engine.null_weights`."""
+        found = [to_numpy(null_of(c)) for _, c in self._conjugates(X, complete)]
+        return (np.concatenate(found),)
+
+    def _conjugates(self, X, complete):
+        """Yield some queries at a time, and the conjugates of their scores."""
+        rule = self.side(X.dtype, complete).rule
+        for some, parts in self.ask(X, bound(partial, read=False), complete, 2):
+            yield some, finalise(*rule, merge(*rule, parts), read=False)[1]
 
     def heaviest(
         self, X: np.ndarray, complete: bool, top: int

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils import check_array, column_or_1d
 
-from skuhop import UHopClassifier, UHopMemory
+from skuhop import UHopClassifier, UHopMemory, UHopRegressor
 from skuhop._device import resolve_device
-from skuhop._rows import filled, ones_unless, positive_rows
+from skuhop._rows import filled, ones_unless, positive_rows, standard
 from skuhop._stage_two import DTYPES
 from skuhop._validation import check_weights
 from skuhop.retrieval import SIMILARITIES
@@ -25,7 +26,7 @@ class Model(NamedTuple):
 
     Attributes
     ----------
-    estimator : UHopMemory or UHopClassifier
+    estimator : UHopMemory, UHopClassifier or UHopRegressor
         Its only pattern is the mean.
     weighted : bool
         Whether patterns have weights.
@@ -44,6 +45,10 @@ class Model(NamedTuple):
         vars(estimator).update(rows)
         return estimator
 
+    def knowing(self, common: Mapping) -> Model:
+        """Make a model that knows what all shards have in common."""
+        return self._replace(estimator=self.holding(common))
+
     def memory(self, estimator, complete, dtype, device):
         """Stage II of an estimator that `holding` gave."""
         if self.betas:
@@ -58,19 +63,22 @@ def model_of(estimator, weighted: bool) -> Model:
     A beta that the patterns decide is settled here, on those of the estimator.
     """
     betas = {}
-    profile = SIMILARITIES[estimator.similarity].profile
-    if isinstance(estimator, UHopMemory) and estimator.beta == "auto" and not profile:
+    if (
+        isinstance(estimator, UHopMemory)
+        and estimator.beta == "auto"
+        and SIMILARITIES[estimator.similarity].profile is None
+    ):
         cpu, dtype = resolve_device("cpu"), estimator.patterns_.dtype
         exact = copy.copy(estimator)
         exact.index = None
         for complete in (True, False):
             betas[complete] = exact._prepare(complete, dtype, cpu).scorer.beta
-    light = copy.copy(estimator)
+    kind, light = kind_of(estimator), copy.copy(estimator)
     vars(light).update(
-        kind_of(estimator).nothing,
-        patterns_=np.array(estimator.mean_[None]),
-        sample_weight_=None,
+        kind.without, patterns_=np.array(estimator.mean_[None]), sample_weight_=None
     )
+    if kind.values is not None:
+        vars(light)[kind.values] = np.array(getattr(estimator, kind.values)[:1])
     return Model(light, weighted, betas)
 
 
@@ -82,11 +90,7 @@ def _memory_rows(model: Model, X, y, weights) -> dict:
 def _class_rows(model: Model, X, y, weights) -> dict:
     """As `UHopClassifier.partial_fit` stores rows, for labels that are known."""
     estimator = model.estimator
-    if y is None:
-        raise ValueError("y is missing: a classifier stores rows with labels.")
-    y = column_or_1d(y)
-    if len(y) != len(X):
-        raise ValueError(f"X has {len(X)} rows and y has {len(y)}.")
+    y = column_or_1d(_of_every_row(y, X, "a classifier stores rows with labels"))
     known = estimator.classes_
     codes = np.searchsorted(known, y).clip(max=len(known) - 1)
     if (known[codes] != y).any():
@@ -97,12 +101,63 @@ def _class_rows(model: Model, X, y, weights) -> dict:
         )
     if weights is not None:
         weights = weights * estimator.class_weight_[codes]
-    X, codes, weights = positive_rows(X, codes, weights)
-    return {
-        "patterns_": filled(X, estimator.mean_).astype(X.dtype, copy=False),
-        "pattern_classes_": codes,
-        "sample_weight_": weights,
-    }
+    return _rows_with(model, X, codes, weights)
+
+
+def _number_rows(model: Model, X, y, weights) -> dict:
+    """As `UHopRegressor.partial_fit` stores rows."""
+    y = model.estimator._check_y(
+        _of_every_row(y, X, "a regressor stores rows with values")
+    )
+    y = check_array(y, ensure_2d=False, ensure_min_samples=0, input_name="y")
+    return _rows_with(model, X, model.estimator._check_columns(y), weights)
+
+
+def _of_every_row(y, X, why):
+    """Make values an array, one for every row."""
+    if y is None:
+        raise ValueError(f"y is missing: {why}.")
+    y = np.asarray(y)
+    if y.ndim == 0 or len(y) != len(X):
+        raise ValueError(f"X has {len(X)} rows and y has the shape {y.shape}.")
+    return y
+
+
+def _rows_with(model, X, values, weights) -> dict:
+    estimator = model.estimator
+    X, values, weights = positive_rows(X, values, weights)
+    X = filled(X, estimator.mean_).astype(X.dtype, copy=False)
+    return {"patterns_": X, estimator._belonging: values, "sample_weight_": weights}
+
+
+def _class_totals(estimator) -> np.ndarray:
+    """Weight of every class."""
+    return np.bincount(
+        estimator.pattern_classes_,
+        weights=estimator.sample_weight_,
+        minlength=len(estimator.classes_),
+    )
+
+
+def _class_frequencies(totals) -> tuple:
+    total = np.sum(totals, axis=0)
+    return (total / total.sum(),)
+
+
+def _column_summary(estimator) -> tuple:
+    """Weight of all rows, and mean and standard deviation of every column."""
+    values, weights = estimator.values_, estimator.sample_weight_
+    if not len(values):
+        return 0, estimator.value_mean_, estimator.value_scale_
+    columns = values.reshape(len(values), -1)
+    total = len(columns) if weights is None else weights.sum(dtype=np.float64)
+    return total, *standard(columns, weights)
+
+
+def _columns_together(summaries) -> tuple:
+    total, *columns = map(np.array, zip(*summaries, strict=True))
+    centre, scale = (column[total > 0] for column in columns)
+    return standard(centre, total[total > 0], scale)
 
 
 def stored_rows(model: Model, X, y, sample_weight) -> dict:
@@ -119,7 +174,7 @@ def stored_rows(model: Model, X, y, sample_weight) -> dict:
         dtype=DTYPES,
         order="C",
         copy=True,
-        ensure_all_finite="allow-nan" if kind.nan else True,
+        ensure_all_finite="allow-nan" if kind.values else True,
         ensure_min_samples=0,
         input_name="X",
     )
@@ -152,27 +207,50 @@ class Kind(NamedTuple):
     ----------
     rows : callable
         ``(model, X, y, weights) -> attributes`` of checked rows.
-    nothing : mapping
-        Attributes, beside the patterns, of a model that stores nothing.
-    nan : bool
-        Whether stored rows may have missing entries.
+    without : mapping
+        Parameters and attributes that shards do not have, and what they have instead.
+    values : str or None
+        Attribute of what belongs to the patterns and is read out; None if that is the
+        patterns. Rows with values may have missing entries.
+    summary : callable
+        ``(estimator) -> object``: what has to be known of a shard for
+    common : tuple of str
+        Attributes that all shards have in common, beside those of the estimator.
+    together : callable
+        ``(summaries) -> tuple``: their values.
+    decide : callable
+        ``(estimator, answers) -> predictions`` of what has values.
     """
 
     rows: Callable
-    nothing: Mapping
-    nan: bool
+    without: Mapping = MappingProxyType({})
+    values: str | None = None
+    summary: Callable = lambda estimator: None
+    common: tuple[str, ...] = ()
+    together: Callable = lambda summaries: ()
+    decide: Callable = lambda estimator, found: found
 
 
 KINDS = {
-    UHopMemory: Kind(
-        _memory_rows, {"index": None, "index_": {}, "damage_model_": {}}, False
+    UHopMemory: Kind(_memory_rows, {"index": None, "index_": {}, "damage_model_": {}}),
+    UHopClassifier: Kind(
+        _class_rows,
+        values=UHopClassifier._belonging,
+        summary=_class_totals,
+        common=("class_prior_",),
+        together=_class_frequencies,
+        decide=lambda estimator, found: estimator.classes_[found.argmax(axis=1)],
     ),
-    UHopClassifier: Kind(_class_rows, {"pattern_classes_": np.zeros(1, int)}, True),
+    UHopRegressor: Kind(
+        _number_rows,
+        values=UHopRegressor._belonging,
+        summary=_column_summary,
+        common=("value_mean_", "value_scale_"),
+        together=_columns_together,
+    ),
 }
 
 
-def kind_of(estimator) -> Kind | None:
-    """Row of the table that an estimator belongs to; None if there is none."""
-    return next(
-        (row for kind, row in KINDS.items() if isinstance(estimator, kind)), None
-    )
+def kind_of(estimator) -> Kind:
+    """Row of the table that an estimator belongs to."""
+    return next(row for kind, row in KINDS.items() if isinstance(estimator, kind))

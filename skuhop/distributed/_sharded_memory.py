@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -11,21 +10,23 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from skuhop import _validation as rules
+from skuhop._arrays import on_host
 from skuhop._cache import prepared, release
 from skuhop._persistence import VersionedStateMixin
-from skuhop._stage_two import DTYPES
+from skuhop._stage_two import check_null, check_queries, check_top
 from skuhop._validation import after_fit, check_parameters
 from skuhop.distributed._cluster import (
     Cluster,
     as_arguments,
-    count,
     draw,
     find_client,
     load,
+    send,
     split_by_completeness,
+    summarise,
 )
 from skuhop.distributed._rows import KINDS, kind_of, model_of
 from skuhop.distributed._sources import cut, in_memory
@@ -34,12 +35,20 @@ from skuhop.retrieval import SIMILARITIES
 if TYPE_CHECKING:
     from distributed import Client
 
-_NAMES = " or ".join(kind.__name__ for kind in KINDS)
+*_FIRST, _LAST = (kind.__name__ for kind in KINDS)
 _RULES = {
-    "estimator": (rules.Kind(kind_of, f"a {_NAMES}, fitted or not"),),
+    "estimator": (
+        rules.Kind(
+            lambda value: isinstance(value, tuple(KINDS)),
+            f"a {', '.join(_FIRST)} or {_LAST}, fitted or not",
+        ),
+    ),
     "shard_size": (rules.COUNT,),
     "subsample": (rules.COUNT,),
 }
+_NOT_ALWAYS = {"feature_names_in_", "classes_"}
+_NOT_ALWAYS.update(*(kind.common for kind in KINDS.values()))
+"""Fitted attributes that not every fit sets."""
 
 
 def _inner(estimator):
@@ -71,7 +80,7 @@ def _is_fitted(estimator):
 
 
 class ShardedMemory(VersionedStateMixin, BaseEstimator):
-    """A memory or classifier whose patterns are spread over a Dask cluster.
+    """A memory, classifier or regressor with its patterns spread over a Dask cluster.
 
     The patterns are cut into shards that workers read from their source and hold. A
     question goes to all shards; each sends back a partial result, and these merge to
@@ -88,7 +97,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
 
     Parameters
     ----------
-    estimator : UHopMemory or UHopClassifier
+    estimator : UHopMemory, UHopClassifier or UHopRegressor
         How to compare and what to answer. Its similarity must score every pattern by
         itself: "euclidean", "dot", "cosine", "correlation" or "manhattan". The patterns
         that a fitted one stores are not stored again; a clone of ShardedMemory forgets
@@ -110,7 +119,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
 
     Attributes
     ----------
-    estimator_ : UHopMemory or UHopClassifier
+    estimator_ : UHopMemory, UHopClassifier or UHopRegressor
         The fitted estimator, with the patterns it was fitted on.
 
     shard_sizes_ : ndarray of shape (n_shards,)
@@ -131,6 +140,10 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
     class_prior_ : ndarray of shape (n_classes,)
         Weighted class frequencies of all shards, of a classifier.
 
+    value_mean_, value_scale_ : ndarray of shape (n_outputs,)
+        Weighted mean and standard deviation of the values of all shards, of a
+        regressor.
+
     n_features_in_ : int
         Number of features.
 
@@ -141,6 +154,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
     --------
     UHopMemory : The memory, on one machine.
     UHopClassifier : The classifier, on one machine.
+    UHopRegressor : The regressor, on one machine.
 
     Notes
     -----
@@ -209,9 +223,9 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             readable by all workers under the same path. Futures are those of arrays.
             A list of such sources stands for their rows one after the other.
 
-        y : like X, of shape (n_patterns,), default=None
-            Labels, for a classifier: from a source of any kind, cut as X is. For
-            futures and lists it is a list too.
+        y : like X, of shape (n_patterns,) or (n_patterns, n_outputs), default=None
+            Labels for a classifier, values for a regressor: from a source of any kind,
+            cut as X is. For futures and lists it is a list too.
 
         sample_weight : like y, default=None
             Weights of the patterns; None is one each.
@@ -242,18 +256,20 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         class_weight = getattr(estimator, "class_weight_", np.ones(1))
         weighted = sample_weight is not None or bool((class_weight != 1).any())
         model = model_of(estimator, weighted)
-        shards = load(client, model, arguments)
-        sizes, classes = count(client, shards)
+        remote = send(client, model)
+        shards = load(client, remote, arguments)
+        sizes, summaries = summarise(client, remote, shards)
         if not sum(sizes):
             raise ValueError("All weights are zero: nothing would be stored.")
-        for name in ("classes_", "class_prior_", "feature_names_in_"):
+        kind = kind_of(estimator)
+        for name in _NOT_ALWAYS:
             self.__dict__.pop(name, None)
         self._name_features(X, estimator)
         self.estimator_, self.weighted_, self.sources_ = estimator, weighted, sources
         self.shard_sizes_, self.n_patterns_ = np.array(sizes), sum(sizes)
-        if classes is not None:
+        self.__dict__.update(zip(kind.common, kind.together(summaries), strict=True))
+        if hasattr(estimator, "classes_"):
             self.classes_ = estimator.classes_
-            self.class_prior_ = classes / classes.sum()
         release(self)
         prepared(self, client.id, sources, lambda: self._cluster(client, model, shards))
         return self
@@ -287,7 +303,8 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         estimator = _inner(self.estimator)
         values = {name: getattr(self, name) for name in _RULES}
         check_parameters("ShardedMemory", values | {"estimator": estimator}, _RULES)
-        if estimator.similarity not in SIMILARITIES:
+        whole = isinstance(estimator, UHopMemory)
+        if whole and estimator.similarity not in SIMILARITIES:
             raise ValueError(
                 "ShardedMemory needs a similarity that scores every pattern by itself, "
                 f"one of {list(SIMILARITIES)}; got similarity={estimator.similarity!r},"
@@ -312,11 +329,12 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
 
     def _cluster(self, client, model, shards):
         """Put together what answers questions."""
-        if hasattr(self, "class_prior_"):
-            model.estimator.class_prior_ = self.class_prior_
+        common = kind_of(self.estimator_).common
+        model = model.knowing({name: getattr(self, name) for name in common})
         sizes = self.shard_sizes_.tolist()
         held = [(s, n) for s, n in zip(shards, sizes, strict=True) if n]
-        return Cluster(client, model, *map(list, zip(*held, strict=True)))
+        held = map(list, zip(*held, strict=True))
+        return Cluster(client, model, send(client, model), *held)
 
     def _shards(self):
         """Find the shards on the current cluster; read them if they are not there."""
@@ -324,7 +342,8 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
 
         def build():
             model = model_of(self.estimator_, self.weighted_)
-            shards = load(client, model, as_arguments(client, self.sources_))
+            arguments = as_arguments(client, self.sources_)
+            shards = load(client, send(client, model), arguments)
             return self._cluster(client, model, shards)
 
         cluster = prepared(self, client.id, self.sources_, build)
@@ -346,16 +365,8 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         return self
 
     def _check_queries(self, X):
-        """Validate queries as a float array; NaN is allowed, infinity is not."""
-        check_is_fitted(self)
-        return validate_data(
-            self,
-            X,
-            dtype=DTYPES,
-            order="C",
-            reset=False,
-            ensure_all_finite="allow-nan",
-        )
+        """Validate queries, which go to the workers by way of the host."""
+        return check_queries(self, on_host(X))
 
     def _ask(self, X, question):
         """Put ``question(cluster, rows, complete)`` for rows without and with NaN."""
@@ -402,7 +413,9 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         return self._ask(self._check_queries(X), Cluster.energies)[0]
 
     @available_if(_can("score_samples"))
-    def score_samples(self, X: Any) -> np.ndarray:
+    def score_samples(
+        self, X: Any, return_null: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """How well the memory knows each query: minus its energy.
 
         Parameters
@@ -410,12 +423,28 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         X : array-like of shape (n_queries, n_features)
             Queries; NaN marks entries that are unknown.
 
+        return_null : bool, default=False
+            Whether to return the weight of "nothing stored" as well, as
+            `UHopMemory.score_samples` does.
+
         Returns
         -------
         scores : ndarray of shape (n_queries,)
             Log-density-like scores, higher for what is better known.
+
+        null : ndarray of shape (n_queries,)
+            Weight of "nothing stored"; only if `return_null`.
         """
-        return -self.energy(X)
+        found = self._with_null(X, Cluster.energies, return_null)
+        return (-found[0], found[1]) if return_null else -found
+
+    def _with_null(self, X, question, return_null):
+        """Put a question, and ask for the weight of "nothing stored" too if wanted."""
+        X = self._check_queries(X)
+        if return_null:
+            check_null(self.estimator_.separation)
+        found = self._ask(X, question)[0]
+        return (found, self._ask(X, Cluster.null)[0]) if return_null else found
 
     def association(self, X: Any, top: int) -> tuple[np.ndarray, np.ndarray]:
         """Compute retrieval weights of the heaviest patterns.
@@ -437,33 +466,52 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             Their weights.
         """
         X = self._check_queries(X)
-        allowed = {"top": (rules.Number(Integral, 1, high=self.n_patterns_),)}
-        check_parameters("association", {"top": top}, allowed)
+        top = check_top(top, self.n_patterns_)
         cluster = self._shards()
-        if hasattr(self, "classes_"):
-            return cluster.heaviest(cluster.completed(X), True, int(top))
+        if kind_of(self.estimator_).values:
+            return cluster.heaviest(cluster.completed(X), True, top)
         return self._ask(
-            X, lambda cluster, X, complete: cluster.heaviest(X, complete, int(top))
+            X, lambda cluster, X, complete: cluster.heaviest(X, complete, top)
         )
 
     @after_fit
-    def predict(self, X: Any) -> np.ndarray:
-        """Position of the most associated pattern, or the most probable class.
+    def predict(
+        self, X: Any, return_null: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Position of the most associated pattern, most probable class, or values.
 
         Parameters
         ----------
         X : array-like of shape (n_queries, n_features)
             Queries; NaN marks entries that are unknown.
 
+        return_null : bool, default=False
+            Whether to return the weight of "nothing stored" as well, as
+            `UHopMemory.predict` does; for a memory only.
+
         Returns
         -------
-        found : ndarray of shape (n_queries,)
+        found : ndarray of shape (n_queries,) or (n_queries, n_outputs)
             Of a memory, positions among the patterns of all shards; of a classifier,
-            class labels.
+            class labels; of a regressor, values.
+
+        null : ndarray of shape (n_queries,)
+            Weight of "nothing stored"; only if `return_null`.
         """
-        if hasattr(self, "classes_"):
-            return self.classes_[self.predict_proba(X).argmax(axis=1)]
-        return self._ask(self._check_queries(X), Cluster.best)[0]
+        estimator, kind = self.estimator_, kind_of(self.estimator_)
+        if not kind.values:
+            return self._with_null(X, Cluster.best, return_null)
+        if return_null:
+            raise ValueError(
+                "return_null=True is for a UHopMemory in shards; got a "
+                f"{type(estimator).__name__}."
+            )
+        return kind.decide(estimator, self._values(X))
+
+    def _values(self, X):
+        """Answers in values of the patterns."""
+        X = self._check_queries(X)
+        return self._shards().values(X)
 
     @available_if(_can("predict_proba"))
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -479,8 +527,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         proba : ndarray of shape (n_queries, n_classes)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        X = self._check_queries(X)
-        return self._shards().probabilities(X)
+        return self._values(X)
 
     def score(
         self, X: Any, y: Any | None = None, sample_weight: Any | None = None
@@ -494,15 +541,15 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
 
         y : array-like, default=None
             Of a memory, what should be retrieved (None is X itself); of a classifier,
-            the labels.
+            the labels; of a regressor, the values.
 
         sample_weight : array-like of shape (n_queries,), default=None
-            Weights of the queries; for a classifier only.
+            Weights of the queries; not for a memory.
 
         Returns
         -------
         score : float
-            Minus the mean squared error of `transform`, or the accuracy.
+            Minus the mean squared error of `transform`, the accuracy, or R^2.
         """
         weights = () if sample_weight is None else (sample_weight,)
         return type(self.estimator_).score(self, X, y, *weights)

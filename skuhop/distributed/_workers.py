@@ -8,7 +8,7 @@ import numpy as np
 
 from skuhop._cache import prepared
 from skuhop._device import in_smaller_chunks, resolve_device, to_numpy, to_tensor
-from skuhop.distributed._rows import Model, stored_rows
+from skuhop.distributed._rows import Model, kind_of, stored_rows
 from skuhop.distributed._sources import read
 from skuhop.retrieval import partial
 
@@ -21,14 +21,12 @@ class Shard:
     most four times over; it does not travel with the shard.
     """
 
-    def __init__(self, model: Model, rows: dict):
-        self.model = model
-        self.estimator = model.holding(rows)
+    def __init__(self, rows: dict):
+        self.rows = rows
 
     def __sizeof__(self):
         """Bytes of the rows: Dask decides by it what to move and what to spill."""
-        rows = self.estimator.patterns_, self.estimator.sample_weight_
-        return 1024 + sum(array.nbytes for array in rows if array is not None)
+        return 1024 + sum(a.nbytes for a in self.rows.values() if a is not None)
 
 
 def given(value):
@@ -42,20 +40,13 @@ def load(number: int, model: Model, X, y, sample_weight) -> Shard:
         rows = stored_rows(model, read(X), read(y), read(sample_weight))
     except (TypeError, ValueError) as error:
         raise ValueError(f"Shard {number}: {error}") from error
-    return Shard(model, rows)
+    return Shard(rows)
 
 
-def count(shard: Shard) -> tuple[int, np.ndarray | None]:
-    """Give the number of patterns and, with labels, the weight of every class."""
-    estimator = shard.estimator
-    if not hasattr(estimator, "classes_"):
-        return len(estimator.patterns_), None
-    weight = np.bincount(
-        estimator.pattern_classes_,
-        weights=estimator.sample_weight_,
-        minlength=len(estimator.classes_),
-    )
-    return len(estimator.patterns_), weight
+def summary(shard: Shard, model: Model) -> tuple[int, object]:
+    """Give the number of patterns, and what its kind wants to know of a shard."""
+    estimator = model.holding(shard.rows)
+    return len(estimator.patterns_), kind_of(estimator).summary(estimator)
 
 
 def n_rows(X) -> int:
@@ -70,6 +61,7 @@ def take(rows: np.ndarray, *parts) -> list[np.ndarray | None]:
 
 def ask(
     shard: Shard,
+    model: Model,
     X: np.ndarray,
     question: Callable,
     complete: bool,
@@ -81,6 +73,8 @@ def ask(
     Parameters
     ----------
     shard : Shard
+    model : Model
+        What all shards share.
     X : ndarray of shape (n, d)
         Queries, all without NaN (`complete`) or all with.
     question : callable
@@ -91,12 +85,12 @@ def ask(
     budget : int
         Bytes.
     """
-    estimator, model = shard.estimator, shard.model
+    estimator = model.holding(shard.rows)
     device = resolve_device(estimator.device)
 
     def work(budget):
         memory = prepared(
-            estimator,
+            shard,
             (complete, X.dtype.str, str(device)),
             estimator.patterns_,
             lambda: model.memory(estimator, complete, X.dtype, device),
@@ -108,6 +102,6 @@ def ask(
 
 
 def completing(memory, X, budget, first):
-    """Partial result of what fills missing entries before a classifier is asked."""
+    """Partial result of what fills missing entries where patterns have values."""
     complete = memory.scorer.complete
     return partial(complete.memory, X * complete.scale, budget, first)

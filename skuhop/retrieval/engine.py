@@ -336,8 +336,13 @@ def null_weights(memory: Memory, X: Tensor, budget: int) -> Tensor:
     work = partial_result(memory, budget, False)
     for rows, _, part in passes(memory, X, budget, work):
         _, conjugate = finalise(*memory.rule, part, read=False, budget=budget // 4)
-        out[rows] = conjugate.neg_().exp_()
+        out[rows] = null_of(conjugate)
     return out
+
+
+def null_of(conjugate: Tensor) -> Tensor:
+    """Weights (n,) of "nothing stored" from the conjugate, which is overwritten."""
+    return conjugate.neg_().exp_()
 
 
 def energies(memory: Memory, X: Tensor, budget: int) -> Tensor:

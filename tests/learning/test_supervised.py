@@ -6,7 +6,7 @@ import torch
 
 from skuhop.learning.embeddings import MAX_EMBEDDED, MEMBER_MAPS, member_map
 from skuhop.learning.inputs import Inputs, standardisation
-from skuhop.learning.joint import joint_features
+from skuhop.learning.kernels import PAIR, Kernel, joint_features, kernels_of
 from skuhop.learning.supervised import (
     LABELS,
     NUMBERS,
@@ -53,7 +53,6 @@ def settings(**changes):
         batch_size=256,
         label_smoothing=0.05,
         early_stopping=True,
-        start=None,
         seed=0,
         report=None,
     )
@@ -228,12 +227,44 @@ def test_joint_features_average_the_members(feature_map, similarity):
     Z = normal(6, 3)
     tensors = kind.begin(Z, 4, 5, 0)
     betas = torch.tensor([1.0, 2.0, 3.0, 0.5], dtype=DOUBLE)
-    features, name = joint_features(kind, tensors, betas, similarity)
+    kernel = Kernel(feature_map, similarity, betas, tensors)
+    features, name = joint_features([kernel])
     phi = kind.features(tensors, Z.expand(4, -1, -1), False)
     expected = (betas[:, None, None] * member_scores(rule, phi, phi)).mean(0)
     joint = features(Z)[None]
     found = member_scores(SIMILARITIES[name], joint, joint)[0]
     torch.testing.assert_close(found, expected)
+
+
+def test_joint_features_add_the_scores_of_kernels_up_to_a_constant():
+    Z = normal(6, 3)
+    kernels, expected = [], 0
+    for seed, (feature_map, similarity) in enumerate(PAIR):
+        kind, rule = member_map(feature_map), SIMILARITIES[similarity]
+        betas, tensors = normal(2, seed=seed).exp(), kind.begin(Z, 2, 5, seed)
+        kernels.append(Kernel(feature_map, similarity, betas, tensors))
+        phi = kind.features(tensors, Z.expand(2, -1, -1), False)
+        scores = betas[:, None, None] * member_scores(rule, phi, phi)
+        expected = expected + scores.mean(0)
+    features, name = joint_features(kernels)
+    joint = features(Z)[None]
+    found = member_scores(SIMILARITIES[name], joint, joint)[0]
+    shift = (found - expected)[:1, :1]
+    torch.testing.assert_close(found, expected + shift)
+
+
+@pytest.mark.parametrize(
+    "feature_map, similarity, expected",
+    [
+        ("auto", "auto", [("periodic", "cosine"), ("linear", "euclidean")]),
+        ("auto", "dot", [("periodic", "dot"), ("linear", "dot")]),
+        ("mlp", "auto", [("mlp", "cosine")]),
+        ("linear", "euclidean", [("linear", "euclidean")]),
+    ],
+)
+def test_kernels_of_parameters(feature_map, similarity, expected):
+    found = kernels_of(feature_map, similarity)
+    assert [(k.feature_map, k.similarity) for k in found] == expected
 
 
 # --- members -------------------------------------------------------------------------
@@ -403,14 +434,36 @@ def test_noise_is_shrunk_to_the_mean():
 @pytest.mark.parametrize("feature_map", MEMBER_MAPS)
 def test_cross_fit_learns(feature_map, make):
     fitted = cross_fit(
-        member_map(feature_map),
+        [Kernel(feature_map, "cosine")],
         make(300, 20),
         settings(max_iter=60, n_components=16),
     )
     assert fitted.loss_curve[-1] < fitted.loss_curve[0]
     assert fitted.selection["learned_loss"] < fitted.selection["untrained_loss"]
-    assert len(fitted.betas) == 3
-    assert all(len(t) == 3 for name, t in fitted.state.items() if name != "embedded")
+    (kernel,) = fitted.kernels
+    assert len(kernel.betas) == 3
+    assert all(len(t) == 3 for name, t in kernel.state.items() if name != "embedded")
+
+
+def test_the_rows_left_out_share_the_scores_between_kernels():
+    """Linear by itself where labels are linear and noisy, none of it where it fails."""
+    noisy = problem(200, 4)
+    flips = torch.rand(200, generator=generator(5)) < 0.15
+    line = (noisy.Z[:, 0] > 0) ^ flips
+    wave = (6 * noisy.Z[:, 0]).sin() > 0
+    taken = {}
+    for name, labels in {"line": line, "wave": wave}.items():
+        task = noisy._replace(values=one_hot(labels.long(), 2))
+        fitted = cross_fit(
+            kernels_of("auto", "auto"), task, settings(max_iter=100, n_components=8)
+        )
+        taken[name] = [kernel.feature_map for kernel in fitted.kernels]
+        assert len(fitted.loss_curve) == 200
+        factors = fitted.selection["factors"]
+        assert [factor > 0 for factor in factors] == [
+            kind in taken[name] for kind, _ in PAIR
+        ]
+    assert "linear" in taken["line"] and taken["wave"] == ["periodic"]
 
 
 def test_cross_fit_keeps_the_untrained_kernel_of_noise():
@@ -418,7 +471,7 @@ def test_cross_fit_keeps_the_untrained_kernel_of_noise():
     labels = torch.randint(3, (60,), generator=generator(3))
     noise = task._replace(values=one_hot(labels, 3))
     fast = settings(early_stopping=True, max_iter=200, learning_rate=0.3)
-    fitted = cross_fit(member_map("mlp"), noise, fast)
+    fitted = cross_fit([Kernel("mlp", "cosine")], noise, fast)
     assert fitted.selection["learned_loss"] > np.log(3) - 0.2
     assert fitted.prior_weight > 0.1
 
@@ -426,11 +479,12 @@ def test_cross_fit_keeps_the_untrained_kernel_of_noise():
 @pytest.mark.parametrize("make", [problem, numbers])
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_too_little_to_learn_from(n, make):
-    fitted = cross_fit(member_map("linear"), make(n), settings())
-    assert fitted.state == {} and fitted.loss_curve == []
-    assert np.isfinite(fitted.betas).all() and (fitted.betas > 0).all()
+    fitted = cross_fit(kernels_of("auto", "auto"), make(n), settings())
+    (kernel,) = fitted.kernels
+    assert kernel.state == {} and fitted.loss_curve == []
+    assert np.isfinite(kernel.betas).all() and (kernel.betas > 0).all()
 
 
 def test_fixed_beta_stays():
-    fitted = cross_fit(member_map("linear"), problem(), settings(beta=3.0))
-    np.testing.assert_allclose(fitted.betas, 3.0, rtol=1e-6)
+    fitted = cross_fit([Kernel("linear", "cosine")], problem(), settings(beta=3.0))
+    np.testing.assert_allclose(fitted.kernels[0].betas, 3.0, rtol=1e-6)

@@ -137,7 +137,8 @@ def _blend(settings, problem, learned) -> tuple[list[float], Calibration]:
     """Factors on the betas of kernels whose scores are added, and their calibration.
 
     Every kernel after the first gets the share in the scores under which the rows left
-    out lose least; the others keep the rest.
+    out lose least, and the others keep the rest; it gets nothing where that is not
+    clearly better than without it.
     """
     free = settings.beta is None
     fine, rough = (FINE, ROUGH) if free else ((1.0,), (1.0,))
@@ -146,18 +147,17 @@ def _blend(settings, problem, learned) -> tuple[list[float], Calibration]:
     factors = [best.beta]
     for one in learned[1:]:
         own = calibrate(settings, problem, one.blocks, fine).beta
-        before, taken = best.beta, None
+        tried = []
         for share in SHARES:
-            mixed = _added(blocks, before * (1 - share), one.blocks, own * share)
-            tried = calibrate(settings, problem, mixed, rough)
-            if tried.loss < best.loss:
-                best, taken = tried, (share, mixed)
-        if taken is None:
+            mixed = _added(blocks, best.beta * (1 - share), one.blocks, own * share)
+            tried.append((calibrate(settings, problem, mixed, rough), share, mixed))
+        found, share, mixed = min(tried, key=lambda one: one[0].loss)
+        if not clearly_better(found, best):
             factors.append(0.0)
             continue
-        share, blocks = taken
-        factors = [factor * (1 - share) * best.beta for factor in factors]
-        factors.append(own * share * best.beta)
+        factors = [factor * (1 - share) * found.beta for factor in factors]
+        factors.append(own * share * found.beta)
+        best, blocks = found, mixed
     return factors, best
 
 

@@ -1,0 +1,82 @@
+"""What the parameters of the estimators may be: one table of rules for each kind."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+from skuhop import _validation as rules
+from skuhop._device import PRODUCTS
+from skuhop._index import KINDS
+from skuhop.learning import CORRUPTIONS, FEATURE_MAPS, LOSSES
+from skuhop.learning.embeddings import MEMBER_MAPS
+from skuhop.retention import RETENTION
+from skuhop.retrieval import SEPARATIONS, SIMILARITIES
+from skuhop.retrieval.addresses import ADDRESSES
+from skuhop.retrieval.read_outs import READ_OUTS
+
+_AUTO = rules.Choice(("auto",))
+_CORRUPTION = (rules.NONE, rules.Choice(tuple(CORRUPTIONS)), rules.CALLABLE)
+_A_DICT = rules.Kind(lambda value: isinstance(value, dict), "a dict")
+_SHARED = {
+    "separation": (rules.Choice(tuple(SEPARATIONS)),),
+    "separation_params": (_A_DICT, rules.NONE),
+    "beta": (_AUTO, rules.POSITIVE),
+    "learning_rate": (rules.POSITIVE,),
+    "early_stopping": (rules.FLAG,),
+    "warm_start": (rules.FLAG,),
+    "verbose": (rules.FLAG, rules.Number(Integral, 0)),
+    "max_patterns": (rules.COUNT, rules.NONE),
+    "retention": (rules.Choice(tuple(RETENTION)),),
+    "decay": (rules.Number(low=0, open_low=True, high=1),),
+    "precision": (rules.Choice(tuple(PRODUCTS)),),
+    "device": (rules.DEVICE,),
+}
+"""Of all estimators that keep their patterns."""
+MEMORY_RULES: rules.Rules = {
+    **_SHARED,
+    "feature_map": (rules.Choice(("identity", *FEATURE_MAPS)), rules.CALLABLE),
+    "n_components": (rules.COUNT, rules.NONE),
+    "loss": (rules.Choice((*LOSSES, "posterior")),),
+    "corruption": _CORRUPTION,
+    "similarity": (rules.Choice(("auto", *SIMILARITIES, "channel")),),
+    "missing": (rules.Choice(("copy", "new")),),
+    "answer": (rules.Choice(tuple(READ_OUTS)),),
+    "update_steps": (rules.COUNT,),
+    "max_iter": (rules.COUNT,),
+    "tol": (rules.NON_NEGATIVE,),
+    "n_iter_no_change": (rules.COUNT,),
+    "index": (rules.Choice(("auto", *KINDS)), rules.NONE),
+    "index_tol": (rules.NON_NEGATIVE,),
+    "index_tail": (rules.Choice(("drop", "sample")),),
+}
+_HETERO_RULES = {
+    **_SHARED,
+    "feature_map": (
+        rules.Choice(("auto", *MEMBER_MAPS, "identity")),
+        rules.CALLABLE,
+    ),
+    "n_components": (rules.COUNT,),
+    "similarity": (rules.Choice(("auto", *SIMILARITIES)),),
+    "n_folds": (_AUTO, rules.Number(Integral, 2)),
+    "max_iter": (_AUTO, rules.COUNT),
+    "weight_decay": (rules.NON_NEGATIVE,),
+    "batch_size": (rules.Number(Integral, 2),),
+}
+CLASSIFIER_RULES: rules.Rules = {
+    **_HETERO_RULES,
+    "loss": (rules.Choice(("log_loss", *LOSSES)),),
+    "class_weight": (rules.Choice(("balanced",)), _A_DICT, rules.NONE),
+    "label_smoothing": (rules.Number(low=0, high=1),),
+}
+REGRESSOR_RULES: rules.Rules = {
+    **_HETERO_RULES,
+    "loss": (rules.Choice(("squared_error", *LOSSES)),),
+}
+KANERVA_RULES: rules.Rules = {
+    "n_slots": (rules.COUNT,),
+    "addressing": (rules.Choice(tuple(ADDRESSES)),),
+    "beta": (_AUTO, rules.POSITIVE),
+    "alpha": (_AUTO, rules.POSITIVE),
+    "corruption": _CORRUPTION,
+    "device": (rules.DEVICE,),
+}

@@ -1,0 +1,42 @@
+"""How `score` of the memories judges what was retrieved."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.utils.validation import check_array
+
+from skuhop._arrays import as_tensor, float_dtypes, like
+
+
+def minus_error(retrieved, X, y) -> float:
+    """Minus the mean over rows of the squared error.
+
+    Parameters
+    ----------
+    retrieved : array of shape (n, d)
+        What a memory has answered.
+    X : array-like of shape (n, d)
+        What it was asked: the target where y is None, or one-dimensional, which are
+        labels that a search hands on.
+    y : array-like of shape (n, d) or None
+        What should have been retrieved. Entries that are NaN do not count.
+
+    Raises
+    ------
+    ValueError
+        If y has another shape than the answers.
+    """
+    target = X if y is None or np.ndim(y) == 1 else y
+    target = check_array(
+        target,
+        dtype=float_dtypes(target),
+        ensure_all_finite="allow-nan",
+        input_name="y",
+    )
+    if target.shape != retrieved.shape:
+        raise ValueError(
+            f"y must have the shape of X, {tuple(retrieved.shape)}; got "
+            f"{tuple(target.shape)}."
+        )
+    error = as_tensor(retrieved) - as_tensor(like(as_tensor(target), retrieved))
+    return -float(error.square().nansum(1).mean())
