@@ -35,11 +35,11 @@ def grid():
     for separation, loss in zip(separations, losses, strict=False):
         yield {**LINEAR, "separation": separation, **loss}
     for similarity in SIMILARITIES:
-        if similarity not in ("dot", "cosine"):
+        if similarity != "dot":
             yield {"similarity": similarity, "feature_map": "mlp"}
     for retention in RETENTION:
         yield {**LINEAR, "retention": retention, "max_patterns": 5, "decay": 0.9}
-    for feature_map in ("identity", SmallNetwork):
+    for feature_map in ("identity", "periodic", SmallNetwork):
         yield {"feature_map": feature_map}
     yield {"precision": "bf16"}
 

@@ -367,7 +367,7 @@ WRONG = {
     "feature_map": ["quadratic", None, 3],
     "n_components": [0, 2.5, None],
     "loss": ["log_loss", None],
-    "similarity": ["auto", "l2", None],
+    "similarity": ["channel", "l2", None],
     "separation": ["argmax", None],
     "separation_params": [2, "k"],
     "beta": [0, -1, np.nan, "high", True],

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
+from skuhop import UHopMemory
 from skuhop import _validation as rules
 from skuhop._arrays import on_host
 from skuhop._cache import prepared, release

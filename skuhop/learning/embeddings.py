@@ -180,11 +180,13 @@ MEMBER_MAPS = {
 }
 
 
-def member_map(feature_map) -> MemberMap | None:
-    """Row of the table, one made for a callable, or None for the identity."""
-    if callable(feature_map):
-        return custom_members(feature_map)
-    return MEMBER_MAPS.get(feature_map)
+def member_map(feature_map: str | Callable) -> MemberMap:
+    """Row of the table, or one made for a callable."""
+    return (
+        custom_members(feature_map)
+        if callable(feature_map)
+        else MEMBER_MAPS[feature_map]
+    )
 
 
 def is_learned(name: str, tensor: Tensor) -> bool:

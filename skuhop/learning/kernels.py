@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,7 +41,7 @@ class Kernel(NamedTuple):
 
     feature_map: str | Callable
     similarity: str
-    betas: np.ndarray | Tensor = np.empty(0)
+    betas: Any = ()
     state: Mapping = MappingProxyType({})
 
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from skuhop.learning.embeddings import member_map
 from skuhop.learning.export import numpy_state
 from skuhop.learning.kernels import Kernel
 from skuhop.learning.supervised.calibration import (
@@ -89,9 +88,10 @@ def cross_fit(kernels: Sequence[Kernel], problem: Problem, settings: Settings):
     parts, generator = draw_folds(problem, settings)
     settings = settings._replace(n_folds=len(parts))
     untrained, beta = calibrate_untrained(settings, problem, parts)
-    if member_map(first.feature_map) is None:
+    if first.feature_map == "identity":
         return _untrained(first, untrained, [], "as asked", {})
-    learned, curve = [], []
+    learned: list[_Learned] = []
+    curve: list[float] = []
     for kernel in kernels:
         own = settings.of(kernel, len(curve))
         if kernel is not first:
