@@ -12,7 +12,7 @@ from skuhop._rows import ones_unless
 from skuhop._stage_one import distinct_rows, resolve_corruption
 from skuhop.learning import corrupted_copies
 from skuhop.retrieval.addresses import ADDRESSES
-from skuhop.retrieval.engine import row_chunks
+from skuhop.retrieval.chunks import row_chunks
 from skuhop.retrieval.linear_gaussian import (
     Written,
     best_alpha,

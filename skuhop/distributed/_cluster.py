@@ -20,7 +20,8 @@ from skuhop._device import resolve_device, to_numpy, to_tensor, working_memory
 from skuhop.distributed import _workers
 from skuhop.distributed._rows import Model
 from skuhop.retrieval import Memory, finalise, iterate, merge, partial
-from skuhop.retrieval.engine import energies_of, null_of, row_chunks
+from skuhop.retrieval.chunks import row_chunks
+from skuhop.retrieval.engine import energies_of, null_of
 from skuhop.retrieval.ranking import (
     best_partial,
     finalise_heaviest,

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skuhop.retrieval.engine import Memory, answers, row_chunks
+from skuhop.retrieval.chunks import row_chunks
+from skuhop.retrieval.engine import Memory, answers
 from skuhop.retrieval.ranking import best_patterns
 from skuhop.retrieval.scorers import Query
 

@@ -13,26 +13,26 @@ for fresh pages every time: up to four times faster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from skuhop.retrieval.attention import attention, attention_sums, peaked_answers
 from skuhop.retrieval.partials import (
     Candidates,
     Partial,
-    Sums,
     TooManyCandidates,
     block_partial,
     finalise,
+    joined,
     merge,
     nothing_asked,
 )
 from skuhop.retrieval.products import exact
 from skuhop.retrieval.scorers import Query, Scorer
-from skuhop.retrieval.separations import Separation, softmax
+from skuhop.retrieval.separations import Separation
 
 # Scores per block; bytes where one thread works alone; and the fewest rows of one.
 _BLOCK = {"cpu": (2**24, 1024), "cuda": (2**26, 1024), "mps": (2**24, 1024)}
@@ -82,13 +82,6 @@ class Memory(NamedTuple):
     def rule(self) -> tuple[Separation, Mapping]:
         """The separation and its parameters."""
         return self.separation, self.params
-
-
-def row_chunks(n_rows: int, bytes_per_row: int, budget: int) -> Iterator[slice]:
-    """Slices of rows that together need at most `budget` bytes, one row at least."""
-    step = max(1, budget // max(1, bytes_per_row))
-    for start in range(0, n_rows, step):
-        yield slice(start, min(start + step, n_rows))
 
 
 def _origin(memory: Memory, query: Query) -> Tensor | None:
@@ -230,7 +223,7 @@ def partial(
     """
     if len(X) == 0:
         return nothing_asked(memory.separation, memory.weights, memory.patterns)
-    sums = _attention_sums(memory, X, budget) if read else None
+    sums = attention_sums(memory, X, budget) if read else None
     if sums is not None:
         return sums
     parts, work = [], partial_result(memory, budget, read, first)
@@ -242,87 +235,18 @@ def partial(
     return joined(parts)
 
 
-def joined(parts):
-    """One partial result of all queries from those of some queries each."""
-    columns = zip(*parts, strict=True)
-    return type(parts[0])(*(None if c[0] is None else torch.cat(c) for c in columns))
-
-
-def _fused(memory: Memory, X: Tensor, budget: int):
-    """Arguments of torch's fused attention, or None where it would not stream.
-
-    It streams on the CPU if vectors and values are equally wide; otherwise it would
-    make all scores at once.
-
-    Returns
-    -------
-    arguments : tuple or None
-        An iterator of rows and their vectors, the keys, the values and the bias.
-    """
-    linear = getattr(memory.scorer, "linear", None)
-    if memory.separation.weights is not softmax or linear is None:
-        return None
-    if memory.product is not exact:
-        return None
-    scores = linear()
-    values = memory.patterns
-    if scores is None or X.device.type != "cpu" or scores.keys.shape != values.shape:
-        return None
-    bias = scores.bias
-    if memory.weights is not None:
-        bias = memory.weights.log() if bias is None else bias + memory.weights.log()
-    if bias is not None:
-        bias = bias[None, None, None]
-    row = X.element_size() * (memory.scorer.row_width + 2 * values.shape[1])
-    chunks = row_chunks(len(X), row, budget)
-    vectors = ((rows, scores.vectors(X[rows])[None, None]) for rows in chunks)
-    return vectors, scores.keys[None, None], values[None, None], bias
-
-
-def _attention(memory: Memory, X: Tensor, budget: int) -> Tensor | None:
-    """Answers by torch's fused attention; None where it would not stream."""
-    fused = _fused(memory, X, budget)
-    if fused is None:
-        return None
-    vectors, keys, values, bias = fused
-    out = X.new_empty((len(X), memory.patterns.shape[1]))
-    for rows, query in vectors:
-        found = functional.scaled_dot_product_attention(
-            query, keys, values, attn_mask=bias, scale=1.0
-        )
-        out[rows] = found[0, 0]
-    return out
-
-
-def _attention_sums(memory: Memory, X: Tensor, budget: int) -> Sums | None:
-    """Make sums by the kernel beneath, which gives the log-normaliser as well.
-
-    torch has no public name for it on the CPU; without it blocks do the same.
-    """
-    kernel = getattr(
-        torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None
-    )
-    fused = None if kernel is None else _fused(memory, X, budget)
-    if fused is None:
-        return None
-    vectors, keys, values, bias = fused
-    parts = []
-    for _, query in vectors:
-        answer, top = kernel(query, keys, values, attn_mask=bias, scale=1.0)
-        top = top.to(X.dtype)[0, 0]
-        parts.append(Sums(top, torch.ones_like(top), answer[0, 0]))
-    return joined(parts)
-
-
 def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """Compute ``Xi^T Sep(beta s(Xi, x))``, the answer to every row x."""
-    out = _attention(memory, X, budget)
-    if out is not None:
-        return out
     out = X.new_empty((len(X), memory.patterns.shape[1]))
+    cells = _plan(memory, X, budget, read=True).cells
+    done = peaked_answers(memory, X, cells, budget, out)
+    X, left = X[done:], out[done:]
+    if len(X) == 0 or attention(memory, X, budget, left):
+        return out
     work = partial_result(memory, budget, True)
     for rows, _, part in passes(memory, X, budget, work):
-        out[rows], _ = finalise(*memory.rule, part, memory.patterns, budget=budget // 4)
+        found, _ = finalise(*memory.rule, part, memory.patterns, budget=budget // 4)
+        left[rows] = found
     return out
 
 

@@ -273,6 +273,12 @@ def _merge_candidates(separation, params, parts, budget) -> Candidates:
     return Candidates(floor, *(None if c is None else c[kept] for c in whole[1:]))
 
 
+def joined(parts):
+    """One partial result of all queries from those of some queries each."""
+    columns = zip(*parts, strict=True)
+    return type(parts[0])(*(None if c[0] is None else torch.cat(c) for c in columns))
+
+
 class _Rows(NamedTuple):
     """Some rows' candidates side by side: entry e stands at (row[e], column[e])."""
 

@@ -12,22 +12,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skuhop.retrieval.chunks import row_chunks
 from skuhop.retrieval.engine import (
     DENSE_BLOCK,
     FEWEST_ROWS,
     Memory,
     blocks,
-    joined,
     multiplicity,
     partial_result,
     passes,
-    row_chunks,
 )
 from skuhop.retrieval.partials import (
     Candidates,
     Sums,
     common_scale,
     finalise,
+    joined,
     merge,
     padded,
     unnormalised,

@@ -33,7 +33,8 @@ import torch
 from torch import Tensor
 
 from skuhop.retrieval.approximate import Found, ask, indexed_answers, read_found
-from skuhop.retrieval.engine import Memory, answers, row_chunks
+from skuhop.retrieval.chunks import row_chunks
+from skuhop.retrieval.engine import Memory, answers
 from skuhop.retrieval.partials import Sums, unnormalised
 from skuhop.retrieval.scorers import Query
 

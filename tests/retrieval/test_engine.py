@@ -30,7 +30,7 @@ from skuhop.retrieval import (
     engine,
     iterate,
 )
-from skuhop.retrieval.engine import row_chunks
+from skuhop.retrieval.chunks import row_chunks
 
 LARGE = 2**34
 N_PATTERNS, N_FEATURES = 23, 5

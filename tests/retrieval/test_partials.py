@@ -209,7 +209,7 @@ def test_fused_sums_are_those_of_blocks(similarity, weighted, dtype, monkeypatch
     memory = Memory(scorer, SEPARATIONS["softmax"], {}, patterns, weights)
     fused = partial(memory, X, 2**12)
     assert (fused.total == 1).all(), "the kernel was not used"
-    monkeypatch.setattr(engine, "_attention_sums", lambda *_: None)
+    monkeypatch.setattr(engine, "attention_sums", lambda *_: None)
     blocks = partial(memory, X, 2**12)
     for found, expected in zip(
         finalise(*memory.rule, fused), finalise(*memory.rule, blocks), strict=True

@@ -1,0 +1,167 @@
+"""Softmax in fewer steps: torch's fused attention, and answers of few patterns.
+
+Where scores are one matrix product, fused attention does it all in one parallel
+section, which matters most on a busy machine. And where patterns are long and few of
+them have weight, as in a memory that knows the query, the second matrix product is
+nearly all zeros: the few are gathered instead. Both give the same answer, up to
+rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from skuhop.retrieval.chunks import row_chunks
+from skuhop.retrieval.partials import (
+    Sums,
+    TooManyCandidates,
+    block_partial,
+    finalise,
+    joined,
+)
+from skuhop.retrieval.products import exact
+from skuhop.retrieval.separations import SEPARATIONS, Separation, softmax
+
+if TYPE_CHECKING:
+    from skuhop.retrieval.engine import Memory
+
+_LONG = 320
+"""Length of patterns from which reading few of them pays for looking for them."""
+_MANY = 2**24
+"""Numbers in the second product from which it pays."""
+_FEWEST_ROWS = 64
+"""Queries that are to fit into a block of all patterns, unless there are fewer."""
+_SHARE = 1 / 16
+"""Largest share of the scores that may have to be looked at one by one."""
+
+
+def fused(memory: Memory, X: Tensor, budget: int):
+    """Arguments of torch's fused attention, or None where it would not stream.
+
+    It streams on the CPU if vectors and values are equally wide; otherwise it would
+    make all scores at once.
+
+    Returns
+    -------
+    arguments : tuple or None
+        An iterator of rows and their vectors, the keys, the values and the bias.
+    """
+    linear = getattr(memory.scorer, "linear", None)
+    if memory.separation.weights is not softmax or linear is None:
+        return None
+    if memory.product is not exact:
+        return None
+    scores = linear()
+    values = memory.patterns
+    if scores is None or X.device.type != "cpu" or scores.keys.shape != values.shape:
+        return None
+    bias = scores.bias
+    if memory.weights is not None:
+        bias = memory.weights.log() if bias is None else bias + memory.weights.log()
+    if bias is not None:
+        bias = bias[None, None, None]
+    row = X.element_size() * (memory.scorer.row_width + 2 * values.shape[1])
+    chunks = row_chunks(len(X), row, budget)
+    vectors = ((rows, scores.vectors(X[rows])[None, None]) for rows in chunks)
+    return vectors, scores.keys[None, None], values[None, None], bias
+
+
+def attention(memory: Memory, X: Tensor, budget: int, out: Tensor) -> bool:
+    """Put answers by fused attention into `out`; False if it would not stream."""
+    found = fused(memory, X, budget)
+    if found is None:
+        return False
+    vectors, keys, values, bias = found
+    for rows, query in vectors:
+        answer = functional.scaled_dot_product_attention(
+            query, keys, values, attn_mask=bias, scale=1.0
+        )
+        out[rows] = answer[0, 0]
+    return True
+
+
+def attention_sums(memory: Memory, X: Tensor, budget: int) -> Sums | None:
+    """Make sums by the kernel beneath, which gives the log-normaliser as well.
+
+    torch has no public name for it on the CPU; without it blocks do the same.
+    """
+    kernel = getattr(
+        torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None
+    )
+    found = fused(memory, X, budget)
+    if kernel is None or found is None:
+        return None
+    vectors, keys, values, bias = found
+    parts = []
+    for _, query in vectors:
+        answer, top = kernel(query, keys, values, attn_mask=bias, scale=1.0)
+        top = top.to(X.dtype)[0, 0]
+        parts.append(Sums(top, torch.ones_like(top), answer[0, 0]))
+    return joined(parts)
+
+
+def peaked_answers(
+    memory: Memory, X: Tensor, cells: int, budget: int, out: Tensor
+) -> int:
+    """Answer queries as long as few patterns have weight in their answers.
+
+    Patterns are left out whose weights, all together, are below the rounding of the
+    answer: ``M exp(s - max s) < eps / 2``.
+
+    Parameters
+    ----------
+    memory : Memory
+    X : Tensor of shape (n, d)
+    cells : int
+        Scores to hold at once.
+    budget : int
+        Bytes of memory to keep to.
+    out : Tensor of shape (n, v)
+        Where answers go.
+
+    Returns
+    -------
+    done : int
+        How many queries, from the first, have been answered; others have too many
+        patterns in their answers, or it does not pay.
+    """
+    n_patterns = memory.scorer.n_patterns
+    rows = min(len(X), cells // n_patterns)
+    if (
+        memory.separation.weights is not softmax
+        or memory.product is not exact
+        or memory.weights is not None
+        or not memory.scorer.streams
+        or X.device.type != "cpu"
+        or memory.patterns.shape[1] < _LONG
+        or len(X) * memory.patterns.numel() < _MANY
+        or rows < min(len(X), _FEWEST_ROWS)
+    ):
+        return 0
+    rule = _peaked(n_patterns, X.dtype), memory.params
+    for start in range(0, len(X), rows):
+        some = slice(start, min(start + rows, len(X)))
+        query = memory.scorer.prepare(X[some])
+        scores = memory.scorer.block(query, 0, n_patterns)
+        most = int(_SHARE * scores.numel())
+        try:
+            part = block_partial(*rule, scores, None, None, most=most)
+        except TooManyCandidates:
+            out[some] = softmax(scores, None) @ memory.patterns
+            return some.stop
+        found, _ = finalise(*rule, part, memory.patterns, budget=budget // 4)
+        out[some] = cast(Tensor, found)
+    return len(X)
+
+
+def _peaked(n_patterns: int, dtype: torch.dtype) -> Separation:
+    """Softmax with a floor below which weights are lost in the rounding."""
+    below = math.log(2 * n_patterns / torch.finfo(dtype).eps)
+    return SEPARATIONS["softmax"]._replace(
+        lift=None, floor=lambda z, w: z.amax(1, keepdim=True) - below
+    )

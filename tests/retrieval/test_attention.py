@@ -1,0 +1,87 @@
+"""Softmax answers of few patterns: the same as of all, and told from flat ones."""
+
+import pytest
+import torch
+
+from skuhop.retrieval import SEPARATIONS, Memory, answers, attention, build_scorer
+
+N_PATTERNS, N_FEATURES = 4000, 48
+CALM, SHARP = 1e-3, 3.0
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """The path of few patterns pays for nothing as small as a test."""
+    monkeypatch.setattr(attention, "_LONG", 1)
+    monkeypatch.setattr(attention, "_MANY", 1)
+
+
+def memory(beta, similarity="euclidean", dtype=torch.float32, weighted=False):
+    generator = torch.Generator().manual_seed(0)
+    patterns = torch.randn(N_PATTERNS, N_FEATURES, generator=generator).to(dtype)
+    weights = torch.ones(N_PATTERNS, dtype=dtype) if weighted else None
+    scorer = build_scorer(
+        similarity, beta, patterns, patterns.mean(0), weights, feature_map=None
+    )
+    return Memory(scorer, SEPARATIONS["softmax"], {}, patterns, weights)
+
+
+def queries(n, noise=0.5, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.randint(N_PATTERNS, (n,), generator=generator)
+    noises = noise * torch.randn(n, N_FEATURES, generator=generator)
+    return (memory(1.0).patterns[rows] + noises).to(dtype)
+
+
+def done(memory, X, cells=2**19):
+    out = torch.full_like(X, torch.nan)
+    count = attention.peaked_answers(memory, X, cells, 2**24, out)
+    return count, out
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("similarity", ["euclidean", "dot", "cosine", "manhattan"])
+@pytest.mark.parametrize("beta", [CALM, 0.05, 0.3, SHARP])
+def test_answers_are_those_of_all_patterns(similarity, beta, dtype, always):
+    X = queries(30, dtype=dtype)
+    found = answers(memory(beta, similarity, dtype), X, 2**24)
+    double = memory(beta, similarity, torch.float64)
+    scores = double.scorer.block(double.scorer.prepare(X.double()), 0, N_PATTERNS)
+    expected = torch.softmax(scores, 1) @ double.patterns
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-13
+    largest = max(1.0, scores.abs().amax().item())
+    torch.testing.assert_close(
+        found.double(), expected, rtol=0, atol=tolerance * largest
+    )
+
+
+def test_flat_answers_are_left_to_others(always):
+    X = queries(300)
+    assert done(memory(SHARP), X)[0] == 300
+    count, out = done(memory(CALM), X)
+    assert count == 2**19 // N_PATTERNS
+    assert out[:count].isfinite().all() and out[count:].isnan().all()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda: memory(SHARP, weighted=True),
+        lambda: memory(SHARP)._replace(separation=SEPARATIONS["sparsemax"]),
+    ],
+)
+def test_other_memories_are_left_alone(asked, always):
+    assert done(asked(), queries(300))[0] == 0
+
+
+def test_small_questions_and_small_blocks_are_left_alone():
+    assert done(memory(SHARP), queries(30))[0] == 0
+
+
+def test_blocks_too_small_for_all_patterns(always):
+    assert done(memory(SHARP), queries(300), cells=64 * N_PATTERNS - 1)[0] == 0
+    assert done(memory(SHARP), queries(300), cells=64 * N_PATTERNS)[0] == 300
+
+
+def test_no_queries(always):
+    assert answers(memory(SHARP), queries(0), 2**24).shape == (0, N_FEATURES)
