@@ -31,21 +31,15 @@ def bf16(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     return found if bias is None else found.add_(bias)
 
 
-_CACHED = 2**20
-"""Bytes of gathered keys that the processor's cache still holds when they are used."""
-
-
 def gathered(keys: Tensor, indices: Tensor, vectors: Tensor) -> Tensor:
     """Products (n, k) of every vector, (n, r), with its own k of the keys, (M, r).
 
-    A copy of the keys is multiplied before it leaves the cache, and `index_select`
-    makes it several times faster than an index in brackets does.
+    On the CPU query by query: a copy of the keys is multiplied before it leaves the
+    cache, and `index_select` copies several times as fast as an index in brackets.
     """
-    (n, k), r = indices.shape, keys.shape[1]
-    found = vectors.new_empty((n, k))
-    step = max(1, _CACHED // (k * r * keys.element_size()))
-    for start in range(0, n, step):
-        some = slice(start, start + step)
-        own = keys.index_select(0, indices[some].flatten()).view(-1, k, r)
-        torch.bmm(own, vectors[some, :, None], out=found[some, :, None])
+    if keys.device.type != "cpu":
+        return (keys[indices] @ vectors[:, :, None])[:, :, 0]
+    found = vectors.new_empty(indices.shape)
+    for row, own, vector in zip(found, indices, vectors, strict=True):
+        torch.mv(keys.index_select(0, own), vector, out=row)
     return found
