@@ -66,9 +66,9 @@ for name, model in models.items():
 
 # %%
 # Two feature maps are learned, one that bends and a linear one, and the rows that each
-# has not seen share the answer between them: a wave that runs in one direction suits the
-# linear one. That is level with a tuned SVR; on curved waves less is gained. The answers
-# have sources: ``association`` gives the stored rows and their weights.
+# has not seen share the answer between them. A wave that runs in one direction suits
+# the linear one, which is level with a tuned SVR; on curved waves less is gained. The
+# answers have sources: ``association`` gives the stored rows and their weights.
 
 print([kernel["feature_map"] for kernel in uhop.kernels_])
 

@@ -35,7 +35,7 @@ _LONG = 320
 _MANY = 2**24
 """Numbers in the second product from which it pays."""
 _FEWEST_ROWS = 64
-"""Queries that are to fit into a block of all patterns, unless there are fewer."""
+"""Queries that are to fit into a block of all patterns, and that are asked first."""
 _SHARE = 1 / 16
 """Largest share of the scores that may have to be looked at one by one."""
 
@@ -144,19 +144,21 @@ def peaked_answers(
     ):
         return 0
     rule = _peaked(n_patterns, X.dtype), memory.params
-    for start in range(0, len(X), rows):
-        some = slice(start, min(start + rows, len(X)))
+    start = 0
+    while start < len(X):
+        some = slice(start, start + (rows if start else min(rows, _FEWEST_ROWS)))
         query = memory.scorer.prepare(X[some])
         scores = memory.scorer.block(query, 0, n_patterns)
-        most = int(_SHARE * scores.numel())
+        start += len(scores)
         try:
+            most = int(_SHARE * scores.numel())
             part = block_partial(*rule, scores, None, None, most=most)
         except TooManyCandidates:
             out[some] = softmax(scores, None) @ memory.patterns
-            return some.stop
+            break
         found, _ = finalise(*rule, part, memory.patterns, budget=budget // 4)
         out[some] = cast(Tensor, found)
-    return len(X)
+    return start
 
 
 def _peaked(n_patterns: int, dtype: torch.dtype) -> Separation:
