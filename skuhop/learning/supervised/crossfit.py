@@ -147,17 +147,18 @@ def _blend(settings, problem, learned) -> tuple[list[float], Calibration]:
     factors = [best.beta]
     for one in learned[1:]:
         own = calibrate(settings, problem, one.blocks, fine).beta
-        tried = []
-        for share in SHARES:
-            mixed = _added(blocks, best.beta * (1 - share), one.blocks, own * share)
-            tried.append((calibrate(settings, problem, mixed, rough), share, mixed))
-        found, share, mixed = min(tried, key=lambda one: one[0].loss)
+
+        def mixed(share, one=one, blocks=blocks, own=own, beta=best.beta):
+            return _added(blocks, beta * (1 - share), one.blocks, own * share)
+
+        tried = [(calibrate(settings, problem, mixed(s), rough), s) for s in SHARES]
+        found, share = min(tried, key=lambda pair: pair[0].loss)
         if not clearly_better(found, best):
             factors.append(0.0)
             continue
         factors = [factor * (1 - share) * found.beta for factor in factors]
         factors.append(own * share * found.beta)
-        best, blocks = found, mixed
+        best, blocks = found, mixed(share)
     return factors, best
 
 
