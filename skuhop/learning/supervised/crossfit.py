@@ -98,6 +98,8 @@ def cross_fit(kernels: Sequence[Kernel], problem: Problem, settings: Settings):
             _, beta = calibrate_untrained(own, problem, parts)
         learned.append(_learn(kernel, own, problem, parts, beta, generator))
         curve += learned[-1].curve
+        if len(learned[-1].curve) < settings.max_iter:
+            break  # A callback has stopped Stage I.
     factors, best = _blend(settings, problem, learned)
     seen = {
         "learned_loss": best.loss,
@@ -112,7 +114,7 @@ def cross_fit(kernels: Sequence[Kernel], problem: Problem, settings: Settings):
     return CrossFitted(
         [
             kernel._replace(betas=(factor * one.betas).cpu().numpy(), state=one.state)
-            for kernel, one, factor in zip(kernels, learned, factors, strict=True)
+            for kernel, one, factor in zip(kernels, learned, factors, strict=False)
             if factor > 0
         ],
         best.prior_weight,
