@@ -72,11 +72,15 @@ def _features(estimator, dtype, device):
     def tensor(array):
         return _tensor(array, dtype, device)
 
-    kernels = []
-    for kernel in estimator.kernels_:
-        state = {name: tensor(array) for name, array in kernel["state"].items()}
-        kernels.append(Kernel(**kernel)._replace(state=state))
-    kernels = [kernel._replace(betas=tensor(kernel.betas)) for kernel in kernels]
+    kernels = [
+        Kernel(
+            kernel["feature_map"],
+            kernel["similarity"],
+            tensor(kernel["betas"]),
+            {name: tensor(array) for name, array in kernel["state"].items()},
+        )
+        for kernel in estimator.kernels_
+    ]
     features, similarity = joint_features(kernels)
     if estimator.feature_map == "identity":
         return features, similarity

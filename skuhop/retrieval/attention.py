@@ -40,6 +40,12 @@ _SHARE = 1 / 16
 """Largest share of the scores that may have to be looked at one by one."""
 
 
+def _is_plain(memory: Memory, X: Tensor) -> bool:
+    """Whether this is softmax on the CPU, with all bits of the factors."""
+    rule = memory.separation.weights is softmax and memory.product is exact
+    return rule and X.device.type == "cpu"
+
+
 def fused(memory: Memory, X: Tensor, budget: int):
     """Arguments of torch's fused attention, or None where it would not stream.
 
@@ -52,13 +58,10 @@ def fused(memory: Memory, X: Tensor, budget: int):
         An iterator of rows and their vectors, the keys, the values and the bias.
     """
     linear = getattr(memory.scorer, "linear", None)
-    if memory.separation.weights is not softmax or linear is None:
+    if linear is None or not _is_plain(memory, X):
         return None
-    if memory.product is not exact:
-        return None
-    scores = linear()
-    values = memory.patterns
-    if scores is None or X.device.type != "cpu" or scores.keys.shape != values.shape:
+    scores, values = linear(), memory.patterns
+    if scores is None or scores.keys.shape != values.shape:
         return None
     bias = scores.bias
     if memory.weights is not None:
@@ -133,11 +136,9 @@ def peaked_answers(
     n_patterns = memory.scorer.n_patterns
     rows = min(len(X), cells // n_patterns)
     if (
-        memory.separation.weights is not softmax
-        or memory.product is not exact
+        not _is_plain(memory, X)
         or memory.weights is not None
         or not memory.scorer.streams
-        or X.device.type != "cpu"
         or memory.patterns.shape[1] < _LONG
         or len(X) * memory.patterns.numel() < _MANY
         or rows < min(len(X), _FEWEST_ROWS)

@@ -75,7 +75,7 @@ def train(kernel: Kernel, settings: Settings, problem: Problem, parts, beta, rng
     else:
         moving = learned
     optimiser = Adam(moving, settings.learning_rate)
-    watch = Watch(kernel, settings, problem, parts, tensors, log_betas)
+    watch = Watch(kernel, kind, settings, problem, parts, tensors, log_betas)
     draw = batches([kept for _, kept in parts], settings.batch_size, rng)
     levels = few_valued(problem.Z)
     curve = []
@@ -123,9 +123,8 @@ def _annealed(settings: Settings, step: int) -> float:
 class Watch:
     """Looks at the rows left out, and what each member was at its best look."""
 
-    def __init__(self, kernel, settings, problem, parts, tensors, log_betas):
-        self.kernel, self.settings = kernel, settings
-        self.kind = member_map(kernel.feature_map)
+    def __init__(self, kernel, kind, settings, problem, parts, tensors, log_betas):
+        self.kernel, self.kind, self.settings = kernel, kind, settings
         self.problem, self.parts = problem, parts
         self.current = {**tensors, "log_betas": log_betas}
         self.best = {k: t.detach().clone() for k, t in self.current.items()}
