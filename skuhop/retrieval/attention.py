@@ -36,6 +36,8 @@ _MANY = 2**24
 """Numbers in the second product from which it pays."""
 _FEWEST_ROWS = 64
 """Queries that are to fit into a block of all patterns, and that are asked first."""
+_FEW = 16
+"""Queries for which reading the patterns takes longer than multiplying them."""
 _SHARE = 1 / 16
 """Largest share of the scores that may have to be looked at one by one."""
 
@@ -50,19 +52,23 @@ def fused(memory: Memory, X: Tensor, budget: int):
     """Arguments of torch's fused attention, or None where it would not stream.
 
     It streams on the CPU if vectors and values are equally wide; otherwise it would
-    make all scores at once.
+    make all scores at once. Where the keys are the patterns moved by the origin they
+    are the values too, and come from the cache the second time.
 
     Returns
     -------
     arguments : tuple or None
-        An iterator of rows and their vectors, the keys, the values and the bias.
+        An iterator of rows and their vectors, the keys, the values, the bias, and what
+        is to be added to the answers, None for nothing.
     """
     linear = getattr(memory.scorer, "linear", None)
     if linear is None or not _is_plain(memory, X):
         return None
-    scores, values = linear(), memory.patterns
+    scores, values, origin = linear(), memory.patterns, None
     if scores is None or scores.keys.shape != values.shape:
         return None
+    if scores.source is values:
+        values, origin = scores.keys, scores.origin
     bias = scores.bias
     if memory.weights is not None:
         bias = memory.weights.log() if bias is None else bias + memory.weights.log()
@@ -71,7 +77,7 @@ def fused(memory: Memory, X: Tensor, budget: int):
     row = X.element_size() * (memory.scorer.row_width + 2 * values.shape[1])
     chunks = row_chunks(len(X), row, budget)
     vectors = ((rows, scores.vectors(X[rows])[None, None]) for rows in chunks)
-    return vectors, scores.keys[None, None], values[None, None], bias
+    return vectors, scores.keys[None, None], values[None, None], bias, origin
 
 
 def attention(memory: Memory, X: Tensor, budget: int, out: Tensor) -> bool:
@@ -79,12 +85,12 @@ def attention(memory: Memory, X: Tensor, budget: int, out: Tensor) -> bool:
     found = fused(memory, X, budget)
     if found is None:
         return False
-    vectors, keys, values, bias = found
+    vectors, keys, values, bias, origin = found
     for rows, query in vectors:
         answer = functional.scaled_dot_product_attention(
             query, keys, values, attn_mask=bias, scale=1.0
         )
-        out[rows] = answer[0, 0]
+        out[rows] = _moved(answer[0, 0], origin)
     return True
 
 
@@ -99,13 +105,24 @@ def attention_sums(memory: Memory, X: Tensor, budget: int) -> Sums | None:
     found = fused(memory, X, budget)
     if kernel is None or found is None:
         return None
-    vectors, keys, values, bias = found
+    vectors, keys, values, bias, origin = found
     parts = []
     for _, query in vectors:
         answer, top = kernel(query, keys, values, attn_mask=bias, scale=1.0)
         top = top.to(X.dtype)[0, 0]
-        parts.append(Sums(top, torch.ones_like(top), answer[0, 0]))
+        parts.append(Sums(top, torch.ones_like(top), _moved(answer[0, 0], origin)))
     return joined(parts)
+
+
+def _moved(answer: Tensor, origin: Tensor | None) -> Tensor:
+    return answer if origin is None else answer.add_(origin)
+
+
+def _reads_once(memory: Memory) -> bool:
+    """Whether fused attention has keys that are the values too."""
+    linear = getattr(memory.scorer, "linear", None)
+    scores = None if linear is None else linear()
+    return scores is not None and scores.source is memory.patterns
 
 
 def peaked_answers(
@@ -142,6 +159,8 @@ def peaked_answers(
         or memory.patterns.shape[1] < _LONG
         or len(X) * memory.patterns.numel() < _MANY
         or rows < min(len(X), _FEWEST_ROWS)
+        # Few queries take as long as the patterns need to come from memory, once.
+        or (len(X) <= _FEW and _reads_once(memory))
     ):
         return 0
     rule = _peaked(n_patterns, X.dtype), memory.params

@@ -72,11 +72,17 @@ class Linear(NamedTuple):
         ``(n, d) -> (n, r)``.
     keys : Tensor of shape (M, r)
     bias : Tensor of shape (M,) or None
+    source : Tensor of shape (M, r) or None
+        The patterns where they are ``keys + origin``: who reads both reads one.
+    origin : Tensor of shape (1, r) or None
+        None is zero.
     """
 
     vectors: Callable[[Tensor], Tensor]
     keys: Tensor
     bias: Tensor | None
+    source: Tensor | None = None
+    origin: Tensor | None = None
 
 
 class Scorer(Protocol):
@@ -157,7 +163,10 @@ class KernelScorer:
             mean = mean[None]
             self.origin = mean if feature_map is None else feature_map.patterns(mean)
             self.keys = self.keys - self.origin
-        self.keys, bias = similarity.encode(self.keys)
+        plain, (self.keys, bias) = self.keys, similarity.encode(self.keys)
+        same = self.keys is plain and feature_map is None and not self.profiled
+        # Elsewhere nobody asks for it, and it would only keep the patterns alive.
+        self.source = patterns if same and patterns.device.type == "cpu" else None
         self.row_width = 3 * self.keys.shape[1]
         self.bias = None if bias is None else bias * self.beta
 
@@ -212,7 +221,7 @@ class KernelScorer:
             few.n_patterns, indices = len(indices), torch.cat([indices, end])
         else:
             few.n_patterns = len(indices)
-        few.keys = self.keys[indices]
+        few.keys, few.source = self.keys[indices], None
         few.bias = None if self.bias is None else self.bias[indices]
         return few
 
@@ -220,7 +229,13 @@ class KernelScorer:
         """Scores as one product, unless the noise level is profiled out."""
         if self.profiled or self.similarity.compare is not None:
             return None
-        return Linear(lambda X: self.prepare(X).encoded[0], self.keys, self.bias)
+        return Linear(
+            lambda X: self.prepare(X).encoded[0],
+            self.keys,
+            self.bias,
+            self.source,
+            self.origin,
+        )
 
     def null(self, query):
         """Score of "nothing stored"."""

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from skuhop.retrieval import SEPARATIONS, Memory, answers, attention, build_scorer
+from skuhop.retrieval import (
+    SEPARATIONS,
+    Memory,
+    answers,
+    attention,
+    build_scorer,
+    partial,
+)
 
 N_PATTERNS, N_FEATURES = 4000, 48
 CALM, SHARP = 1e-3, 3.0
@@ -85,3 +92,31 @@ def test_blocks_too_small_for_all_patterns(always):
 
 def test_no_queries(always):
     assert answers(memory(SHARP), queries(0), 2**24).shape == (0, N_FEATURES)
+
+
+@pytest.mark.parametrize("similarity", ["euclidean", "dot"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_keys_that_are_the_values_too(similarity, weighted):
+    asked, X = memory(0.05, similarity, weighted=weighted), queries(30)
+    assert asked.scorer.source is asked.patterns
+    copied = asked._replace(patterns=asked.patterns.clone())
+    torch.testing.assert_close(
+        answers(asked, X, 2**24), answers(copied, X, 2**24), rtol=1e-6, atol=2e-6
+    )
+    parts = [partial(m, X, 2**24) for m in (asked, copied)]
+    torch.testing.assert_close(parts[0].answer, parts[1].answer, rtol=1e-6, atol=2e-6)
+
+
+def test_other_values_are_not_the_keys():
+    asked, X = memory(0.05), queries(30)
+    values = asked.patterns.flip(1)
+    found = answers(asked._replace(patterns=values), X, 2**24)
+    torch.testing.assert_close(
+        found.flip(1), answers(asked, X, 2**24), rtol=1e-6, atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("beta", [CALM, SHARP])
+def test_few_queries_are_left_to_fused_attention(beta, always):
+    assert done(memory(beta), queries(16))[0] == 0
+    assert done(memory(beta, "cosine"), queries(16))[0] == 16
