@@ -129,9 +129,14 @@ class _Plan(NamedTuple):
         return max(1, self.cells // n_rows)
 
 
-def _block(X: Tensor) -> tuple[int, int]:
-    """Scores per block, and the fewest rows of one."""
-    if X.device.type == "cpu" and torch.get_num_threads() == 1:
+def _block(memory: Memory, X: Tensor) -> tuple[int, int]:
+    """Scores per block, and the fewest rows of one.
+
+    Steps without logarithms wait for main memory where a block leaves the cache, and
+    take three times as long: with several threads their blocks are small too.
+    """
+    small = torch.get_num_threads() == 1 or _lifts(memory)
+    if X.device.type == "cpu" and small:
         n_bytes, rows = _BLOCK_ALONE
         return n_bytes // X.element_size(), rows
     return _BLOCK[X.device.type]
@@ -145,7 +150,7 @@ def _plan(memory: Memory, X: Tensor, budget: int, read: bool = False) -> _Plan:
     most = max(1, min(_MOST_CANDIDATES, budget // (4 * _CANDIDATE)))
     cells = budget // (2 * X.element_size() * (scorer.width + 1))
     if scorer.streams:
-        block, fewest = _block(X)
+        block, fewest = _block(memory, X)
         cells = min(block, cells)
         rows = max(fewest, -(-block // scorer.n_patterns))
     else:
