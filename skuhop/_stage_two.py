@@ -56,13 +56,9 @@ def ask(
     budget = working_memory()
     given = as_tensor(X)
     dtype = NUMPY_DTYPES[given.dtype]
-    incomplete = given.isnan().any(dim=1)
     parts = []
-    for complete in (True, False):
-        rows = (incomplete != complete).nonzero()[:, 0]
-        if len(rows) == 0 and not (complete and len(given) == 0):
-            continue
-        queries = given if len(rows) == len(given) else given[rows]
+    for complete, rows in _by_completeness(given):
+        queries = given if rows is None else given[rows]
 
         def answer(budget, complete=complete, queries=queries):
             memory = prepared(
@@ -77,6 +73,21 @@ def ask(
 
         parts.append((rows, in_smaller_chunks(answer, budget, device)))
     return like(_merge(parts, len(given)), X)
+
+
+def _by_completeness(X):
+    """Which rows are complete and which are not, as (complete, rows) of either kind.
+
+    Rows is None for all as they stand. Incomplete rows come in the order of how many
+    entries they lack, as `retrieval.new_rows` likes them.
+    """
+    lacking = X.isnan().sum(dim=1)
+    n_incomplete = int(lacking.count_nonzero())
+    if n_incomplete == 0:
+        return [(True, None)]
+    order = lacking.argsort(stable=True)
+    known, unknown = order.tensor_split([len(X) - n_incomplete])
+    return [pair for pair in ((True, known), (False, unknown)) if len(pair[1])]
 
 
 def _joined(pieces):
@@ -95,7 +106,7 @@ def _merge(parts, n_rows):
         pieces = zip(*(found for _, found in parts), strict=True)
         return tuple(_merge(list(zip(rows, p, strict=True)), n_rows) for p in pieces)
     first = parts[0][1]
-    if len(parts) == 1:
+    if parts[0][0] is None:
         return first
     out = first.new_empty((n_rows, *first.shape[1:]))
     for rows, found in parts:

@@ -143,15 +143,16 @@ def summarise(client, model, shards: list) -> tuple[list, list]:
 
 def split_by_completeness(X: np.ndarray, question: Callable) -> tuple[np.ndarray, ...]:
     """Put together ``question(rows, complete)`` for rows without and with NaN."""
-    incomplete = np.isnan(X).any(axis=1)
-    if not incomplete.any():
+    lacking = np.isnan(X).sum(axis=1)
+    if not lacking.any():
         return question(X, True)
-    if incomplete.all():
-        return question(X, False)
-    order = np.argsort(incomplete, kind="stable")
-    back, known = np.argsort(order), len(X) - incomplete.sum()
-    parts = question(X[order[:known]], True), question(X[order[known:]], False)
-    return tuple(np.concatenate(pair)[back] for pair in zip(*parts, strict=True))
+    # Incomplete rows in the order that one machine asks them in, see `_stage_two`.
+    order = np.argsort(lacking, kind="stable")
+    back, known = np.argsort(order), np.count_nonzero(lacking == 0)
+    parts = [question(X[order[known:]], False)]
+    if known:
+        parts.insert(0, question(X[order[:known]], True))
+    return tuple(np.concatenate(pieces)[back] for pieces in zip(*parts, strict=True))
 
 
 class Cluster(NamedTuple):

@@ -29,10 +29,11 @@ from skuhop.retrieval.partials import (
     joined,
     merge,
     nothing_asked,
+    sums_of,
 )
 from skuhop.retrieval.products import exact
 from skuhop.retrieval.scorers import Query, Scorer
-from skuhop.retrieval.separations import Separation
+from skuhop.retrieval.separations import SEPARATIONS, Separation
 
 # Scores per block; bytes where one thread works alone; and the fewest rows of one.
 _BLOCK = {"cpu": (2**24, 1024), "cuda": (2**26, 1024), "mps": (2**24, 1024)}
@@ -95,11 +96,16 @@ def _origin(memory: Memory, query: Query) -> Tensor | None:
     return null if query.offset is None else null - query.offset
 
 
+def _ranges(n_patterns: int, width: int):
+    """Yield start and stop of all blocks of patterns."""
+    for start in range(0, n_patterns, width):
+        yield start, min(start + width, n_patterns)
+
+
 def blocks(memory: Memory, query: Query, width: int):
     """Yield start, stop and scores of all blocks of patterns."""
-    n_patterns, origin = memory.scorer.n_patterns, _origin(memory, query)
-    for start in range(0, n_patterns, width):
-        stop = min(start + width, n_patterns)
+    origin = _origin(memory, query)
+    for start, stop in _ranges(memory.scorer.n_patterns, width):
         scores = memory.scorer.block(query, start, stop)
         yield start, stop, scores if origin is None else scores.sub_(origin[:, None])
 
@@ -123,9 +129,14 @@ class _Plan(NamedTuple):
         return max(1, self.cells // n_rows)
 
 
-def _block(X: Tensor) -> tuple[int, int]:
-    """Scores per block, and the fewest rows of one."""
-    if X.device.type == "cpu" and torch.get_num_threads() == 1:
+def _block(memory: Memory, X: Tensor) -> tuple[int, int]:
+    """Scores per block, and the fewest rows of one.
+
+    Steps without logarithms wait for main memory where a block leaves the cache, and
+    take three times as long: with several threads their blocks are small too.
+    """
+    small = torch.get_num_threads() == 1 or _lifts(memory)
+    if X.device.type == "cpu" and small:
         n_bytes, rows = _BLOCK_ALONE
         return n_bytes // X.element_size(), rows
     return _BLOCK[X.device.type]
@@ -139,7 +150,7 @@ def _plan(memory: Memory, X: Tensor, budget: int, read: bool = False) -> _Plan:
     most = max(1, min(_MOST_CANDIDATES, budget // (4 * _CANDIDATE)))
     cells = budget // (2 * X.element_size() * (scorer.width + 1))
     if scorer.streams:
-        block, fewest = _block(X)
+        block, fewest = _block(memory, X)
         cells = min(block, cells)
         rows = max(fewest, -(-block // scorer.n_patterns))
     else:
@@ -169,6 +180,8 @@ def passes(memory: Memory, X: Tensor, budget: int, work: Callable):
 def partial_result(memory: Memory, budget: int, read: bool, first: int = 0) -> Callable:
     """Make the work of one pass: the partial result of all patterns."""
     separation, rule = memory.separation, memory.rule
+    if _lifts(memory):
+        return _lifted_result(memory, read)
 
     def work(query, width, most):
         part = None
@@ -186,6 +199,36 @@ def partial_result(memory: Memory, budget: int, read: bool, first: int = 0) -> C
             part = new if part is None else merge(*rule, [part, new], budget // 4)
             if most and separation.lift is None and len(part.scores) > most:
                 raise TooManyCandidates
+        return part
+
+    return work
+
+
+def _lifts(memory: Memory) -> bool:
+    """Whether the scorer gives the exponentials that the separation makes of scores.
+
+    Only on the CPU: elsewhere steps count and not the arithmetic.
+    """
+    exponential = memory.separation.lift is SEPARATIONS["softmax"].lift
+    on_cpu = memory.patterns.device.type == "cpu"
+    return exponential and on_cpu and hasattr(memory.scorer, "lift")
+
+
+def _lifted_result(memory: Memory, read: bool) -> Callable:
+    """Make the work of one pass from the scorer's own exponentials."""
+
+    def work(query, width, most):
+        part, origin = None, _origin(memory, query)
+        for start, stop in _ranges(memory.scorer.n_patterns, width):
+            top, lifted = memory.scorer.lift(query, start, stop)
+            own = multiplicity(memory, start, stop)
+            new = sums_of(
+                top if origin is None else top - origin,
+                lifted if own is None else lifted.mul_(own),
+                memory.patterns[start:stop] if read else None,
+                memory.product,
+            )
+            part = new if part is None else merge(*memory.rule, [part, new])
         return part
 
     return work

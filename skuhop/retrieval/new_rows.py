@@ -27,18 +27,47 @@ from torch import Tensor
 from skuhop.retrieval.scorers import Query
 
 
-def log_shape(x: Tensor, n_observed: Tensor) -> Tensor:
+def log_shape(growth: Tensor, n_observed: Tensor) -> Tensor:
     """Log-likelihood without its constant, in place.
 
     Parameters
     ----------
-    x : Tensor of shape (n, M)
-        Squared distances on the observed entries, times the precisions and divided by
-        the number of observed entries.
+    growth : Tensor of shape (n, M)
+        What `growths` gives.
     n_observed : Tensor of shape (n, 1)
-        That number.
+        Number of observed entries.
     """
-    return x.log1p_().mul_(-n_observed)
+    return growth.log_().mul_(-n_observed)
+
+
+def likelihood_ratios(growth: Tensor, best: Tensor, n_observed: Tensor) -> Tensor:
+    """Likelihoods (n, M) as shares of that at `best`, shape (n, 1).
+
+    ``(best / growth) ** n``: the number of observed entries is a whole one, so that
+    squaring does it, several times faster than a logarithm and an exponential. Rows
+    with as many entries are to stand side by side. The growths become the bases.
+    """
+    bases = torch.div(best, growth, out=growth)
+    ratios = torch.empty_like(bases)
+    numbers, counts = n_observed[:, 0].unique_consecutive(return_counts=True)
+    counts = counts.tolist()
+    for n, x, out in zip(
+        numbers.tolist(), bases.split(counts), ratios.split(counts), strict=True
+    ):
+        _power(x, int(n), out)
+    return ratios
+
+
+def _power(x: Tensor, n: int, out: Tensor) -> None:
+    """Put ``x ** n`` into `out`, n >= 1: bit by bit of n, from the highest on."""
+    if n == 1:
+        out.copy_(x)
+    root = x
+    for bit in f"{n:b}"[1:]:
+        torch.mul(root, root, out=out)
+        if bit == "1":
+            out.mul_(x)
+        root = out
 
 
 def log_constant(n_observed: Tensor, log_precision_sum: Tensor) -> Tensor:
@@ -53,7 +82,7 @@ def log_constant(n_observed: Tensor, log_precision_sum: Tensor) -> Tensor:
 
 
 def asked(values: Tensor, observed: Tensor) -> Tensor:
-    """Make queries the left factor (n, 2 d + 1) of `mean_distances`.
+    """Make queries the left factor (n, 2 d + 1) of `growths`.
 
     Parameters
     ----------
@@ -62,24 +91,24 @@ def asked(values: Tensor, observed: Tensor) -> Tensor:
     observed : Tensor of shape (n, d)
         One where known, else zero.
     """
-    share = 1 / observed.sum(1, keepdim=True).clamp_min(1)
-    own = values.square().sum(1, keepdim=True)
-    return torch.cat([-2 * values, observed, own], 1) * share
+    n = observed.sum(1, keepdim=True).clamp_min(1)
+    own = values.square().sum(1, keepdim=True) + n
+    return torch.cat([-2 * values, observed, own], 1) / n
 
 
 def stored(patterns: Tensor) -> Tensor:
-    """Make scaled patterns (M, d) the right factor (M, 2 d + 1) of `mean_distances`."""
+    """Make scaled patterns (M, d) the right factor (M, 2 d + 1) of `growths`."""
     ones = torch.ones_like(patterns[:, :1])
     return torch.cat([patterns, patterns.square(), ones], 1)
 
 
-def mean_distances(queries: Tensor, keys: Tensor) -> Tensor:
-    """Squared distances (n, M) on the observed entries, divided by their number.
+def growths(queries: Tensor, keys: Tensor) -> Tensor:
+    """One plus the mean squared distance (n, M) on the observed entries.
 
     One product of what `asked` and `stored` give: as many passes over n x M numbers as
     there are steps is what the time goes into.
     """
-    return (queries @ keys.T).clamp_min_(0)
+    return (queries @ keys.T).clamp_min_(1)
 
 
 class NewRowScorer:
@@ -96,7 +125,7 @@ class NewRowScorer:
     """
 
     beta = 1.0
-    width = 1
+    width = 2
     streams = True
 
     def __init__(self, patterns: Tensor, mean: Tensor, precision: Tensor):
@@ -118,7 +147,15 @@ class NewRowScorer:
     def block(self, query, start, stop):
         """Scores of the patterns from `start` to `stop`, without the constant."""
         queries, n = query.encoded
-        return log_shape(mean_distances(queries, self.keys[start:stop]), n)
+        return log_shape(growths(queries, self.keys[start:stop]), n)
+
+    def lift(self, query, start, stop):
+        """Best scores (n,) of the same patterns, and the exponentials below them."""
+        queries, n = query.encoded
+        growth = growths(queries, self.keys[start:stop])
+        best = growth.amin(1, keepdim=True)
+        ratios = likelihood_ratios(growth, best, n)
+        return log_shape(best, n)[:, 0], ratios
 
     def null(self, query):
         """Log-likelihood around the mean pattern."""

@@ -153,6 +153,11 @@ def block_partial(
     if separation.lift is None:
         return _candidates(separation, params, scores, weights, first, floor, most)
     top, lifted = unnormalised(separation, params, scores, weights)
+    return sums_of(top, lifted, values, product)
+
+
+def sums_of(top: Tensor, lifted: Tensor, values: Tensor | None, product: Callable):
+    """Make sums of best scores (n,), unnormalised weights (n, m) and values (m, v)."""
     answer = None if values is None else product(lifted, values)
     return Sums(top, lifted.sum(1), answer)
 

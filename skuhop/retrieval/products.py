@@ -11,10 +11,16 @@ from torch import Tensor
 
 _GIVES_FULL_SUMS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 8)
 
+_NARROW = 64
+"""Columns up to which MKL is faster, up to four times, if they are made as rows."""
+
 
 def exact(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """Multiply in the dtype of the factors."""
-    return a @ b if bias is None else torch.addmm(bias, a, b)
+    if bias is not None:
+        return torch.addmm(bias, a, b)
+    narrow = b.shape[1] <= _NARROW and a.device.type == "cpu"
+    return (b.T @ a.T).T if narrow else a @ b
 
 
 def bf16(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -89,7 +89,9 @@ class Scorer(Protocol):
     """What the engine asks of a scorer.
 
     A scorer may also have a method `linear` that gives its scores, up to a part common
-    to all patterns, as a :class:`Linear`, or None where they are no product.
+    to all patterns, as a :class:`Linear`, or None where they are no product; and a
+    method `lift`, with the parameters of `block`, that gives the best scores (n,) and
+    the exponentials (n, stop - start) of the scores below them.
     """
 
     n_patterns: int

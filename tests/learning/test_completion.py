@@ -49,6 +49,27 @@ def test_same_seed_same_result_and_the_global_generator_is_left_alone(dtype):
     assert not torch.equal(one, learn_precision(WINE.to(dtype), None, 4))
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_gradient_is_that_of_the_error_of_completion(weighted):
+    weights = torch.as_tensor(RNG.uniform(0.1, 5, size=len(WINE))) if weighted else None
+    task = completion._Completion(WINE, weights)
+    drawn = task.draw(torch.Generator().manual_seed(0), 30, 90)
+    level = torch.as_tensor(RNG.normal(size=13)).requires_grad_()
+    rows, candidates = WINE[drawn.rows], WINE[drawn.candidates]
+    seen = (~drawn.hidden).double()
+    n = seen.sum(1, keepdim=True)
+    squared = (rows[:, None] - candidates) ** 2 * level.exp()
+    scores = -n * torch.log1p((squared * seen[:, None]).sum(2) / n)
+    if weighted:
+        scores = scores + weights[drawn.candidates].log()
+    scores = torch.where(rows[:, None].eq(candidates).all(2), -torch.inf, scores)
+    wrong = (scores.softmax(1) @ candidates - rows) / WINE.std(0, correction=0)
+    error = wrong[drawn.hidden].square().mean()
+    (expected,) = torch.autograd.grad(error, [level])
+    found = task.gradient(level.detach(), drawn)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
 def test_units_do_not_matter_if_they_are_common():
     one, two = learn_precision(WINE, None, 0), learn_precision(1000 * WINE, None, 0)
     np.testing.assert_allclose(one, 1e6 * two, rtol=1e-6)
