@@ -88,7 +88,9 @@ class UHopMemory(
 
     separation : {"softmax", "sparsemax", "entmax", "normmax", "ksubsets", \
             "softmax1", "polynomial", "max"}, default="softmax"
-        Weights from scores.
+        Weights from scores. "softmax1" and "polynomial" measure scores from that of
+        "nothing stored": zero for "dot", "cosine" and "correlation" with a number for
+        `beta`, else the score of the mean pattern.
 
     separation_params : dict, default=None
         Parameters of the separation: `alpha` in (1, 2] for "entmax" (1.5), `gamma`

@@ -110,7 +110,7 @@ class Scorer(Protocol):
         """Scores (n, stop - start), times beta, in memory that may be overwritten."""
 
     def null(self, query: Query) -> Tensor:
-        """Score (n,) of "nothing stored": 0, or the mean pattern's likelihood."""
+        """Score (n,) of "nothing stored": 0 for products, else the mean pattern's."""
 
 
 def largest_beta(beta: float, dtype: torch.dtype) -> float:
@@ -133,7 +133,8 @@ class KernelScorer:
         The stored patterns.
     mean : Tensor of shape (d,)
         Mean pattern. Its features are taken off all others where the similarity
-        does not mind, and it stands for "nothing stored" among likelihoods.
+        does not mind, and it stands for "nothing stored" among likelihoods and
+        distances.
     feature_map : pair of callables or None
         Phi for patterns (``.patterns``) and for queries (``.queries``); None is the
         identity.
@@ -240,10 +241,20 @@ class KernelScorer:
         )
 
     def null(self, query):
-        """Score of "nothing stored"."""
-        if not self.profiled:
+        """Score of "nothing stored": of the mean pattern, or zero.
+
+        Zero is no better than orthogonal for a product, but a perfect match for a
+        distance. Then, as among likelihoods, nothing is the mean pattern.
+        """
+        if self.profiled:
+            return self.block(query, self.n_patterns, self.n_patterns + 1)[:, 0]
+        if self.origin is None:
             return torch.zeros_like(query.self_score)
-        return self.block(query, self.n_patterns, self.n_patterns + 1)[:, 0]
+        if self.similarity.compare is None:  # The origin's product is zero.
+            return query.offset
+        vectors = query.encoded[0]
+        scores = self.similarity.compare(vectors, torch.zeros_like(vectors[:1]))
+        return scores[:, 0] * self.beta
 
 
 class ObservedScorer:
@@ -283,7 +294,11 @@ class ObservedScorer:
             return self.similarity.profile(scores, mask.sum(1, keepdim=True), scale)
         return scores.mul_(self.beta)
 
-    null = KernelScorer.null
+    def null(self, query):
+        """As that of `KernelScorer`."""
+        if self.profiled or self.similarity.centred:
+            return self.block(query, self.n_patterns, self.n_patterns + 1)[:, 0]
+        return torch.zeros_like(query.self_score)
 
 
 class ScaledScorer:

@@ -44,8 +44,8 @@ class Separation(NamedTuple):
     defaults : mapping
         Parameters and their defaults.
     null : bool
-        Whether a stored "nothing" of score 0 takes part. Without it the weights do
-        not change when all scores of a query shift together.
+        Whether a stored "nothing" takes part, whose score is the zero. Without it the
+        weights do not change when all scores of a query shift together.
     shift_invariant : bool
         Whether ``weights(z + c) == weights(z)``.
     """
