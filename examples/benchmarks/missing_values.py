@@ -185,10 +185,13 @@ def summary(cells):
 
 
 def seconds(imputer, train, queries):
-    """Seconds of fit and transform."""
-    start = time.perf_counter()
-    imputer.fit(train).transform(queries)
-    return time.perf_counter() - start
+    """Seconds of fit and transform, the less of two times."""
+    found = []
+    for _ in range(2):
+        start = time.perf_counter()
+        imputer.fit(train).transform(queries)
+        found.append(time.perf_counter() - start)
+    return min(found)
 
 
 def speed(folder, n_rows=10_000):
@@ -205,7 +208,7 @@ def speed(folder, n_rows=10_000):
             truth = X[n_rows:].astype(dtype)
             queries = with_gap(truth, hide(truth, share, rng), rng)
             memory = UHopMemory("identity", similarity="euclidean", missing="new")
-            ours = min(seconds(memory, train, queries) for _ in range(3))
+            ours = seconds(memory, train, queries)
             knn = seconds(KNNImputer(), train, queries)
             iterative = seconds(IterativeImputer(), train, queries)
             yield {

@@ -393,7 +393,8 @@ def test_float32_answers_do_not_depend_on_how_they_are_computed(
 def test_one_thread_takes_blocks_that_stay_in_the_cache(dtype, monkeypatch):
     X = torch.zeros((1, 3), dtype=dtype)
     scorer = SimpleNamespace(streams=True, n_patterns=10**5, row_width=3, width=1)
-    memory = SimpleNamespace(scorer=scorer, patterns=torch.zeros((10**5, 3)))
+    patterns, rule = torch.zeros((10**5, 3)), SEPARATIONS["softmax"]
+    memory = SimpleNamespace(scorer=scorer, patterns=patterns, separation=rule)
 
     def n_bytes(threads):
         monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
@@ -401,3 +402,5 @@ def test_one_thread_takes_blocks_that_stay_in_the_cache(dtype, monkeypatch):
 
     assert n_bytes(1) == 2**22
     assert n_bytes(2) == 2**24 * X.element_size()
+    scorer.lift = None  # A scorer whose steps have no logarithm waits for memory.
+    assert n_bytes(2) == 2**22
