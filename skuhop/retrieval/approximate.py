@@ -132,9 +132,19 @@ def settle(memory: Memory, X: Tensor, budget: int, take: Callable, exact: Callab
 
 
 def read_found(memory: Memory, found: Found) -> Tensor:
-    """Answers (n, v) of the candidates alone."""
+    """Answers (n, v) of the candidates alone.
+
+    Those are read that have a weight above the rounding of the answer.
+    """
+    k, eps = found.weights.shape[1], torch.finfo(found.weights.dtype).eps
+    heavy = found.weights > eps / (2 * k)
+    starts = torch.nn.functional.pad(heavy.sum(1).cumsum(0), (1, 0))[:-1]
     return torch.nn.functional.embedding_bag(
-        found.indices, memory.patterns, mode="sum", per_sample_weights=found.weights
+        found.indices[heavy],
+        memory.patterns,
+        starts,
+        mode="sum",
+        per_sample_weights=found.weights[heavy],
     )
 
 

@@ -36,6 +36,8 @@ _MANY = 2**24
 """Numbers in the second product from which it pays."""
 _FEWEST_ROWS = 64
 """Queries that are to fit into a block of all patterns, and that are asked first."""
+_MOST = 2**24
+"""Scores that such a block may hold."""
 _FEW = 16
 """Queries for which reading the patterns takes longer than multiplying them."""
 _SHARE = 1 / 16
@@ -138,7 +140,7 @@ def peaked_answers(
     memory : Memory
     X : Tensor of shape (n, d)
     cells : int
-        Scores to hold at once.
+        Scores to hold at once, if that is enough for a few queries.
     budget : int
         Bytes of memory to keep to.
     out : Tensor of shape (n, v)
@@ -151,14 +153,15 @@ def peaked_answers(
         patterns in their answers, or it does not pay.
     """
     n_patterns = memory.scorer.n_patterns
-    rows = min(len(X), cells // n_patterns)
+    rows = min(len(X), max(_FEWEST_ROWS, cells // n_patterns))
+    affordable = budget // (2 * X.element_size() * (memory.scorer.width + 1))
     if (
         not _is_plain(memory, X)
         or memory.weights is not None
         or not memory.scorer.streams
         or memory.patterns.shape[1] < _LONG
         or len(X) * memory.patterns.numel() < _MANY
-        or rows < min(len(X), _FEWEST_ROWS)
+        or rows * n_patterns > min(_MOST, affordable)
         # Few queries take as long as the patterns need to come from memory, once.
         or (len(X) <= _FEW and _reads_once(memory))
     ):

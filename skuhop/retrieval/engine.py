@@ -36,7 +36,7 @@ from skuhop.retrieval.scorers import Query, Scorer
 from skuhop.retrieval.separations import SEPARATIONS, Separation
 
 # Scores per block; bytes where one thread works alone; and the fewest rows of one.
-_BLOCK = {"cpu": (2**24, 1024), "cuda": (2**26, 1024), "mps": (2**24, 1024)}
+_BLOCK = {"cpu": (2**22, 1024), "cuda": (2**26, 1024), "mps": (2**24, 1024)}
 _BLOCK_ALONE = (2**22, 512)
 # A scorer that needs all patterns at once holds much more: smaller chunks of rows, but
 # fewer than some starve the matrix product.

@@ -40,9 +40,9 @@ def queries(n, noise=0.5, dtype=torch.float32):
     return (memory(1.0).patterns[rows] + noises).to(dtype)
 
 
-def done(memory, X, cells=2**19):
+def done(memory, X, budget=2**24):
     out = torch.full_like(X, torch.nan)
-    count = attention.peaked_answers(memory, X, cells, 2**24, out)
+    count = attention.peaked_answers(memory, X, 2**16, budget, out)
     return count, out
 
 
@@ -86,8 +86,9 @@ def test_small_questions_and_small_blocks_are_left_alone():
 
 
 def test_blocks_too_small_for_all_patterns(always):
-    assert done(memory(SHARP), queries(300), cells=64 * N_PATTERNS - 1)[0] == 0
-    assert done(memory(SHARP), queries(300), cells=64 * N_PATTERNS)[0] == 300
+    enough = 64 * N_PATTERNS * 2 * 4 * (memory(SHARP).scorer.width + 1)
+    assert done(memory(SHARP), queries(300), enough - 1)[0] == 0
+    assert done(memory(SHARP), queries(300), enough)[0] == 300
 
 
 def test_no_queries(always):

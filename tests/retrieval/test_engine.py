@@ -401,6 +401,6 @@ def test_one_thread_takes_blocks_that_stay_in_the_cache(dtype, monkeypatch):
         return engine._plan(memory, X, 2**30).cells * X.element_size()
 
     assert n_bytes(1) == 2**22
-    assert n_bytes(2) == 2**24 * X.element_size()
+    assert n_bytes(2) == 2**22 * X.element_size()
     scorer.lift = None  # A scorer whose steps have no logarithm waits for memory.
-    assert n_bytes(2) == 2**22
+    assert n_bytes(2) == n_bytes(1)
