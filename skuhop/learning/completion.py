@@ -23,7 +23,7 @@ from skuhop.retrieval.new_rows import asked, growths, likelihood_ratios, stored
 from skuhop.retrieval.products import exact
 
 N_WATCHED = 256
-"""Patterns on which levels are compared, at most."""
+"""Patterns on which levels are compared."""
 BATCH, CANDIDATES = 256, 1024
 """Patterns in a gradient step, and patterns that they are completed from, at most."""
 STEPS, LEARNING_RATE = 50, 0.05
@@ -132,9 +132,15 @@ class _Completion:
         self.unit = torch.where(variance > 0, variance, torch.inf).rsqrt()
 
     def draw(self, generator: torch.Generator, n_hidden: int, n_candidates: int):
-        """Draw patterns, what is hidden of them, and those to complete them from."""
+        """Draw patterns, what is hidden of them, and those to complete them from.
+
+        Of few patterns each is drawn several times: on one choice of what is hidden
+        from 160 rows the error depended more than on anything that is learned.
+        """
         n, d = self.patterns.shape
-        rows = torch.randperm(n, generator=generator)[:n_hidden]
+        turns = range(-(-n_hidden // n))
+        rows = torch.cat([torch.randperm(n, generator=generator) for _ in turns])
+        rows = rows[:n_hidden]
         order = torch.randperm(n, generator=generator)
         low, high = SHARES
         share = low + (high - low) * torch.rand((len(rows), 1), generator=generator)
