@@ -17,7 +17,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 _NEEDS = {
     "matplotlib": ["test_plotting.py"],
-    "skops": ["test_persistence.py", "test_progress.py", "test_classifier.py"],
+    "skops": [
+        f"test_{name}.py"
+        for name in ("persistence", "progress", "classifier", "regressor", "kanerva")
+    ],
 }
 collect_ignore_glob = [
     file
