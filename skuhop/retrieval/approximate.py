@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from skuhop.retrieval.chunks import row_chunks
-from skuhop.retrieval.engine import Memory, answers
+from skuhop.retrieval.engine import Memory, answers, origin_of
 from skuhop.retrieval.ranking import best_patterns
 from skuhop.retrieval.scorers import Query
 
@@ -79,10 +79,8 @@ def ask(memory: Memory, query: Query, k: int) -> Found:
     lost = (indices < 0).any(1)  # The search of a graph may end with fewer.
     indices = indices.clamp_min(0)
     scores = scorer.pairs(query, indices)
-    if not separation.shift_invariant:
-        null = scorer.null(query)
-        null = null if query.offset is None else null - query.offset
-        scores = scores - null[:, None]
+    origin = origin_of(memory, query)
+    scores = scores if origin is None else scores - origin[:, None]
     own = None if memory.weights is None else memory.weights[indices]
     weights = separation.weights(scores, own, **memory.params)
     missing = _missing(memory, scores, own).masked_fill_(lost, torch.inf)

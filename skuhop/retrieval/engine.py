@@ -5,10 +5,11 @@ Blocks of patterns pass by once; what they leave per query is merged by the rule
 matrix product and the separation is softmax, torch's fused attention does the same in
 one parallel section, which matters most on a busy machine.
 
-With several threads blocks are large: small ones make so many short parallel steps that
-a busy machine spends its time waiting at their ends. One thread waits for nobody, and
-takes blocks that stay in the cache, and for which the allocator does not ask the system
-for fresh pages every time: up to four times faster.
+With several threads blocks are as large as the cache bears: small ones make so many
+short parallel steps that a busy machine spends its time waiting at their ends. One
+thread waits for nobody, and takes blocks for which the allocator does not ask the
+system for fresh pages every time: up to four times faster than blocks that leave the
+cache.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Memory(NamedTuple):
         return self.separation, self.params
 
 
-def _origin(memory: Memory, query: Query) -> Tensor | None:
+def origin_of(memory: Memory, query: Query) -> Tensor | None:
     """Score of "nothing stored" (n,), for separations that measure scores from there.
 
     Without `query.offset`, like the scores of a block.
@@ -104,7 +105,7 @@ def _ranges(n_patterns: int, width: int):
 
 def blocks(memory: Memory, query: Query, width: int):
     """Yield start, stop and scores of all blocks of patterns."""
-    origin = _origin(memory, query)
+    origin = origin_of(memory, query)
     for start, stop in _ranges(memory.scorer.n_patterns, width):
         scores = memory.scorer.block(query, start, stop)
         yield start, stop, scores if origin is None else scores.sub_(origin[:, None])
@@ -218,7 +219,7 @@ def _lifted_result(memory: Memory, read: bool) -> Callable:
     """Make the work of one pass from the scorer's own exponentials."""
 
     def work(query, width, most):
-        part, origin = None, _origin(memory, query)
+        part, origin = None, origin_of(memory, query)
         for start, stop in _ranges(memory.scorer.n_patterns, width):
             top, lifted = memory.scorer.lift(query, start, stop)
             own = multiplicity(memory, start, stop)
@@ -333,7 +334,7 @@ def energies_of(memory: Memory, query: Query, conjugate: Tensor) -> Tensor:
     Of the memory only what the scorer knows of queries and of "nothing stored" counts:
     any shard of a memory will do.
     """
-    for common in (_origin(memory, query), query.offset):
+    for common in (origin_of(memory, query), query.offset):
         conjugate = conjugate if common is None else conjugate + common
     return (query.self_score / 2 - conjugate).div_(memory.scorer.beta)
 

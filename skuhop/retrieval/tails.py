@@ -34,7 +34,7 @@ from torch import Tensor
 
 from skuhop.retrieval.approximate import Found, ask, indexed_answers, read_found
 from skuhop.retrieval.chunks import row_chunks
-from skuhop.retrieval.engine import Memory, answers
+from skuhop.retrieval.engine import Memory, answers, origin_of
 from skuhop.retrieval.partials import Sums, unnormalised
 from skuhop.retrieval.scorers import Query
 
@@ -88,10 +88,8 @@ def tail_sums(
         Different positions in rising order, all of them with equal chances.
     """
     scores = memory.scorer.at(draws).block(query, 0, len(draws))
-    if not memory.separation.shift_invariant:
-        null = memory.scorer.null(query)
-        null = null if query.offset is None else null - query.offset
-        scores = scores - null[:, None]
+    origin = origin_of(memory, query)
+    scores = scores if origin is None else scores - origin[:, None]
     terms = memory.separation.lift(scores, top[:, None], **memory.params)
     terms = terms.mul_(memory.scorer.n_patterns)
     if memory.weights is not None:
