@@ -3,7 +3,7 @@
 faiss builds it: of the libraries compared in doc/engine.md it builds and searches
 fastest, it comes as a wheel, and it goes into a NumPy array and back.
 
-Two kinds. "ivf" sorts the keys into lists around sqrt(M) centroids and reads the
+Two kinds. "ivf" sorts the keys into lists around 2 sqrt(M) centroids and reads the
 nearest lists in four bits for every two features; what it gains in size and speed pays
 for looking at more of the memory and for more candidates, which the engine ranks
 exactly anyway. "hnsw" walks a graph of neighbours, in full precision.
@@ -30,11 +30,11 @@ SMALLEST = 1024
 """Fewer patterns than this are looked at one and all, whatever index is asked for."""
 LINKS, WIDTH = 16, 64
 """Links per pattern of the graph, and how widely it is searched while built."""
-LIST_SHARE = 1 / 4096
+LIST_SHARE = 1 / 5120
 """Share of the lists that is read for every candidate asked for."""
-AT_LEAST = 4
+AT_LEAST = 8
 """Patterns in the lists that are read for every candidate asked for."""
-TRAINING = 64
+TRAINING = 32
 """Patterns per list from which its centroid is learned."""
 
 
@@ -52,14 +52,14 @@ def _faiss():
 
 
 def _build_ivf(faiss, keys, metric):
-    """Inverted lists of product-quantised residuals, after a random rotation.
+    """Inverted lists of product-quantised keys, after a random rotation.
 
     The rotation spreads what varies over all features, so that every pair of them has
     the same right to its four bits: on principal components the quantisation would
     otherwise lose single queries. It also pads features to an even number.
     """
     n, d = keys.shape
-    n_lists = max(1, min(math.isqrt(n), n // TRAINING))
+    n_lists = max(1, min(2 * math.isqrt(n), n // TRAINING))
     width = d + d % 2
     name = f"RR{width},IVF{n_lists},PQ{width // 2}x4fs"
     index = faiss.index_factory(d, name, metric)
@@ -107,7 +107,7 @@ class _Kind(NamedTuple):
 
 
 KINDS = {
-    "ivf": _Kind(_build_ivf, _search_ivf, (512, 2048)),
+    "ivf": _Kind(_build_ivf, _search_ivf, (256, 2048)),
     "hnsw": _Kind(_build_hnsw, _search_hnsw, (64, 512)),
 }
 AUTO = "ivf"
