@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
 from skuhop._arrays import labels_like, on_host
 from skuhop._hetero import HeteroMemory, Lesson, stored_rows
+from skuhop._lines import LOGISTIC
 from skuhop._parameters import CLASSIFIER_RULES
 from skuhop._rows import (
     class_weights,
@@ -33,7 +34,8 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     pattern is to retrieve its own class from the others. Stage II, in
     `predict_proba`, retrieves with the labels as values,
     ``p(c | x) = sum_i Sep(beta s(Phi(Xi), Phi(x)))_i [y_i = c]``, so every prediction
-    comes with the stored rows that decided it (`association`).
+    comes with the stored rows that decided it (`association`). A linear model may
+    have a share in it (`linear_share`).
 
     Phi is cross-fitted: one member for each fold, which stops on the rows it has not
     seen. Those rows also calibrate beta and the weight of the class frequencies, choose
@@ -102,6 +104,12 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     label_smoothing : float, default=0.05
         Share of the target of Stage I that is spread evenly over the classes.
 
+    linear_share : "auto" or float in [0, 1], default="auto"
+        Share of a linear model in the answers: a logistic regression on the
+        standardised rows, beside the memory. "auto" is the share under which the rows
+        left out lose least, and 0 for ``feature_map="identity"``; with 0 the answers
+        are those of the memory alone.
+
     early_stopping : bool, default=True
         Whether each member is kept as it was when it did best on the rows it has not
         seen, and dropped with the others for the untrained kernel if that does
@@ -165,7 +173,14 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         kept.
 
     prior_weight_ : float
-        Share of `class_prior_` in the probabilities.
+        Share of `class_prior_` in the votes of the memory.
+
+    linear_share_ : float
+        Share of the linear model in the probabilities; 0 if there is none.
+
+    linear_coef_, linear_intercept_ : ndarray of shape (n_classes, n_features) and \
+            (n_classes,), or None
+        Scores ``coef (x - mean_) / scale_ + intercept`` inside its softmax.
 
     mean_, scale_ : ndarray of shape (n_features,)
         Weighted mean of the features at `fit`, and what they are divided by: their
@@ -234,6 +249,8 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
     _rules = CLASSIFIER_RULES
     _belonging = "pattern_classes_"
+    _target = LABELS
+    _line = LOGISTIC
     _grouped = True
 
     def __init__(
@@ -253,6 +270,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         weight_decay: float = 1e-2,
         batch_size: int = 256,
         label_smoothing: float = 0.05,
+        linear_share: str | float = "auto",
         early_stopping: bool = True,
         warm_start: bool = False,
         verbose: bool | int = 0,
@@ -277,6 +295,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self.weight_decay = weight_decay
         self.batch_size = batch_size
         self.label_smoothing = label_smoothing
+        self.linear_share = linear_share
         self.early_stopping = early_stopping
         self.warm_start = warm_start
         self.verbose = verbose
@@ -355,6 +374,12 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
             self.classes_, y, *(() if classes is None else (on_host(classes),))
         )
         moved = np.searchsorted(known, self.classes_)
+        if len(known) > len(moved):  # The line has no answer that is a new class.
+            self.linear_share_, self.linear_coef_, self.linear_intercept_ = (
+                0,
+                None,
+                None,
+            )
         class_weight = class_weights(self.class_weight, known, None, None)
         class_weight[moved] = self.class_weight_
         self.classes_, self.class_weight_ = known, class_weight
@@ -392,7 +417,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
             np.eye(len(known), dtype=np.float32)[distinct_codes],
             weights,
             class_weight[distinct_codes],
-            LABELS,
+            np.eye(len(known))[distinct_codes],
             stored,
             store,
         )

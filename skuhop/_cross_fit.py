@@ -10,7 +10,13 @@ from skuhop._device import to_tensor
 from skuhop._rows import ones_unless
 from skuhop.learning.inputs import common_scale, standardisation
 from skuhop.learning.kernels import Kernel, kernels_of
-from skuhop.learning.supervised import Problem, Settings, choose_inputs, cross_fit
+from skuhop.learning.supervised import (
+    Problem,
+    Settings,
+    choose_inputs,
+    cross_fit,
+    fit_line,
+)
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 _SMALL = 2000
@@ -20,7 +26,7 @@ _STEPS = 100
 
 
 def cross_fitted(estimator, lesson, device, progress):
-    """Stage I on a lesson: how inputs are scaled, and the members.
+    """Stage I on a lesson: how inputs are scaled, the members, and their line if any.
 
     Factors, such as class weights, do not count for the scale: at the extreme one
     class would set it alone.
@@ -44,8 +50,9 @@ def cross_fitted(estimator, lesson, device, progress):
         tried[0],
         to_tensor(values.astype(np.float32, copy=False), device),
         to_tensor(weights.astype(np.float32), device),
-        lesson.target,
-        None if groups is None else to_tensor(groups[known], device),
+        estimator._target,
+        line=estimator._line,
+        groups=None if groups is None else to_tensor(groups[known], device),
     )
 
     def report(step, loss, so_far):
@@ -58,8 +65,16 @@ def cross_fitted(estimator, lesson, device, progress):
     kernels = kernels_to_learn(estimator)
     settings = settings_of(estimator, kernels[0], len(X), report)
     chosen = choose_inputs(tried, problem, settings)
-    problem = problem._replace(Z=tried[chosen])
-    return ways[chosen], cross_fit(kernels, problem, settings)
+    straight = ways[chosen].unbounded(X).to(torch.float32)
+    problem = problem._replace(Z=tried[chosen], straight=straight)
+    fitted = cross_fit(kernels, problem, settings)
+    line = None
+    if fitted.linear_share > 0:
+        # Rows come sorted.
+        order = np.random.RandomState(settings.seed).permutation(len(known))
+        taught = straight[order], lesson.whole[known][order], weights[order]
+        line = fit_line(estimator._line, *taught, fitted.penalty)
+    return ways[chosen], fitted, line
 
 
 def kernels_to_learn(estimator) -> list[Kernel]:
@@ -76,6 +91,13 @@ def n_steps(estimator, n):
     """Say how many steps Stage I takes for each kernel, of n distinct rows."""
     automatic = int(np.clip(n / 50, _STEPS, 6 * _STEPS))
     return automatic if estimator.max_iter == "auto" else estimator.max_iter
+
+
+def _linear_share(estimator):
+    """Share of a line that is asked for; None is to be found out."""
+    if estimator.linear_share != "auto":
+        return float(estimator.linear_share)
+    return 0.0 if estimator.feature_map == "identity" else None
 
 
 def settings_of(estimator, kernel, n, report):
@@ -95,6 +117,7 @@ def settings_of(estimator, kernel, n, report):
         batch_size=estimator.batch_size,
         label_smoothing=getattr(estimator, "label_smoothing", 0.0),
         early_stopping=estimator.early_stopping,
+        linear_share=_linear_share(estimator),
         seed=int(check_random_state(estimator.random_state).randint(2**31 - 4)),
         report=report,
     )

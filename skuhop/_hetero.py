@@ -25,7 +25,8 @@ from skuhop._stage_two import DTYPES, StageTwoMixin
 from skuhop._streams import all_or_nothing, followed
 from skuhop._validation import check_weights
 from skuhop._values import value_keys, value_memory
-from skuhop.learning.supervised import Target
+from skuhop.learning.inputs import Inputs
+from skuhop.learning.supervised import Line, LineKind, Target
 from skuhop.retrieval import answers
 
 
@@ -44,8 +45,8 @@ class Lesson(NamedTuple):
         Their multiplicities, which count for the scale of the inputs.
     factors : ndarray of shape (n,)
         What multiplies these in the loss; a row of factor 0 is not learned from.
-    target : Target
-        What kind of values they are.
+    whole : ndarray of shape (n, v)
+        What answers are made of: `values`, with all columns and in the user's units.
     stored : dict
         Attributes that follow from the rows alone.
     store : callable
@@ -59,7 +60,7 @@ class Lesson(NamedTuple):
     values: np.ndarray
     weights: np.ndarray | None
     factors: np.ndarray
-    target: Target
+    whole: np.ndarray
     stored: dict
     store: Callable[..., dict]
     groups: np.ndarray | None = None
@@ -75,6 +76,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     - `_kept(X, values, weights)`: the attributes of all rows that are kept;
     - `_read_out()`: the values (n_patterns, v) that Stage II reads out;
     - `_finished(found)`: its answers from their weighted sums;
+    - `_target`, the kind of its values, and `_line`, a linear model for them;
     - `_check_y(y)`, and `_rules`, which stand in `skuhop._parameters`;
     - `_belonging`: the attribute that belongs to the patterns, and `_grouped`, whether
       rows can stand only for others of which it is the same.
@@ -86,6 +88,8 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     _read_out: Callable[[], np.ndarray]
     _finished: Callable[[Tensor], Tensor]
     _check_y: Callable
+    _target: Target
+    _line: LineKind
     _belonging: str
     _grouped = False
     _multi_output = False
@@ -108,7 +112,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             *learned, kept, left_out = state
             weights = None if lesson.weights is None else lesson.weights[kept]
             stored = lesson.store(lesson.X[kept], lesson.y[kept], weights)
-            attributes = lesson.stored | stored | _learned(*learned)
+            attributes = lesson.stored | stored | _learned(*learned, None)
             return attributes, {"X": lesson.X[left_out], "y": lesson.y[left_out]}
 
         n_iter = n_steps(self, len(lesson.X)) * len(kernels_to_learn(self))
@@ -154,7 +158,21 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         return self
 
     def _answers(self, memory, rows, budget):
-        return self._finished(answers(memory, rows, budget))
+        if not memory.complete:
+            # Here, as the line is to see complete rows too.
+            rows = memory.scorer.complete(rows)
+            memory = memory._replace(scorer=memory.scorer.scorer, complete=True)
+        return self._with_line(self._finished(answers(memory, rows, budget)), rows)
+
+    def _with_line(self, found, rows):
+        """Mix answers of the memory with those of the line, for complete rows."""
+        if self.linear_share_ == 0:
+            return found
+        line = Line(self.linear_coef_, self.linear_intercept_)
+        mean, scale = map(rows.new_tensor, (self.mean_, self.scale_))
+        scores = line(Inputs(mean, 1 / scale).unbounded(rows))
+        other = self._line.link(scores).reshape(found.shape)
+        return found + self.linear_share_ * (other - found)
 
     def _prepare(self, complete, dtype, device):
         return value_memory(self, self._read_out(), complete, dtype, device)
@@ -166,8 +184,9 @@ def stored_rows(patterns, weights) -> dict:
     return {"patterns_": patterns, "sample_weight_": None if plain else weights}
 
 
-def _learned(inputs, fitted) -> dict:
+def _learned(inputs, fitted, line) -> dict:
     """Attributes that Stage I has learned."""
+    coef, intercept = (None, None) if line is None else line
     with np.errstate(divide="ignore"):
         scale = 1 / to_numpy(inputs.scale)
     curve = fitted.loss_curve
@@ -176,6 +195,9 @@ def _learned(inputs, fitted) -> dict:
         "scale_": scale,
         "kernels_": [kernel._asdict() for kernel in fitted.kernels],
         "prior_weight_": fitted.prior_weight,
+        "linear_share_": fitted.linear_share,
+        "linear_coef_": coef,
+        "linear_intercept_": intercept,
         "loss_curve_": curve,
         "loss_": curve[-1] if curve else float("nan"),
         # scikit-learn wants at least one iteration of whatever has a max_iter.

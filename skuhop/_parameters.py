@@ -61,6 +61,7 @@ _HETERO_RULES = {
     "max_iter": (_AUTO, rules.COUNT),
     "weight_decay": (rules.NON_NEGATIVE,),
     "batch_size": (rules.Number(Integral, 2),),
+    "linear_share": (_AUTO, rules.Number(low=0, high=1)),
 }
 CLASSIFIER_RULES: rules.Rules = {
     **_HETERO_RULES,

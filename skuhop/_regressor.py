@@ -13,6 +13,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from skuhop._arrays import on_host
 from skuhop._hetero import HeteroMemory, Lesson, stored_rows
+from skuhop._lines import RIDGE
 from skuhop._parameters import REGRESSOR_RULES
 from skuhop._rows import (
     column_means,
@@ -40,7 +41,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     its own values from the others, the loss is the squared error. Stage II, in
     `predict`, answers with the weighted mean of stored values,
     ``y(x) = sum_i Sep(beta s(Phi(Xi), Phi(x)))_i y_i``, so every prediction comes with
-    the stored rows that it is made of (`association`) and never leaves their range.
+    the stored rows that it is made of (`association`). A linear model may have a share
+    in it (`linear_share`); without one it never leaves the range of the values.
 
     Phi is cross-fitted as in `UHopClassifier`: one member for each fold, which stops on
     the rows it has not seen. Those rows also calibrate beta and the shrinkage to the
@@ -91,6 +93,12 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     batch_size : int, default=256
         Patterns in a batch of a large set; up to 512 are taken whole.
 
+    linear_share : "auto" or float in [0, 1], default="auto"
+        Share of a linear model in the answers: a ridge regression on the standardised
+        rows, beside the memory. "auto" is the share under which the rows left out lose
+        least, and 0 for ``feature_map="identity"``; with 0 the answers are those of the
+        memory alone.
+
     early_stopping, warm_start : bool, default=True, False
         As in `UHopClassifier`.
 
@@ -139,7 +147,14 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         As in `UHopClassifier`. Losses are shares of the variance of y.
 
     prior_weight_ : float
-        Share of `value_mean_` in the answers: how far they are shrunk to it.
+        Share of `value_mean_` in the answers of the memory: how far they are shrunk.
+
+    linear_share_ : float
+        Share of the linear model in the answers; 0 if there is none.
+
+    linear_coef_, linear_intercept_ : ndarray of shape (n_outputs, n_features) and \
+            (n_outputs,), or None
+        It answers ``coef (x - mean_) / scale_ + intercept``.
 
     stream_ : dict
         Empty, or after `partial_fit` the rows `seen`, the `arrivals` (n_patterns,),
@@ -187,6 +202,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
     _rules = REGRESSOR_RULES
     _belonging = "values_"
+    _target = NUMBERS
+    _line = RIDGE
     _multi_output = True
 
     def __init__(
@@ -204,6 +221,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         learning_rate: float = 1e-2,
         weight_decay: float = 1e-2,
         batch_size: int = 256,
+        linear_share: str | float = "auto",
         early_stopping: bool = True,
         warm_start: bool = False,
         verbose: bool | int = 0,
@@ -226,6 +244,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.batch_size = batch_size
+        self.linear_share = linear_share
         self.early_stopping = early_stopping
         self.warm_start = warm_start
         self.verbose = verbose
@@ -361,7 +380,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
             _leading_axes(standardised(rows[:, d:-1], centre, scale), totals),
             totals,
             np.ones(len(rows)),
-            NUMBERS,
+            rows[:, d:-1],
             _stored(X, y, weights),
             _stored,
             groups if groups.any() else None,

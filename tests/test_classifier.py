@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import skops.io
 import torch
+from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris, make_classification
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -90,13 +92,87 @@ def test_probabilities(separation, similarity):
 
 @pytest.mark.parametrize("separation", SEPARATIONS)
 def test_probabilities_are_votes_of_the_association(separation):
-    classifier = fitted(separation=separation)
+    classifier = fitted(separation=separation, linear_share=0)
     weights = classifier.association(X[TEST])
     votes = weights @ np.eye(3)[classifier.pattern_classes_]
     votes += (1 - votes.sum(1, keepdims=True)) * classifier.class_prior_
     share = classifier.prior_weight_
     expected = (1 - share) * votes + share * classifier.class_prior_
+    assert classifier.linear_share_ == 0
     np.testing.assert_allclose(classifier.predict_proba(X[TEST]), expected, atol=1e-9)
+
+
+def line_of(classifier, rows):
+    Z = (rows - classifier.mean_) / classifier.scale_
+    scores = Z @ classifier.linear_coef_.T + classifier.linear_intercept_
+    return softmax(scores, axis=1)
+
+
+@pytest.mark.parametrize("feature_map", MAPS)
+def test_a_line_gets_its_share(feature_map):
+    alone, shared, line = (
+        fitted(feature_map=feature_map, linear_share=share, beta=3.0)
+        for share in (0, 0.3, 1)
+    )
+    expected = line_of(line, X[TEST])
+    np.testing.assert_allclose(line.predict_proba(X[TEST]), expected, atol=1e-9)
+    expected = 0.7 * alone.predict_proba(X[TEST]) + 0.3 * line_of(shared, X[TEST])
+    np.testing.assert_allclose(shared.predict_proba(X[TEST]), expected, atol=1e-9)
+    np.testing.assert_array_equal(
+        shared.association(X[TEST]), alone.association(X[TEST])
+    )
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_line_is_a_logistic_regression(n_classes):
+    some = TRAIN[Y[TRAIN] < n_classes]
+    line = quick(linear_share=1).fit(X[some], Y[some])
+    Z = StandardScaler().fit_transform(X[some])
+    penalties = [
+        np.abs(
+            LogisticRegression(C=1 / penalty).fit(Z, Y[some]).predict_proba(Z)
+            - line.predict_proba(X[some])
+        ).max()
+        for penalty in (1, 10, 100)
+    ]
+    assert min(penalties) < 0.02
+
+
+def test_a_share_is_found_where_classes_are_linear():
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(300, 15))
+    labels = data @ rng.normal(size=15) > 0
+    alone, shared = (
+        UHopClassifier(random_state=0, max_iter=30, linear_share=share).fit(
+            data[:150], labels[:150]
+        )
+        for share in (0, "auto")
+    )
+    assert shared.linear_share_ > 0.3
+    assert shared.score(data[150:], labels[150:]) > alone.score(
+        data[150:], labels[150:]
+    )
+    found = shared.selection_
+    assert found["loss_with_line"] < found["learned_loss"]
+
+
+def test_a_new_class_ends_the_line():
+    two, rest = np.flatnonzero(Y < 2), np.flatnonzero(Y == 2)
+    classifier = quick(linear_share=0.9).fit(X[two], Y[two])
+    classifier.partial_fit(X[two[:5]], Y[two[:5]])
+    assert classifier.linear_share_ == 0.9
+    classifier.partial_fit(X[rest], Y[rest])
+    assert classifier.linear_share_ == 0
+    assert classifier.linear_coef_ is classifier.linear_intercept_ is None
+    assert (classifier.predict(X[rest]) == 2).mean() > 0.8
+
+
+def test_the_line_sees_completed_queries():
+    classifier = fitted(linear_share=1)
+    damaged = X[TEST].copy()
+    damaged[:, 2] = np.nan
+    # The longest entry of iris follows from the others.
+    assert (classifier.predict(damaged) == Y[TEST]).mean() > 0.85
 
 
 def test_association_top():
@@ -374,6 +450,7 @@ WRONG = {
     "decay": [0, -0.5, 1.01, np.nan, "slow", None],
     "precision": ["float64", 32, None],
     "device": ["banana", 0],
+    "linear_share": [-0.1, 1.5, "much", np.nan, None, True],
 }
 
 

@@ -281,6 +281,7 @@ def test_workers_give_fitted_memories_back():
 def test_without_callbacks_in_scikit_learn():
     code = """
 import sys
+import sklearn.linear_model  # needs callbacks where there are any
 sys.modules["sklearn.callback"] = None
 import numpy as np
 from skuhop import UHopMemory, UHopClassifier

@@ -62,7 +62,7 @@ def test_learning_sees_what_matters():
 @pytest.mark.parametrize("y", [Y, Y2], ids=["one", "two"])
 @pytest.mark.parametrize("separation", SEPARATIONS)
 def test_answers_are_weights_times_values(separation, y):
-    regressor = fitted(y, separation=separation)
+    regressor = fitted(y, separation=separation, linear_share=0)
     weights = (1 - regressor.prior_weight_) * regressor.association(X[TEST])
     rest = 1 - weights.sum(1).reshape(-1, *[1] * (y.ndim - 1))
     expected = weights @ y[TRAIN] + rest * y[TRAIN].mean(0)
@@ -71,8 +71,38 @@ def test_answers_are_weights_times_values(separation, y):
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_answers_stay_in_the_range_of_the_values(similarity):
-    found = fitted(similarity=similarity, feature_map="linear").predict(1e3 * X)
+    regressor = fitted(similarity=similarity, feature_map="linear", linear_share=0)
+    found = regressor.predict(1e3 * X)
     assert Y[TRAIN].min() <= found.min() and found.max() <= Y[TRAIN].max()
+
+
+@pytest.mark.parametrize("y", [Y, Y2, np.tile(Y2, 20)], ids=["one", "two", "forty"])
+def test_a_line_gets_its_share(y):
+    alone, shared, line = (
+        fitted(y, linear_share=share, beta=3.0) for share in (0, 0.3, 1)
+    )
+
+    def line_of(regressor):
+        Z = (X[TEST] - regressor.mean_) / regressor.scale_
+        found = Z @ regressor.linear_coef_.T + regressor.linear_intercept_
+        return found.reshape(75, *y.shape[1:])
+
+    np.testing.assert_allclose(line.predict(X[TEST]), line_of(line))
+    expected = 0.7 * alone.predict(X[TEST]) + 0.3 * line_of(shared)
+    np.testing.assert_allclose(shared.predict(X[TEST]), expected)
+
+
+def test_lines_are_followed_beyond_the_stored_rows():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 5))
+    y = rows @ [3.0, -2, 1, 0, 0.5] + 7
+    regressor = UHopRegressor(random_state=0, max_iter=30).fit(rows, y)
+    assert regressor.linear_share_ == 0.95
+    far = 3 * rng.normal(size=(50, 5))
+    error = regressor.predict(far) - (far @ [3.0, -2, 1, 0, 0.5] + 7)
+    assert np.abs(error).max() < 1
+    bent = UHopRegressor(random_state=0, max_iter=30).fit(rows, np.abs(rows[:, 0]))
+    assert bent.linear_share_ <= 0.2
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (2,), (3,)])
@@ -109,7 +139,7 @@ def test_many_columns_are_learned_by_their_axes():
     rng = np.random.default_rng(0)
     # Sixty columns of two columns' content are as easy as the two.
     wide = Y2 @ rng.normal(size=(2, 60)) + 5
-    regressor = quick(max_iter=30).fit(X[TRAIN], wide[TRAIN])
+    regressor = quick(max_iter=30, linear_share=0).fit(X[TRAIN], wide[TRAIN])
     weights = (1 - regressor.prior_weight_) * regressor.association(X[TEST])
     rest = 1 - weights.sum(1, keepdims=True)
     expected = weights @ wide[TRAIN] + rest * wide[TRAIN].mean(0)
@@ -339,7 +369,7 @@ def test_partial_fit_adds_rows_and_learns_nothing(y):
 
 
 def test_rows_added_take_part():
-    regressor = fitted(separation="max")
+    regressor = fitted(separation="max", linear_share=0)
     far = np.full((1, 10), 5.0)
     regressor.partial_fit(far, [1e4])
     own = 1 - regressor.prior_weight_
@@ -365,6 +395,7 @@ def test_partial_fit_with_other_columns(y):
 
 WRONG = {
     "feature_map": ["quadratic", None, 3],
+    "linear_share": [-0.1, 1.5, "much", np.nan, None, True],
     "n_components": [0, 2.5, None],
     "loss": ["log_loss", None],
     "similarity": ["channel", "l2", None],

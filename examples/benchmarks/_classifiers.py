@@ -98,7 +98,7 @@ MODELS: dict[str, Callable] = {
     "boosting": _boosting,
     "logistic": _logistic,
     "hopfield": _uhop(feature_map="identity", similarity="dot"),
-    "uhop_unsupervised": _uhop(feature_map="linear", loss="average"),
+    "uhop_unsupervised": _uhop(feature_map="linear", loss="average", linear_share=0),
     "untrained": _uhop(feature_map="identity"),
     "UHopClassifier": _uhop(),
 }

@@ -257,8 +257,10 @@ class Cluster(NamedTuple):
 
     def values(self, X: np.ndarray) -> np.ndarray:
         """Answers in values of the patterns; queries with NaN are completed first."""
-        found = self.answers(to_tensor(self.completed(X), resolve_device("cpu")), True)
-        return to_numpy(self.model.estimator._finished(found))
+        X = to_tensor(self.completed(X), resolve_device("cpu"))
+        estimator = self.model.estimator
+        found = estimator._finished(self.answers(X, True))
+        return to_numpy(estimator._with_line(found, X))
 
     def completed(self, X: np.ndarray) -> np.ndarray:
         """Fill missing entries of queries, where patterns have values."""

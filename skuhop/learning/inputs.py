@@ -25,8 +25,12 @@ class Inputs(NamedTuple):
 
     def __call__(self, X: Tensor) -> Tensor:
         """Standardise rows and bound what lies far out, smoothly."""
-        Z = (X - self.centre) * self.scale
+        Z = self.unbounded(X)
         return Z * torch.rsqrt(1 + (Z / CLIP).square())
+
+    def unbounded(self, X: Tensor) -> Tensor:
+        """Standardise rows, and no more."""
+        return (X - self.centre) * self.scale
 
 
 def standardisation(X: Tensor, w: Tensor | None) -> Inputs:

@@ -53,6 +53,7 @@ def settings(**changes):
         batch_size=256,
         label_smoothing=0.05,
         early_stopping=True,
+        linear_share=0.0,
         seed=0,
         report=None,
     )

@@ -16,10 +16,12 @@ and the weight of the prior, and decide whether learning was worth anything.
 Rejected, after trials on fifty tables: a sum with the scores of the untrained kernel or
 of members of another kind, weighed on the rows left out (twice the cost, no gain that
 stands out of the noise); one stopping step for all members (worse); entries dropped for
-all members (loses the tables that follow rules) or in measurements too.
+all members (loses the tables that follow rules) or in measurements too. A share for a
+linear model is worth its place, see `line`.
 """
 
 from skuhop.learning.supervised.crossfit import CrossFitted, choose_inputs, cross_fit
+from skuhop.learning.supervised.line import Line, LineKind, fit_line
 from skuhop.learning.supervised.problem import Problem, Settings
 from skuhop.learning.supervised.targets import LABELS, NUMBERS, Target
 
@@ -27,9 +29,12 @@ __all__ = [
     "LABELS",
     "NUMBERS",
     "CrossFitted",
+    "Line",
+    "LineKind",
     "Problem",
     "Settings",
     "Target",
     "choose_inputs",
     "cross_fit",
+    "fit_line",
 ]

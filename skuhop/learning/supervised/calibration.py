@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skuhop.learning.supervised.line import lines_left_out
 from skuhop.learning.supervised.problem import Problem, Settings
 from skuhop.learning.supervised.scores import member_scores
 
@@ -18,6 +19,7 @@ MAX_MEMORY = 8192
 FIRST_BETA = 5.0
 """Where the learning of beta starts, in standard deviations of the scores."""
 PRIOR_WEIGHTS = (0.001, 0.003, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.5, 0.75, 0.95)
+LINEAR_SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 COARSE = tuple(2.0**k for k in range(-3, 10))
 FINE = tuple(2.0 ** (k / 3) for k in range(-6, 7))
 
@@ -77,19 +79,67 @@ def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:
     betas : sequence of float
         What to try.
     """
-    target = problem.target
-    asked = torch.cat([rows for _, rows, _ in blocks])
-    weights, values = problem.weights[asked], problem.values[asked]
-    of_prior = target.residue(problem.prior.expand_as(values), values)
     tries = []
     for beta in betas:
-        found = [retrieved(settings, s, beta, problem, m) for s, _, m in blocks]
-        answers = torch.cat(found)
-        residue = target.residue(answers, values) + target.unspent(answers) * of_prior
+        residue, of_prior, weights = _residues(settings, problem, blocks, beta)
         for share in PRIOR_WEIGHTS:
-            losses = target.cost((1 - share) * residue + share * of_prior)
+            losses = problem.target.cost((1 - share) * residue + share * of_prior)
             tries.append(Calibration(beta, share, losses, weights))
     return min(tries, key=lambda tried: tried.loss)
+
+
+def _residues(settings, problem, blocks, beta):
+    """Residues of retrieval and of the prior, and weights, of the rows left out."""
+    target = problem.target
+    asked = torch.cat([rows for _, rows, _ in blocks])
+    values = problem.values[asked]
+    of_prior = target.residue(problem.prior.expand_as(values), values)
+    found = [retrieved(settings, s, beta, problem, m) for s, _, m in blocks]
+    answers = torch.cat(found)
+    residue = target.residue(answers, values) + target.unspent(answers) * of_prior
+    return residue, of_prior, problem.weights[asked]
+
+
+def share_with_line(settings, problem: Problem, blocks, prior_weight, betas):
+    """Find the share of a line under which the rows left out lose least.
+
+    Parameters
+    ----------
+    settings : Settings
+    problem : Problem
+    blocks : list of (scores, asked, memory)
+        As in `calibrate`.
+    prior_weight : float
+        Share of the prior in what the memory answers.
+    betas : sequence of float
+        What to try.
+
+    Returns
+    -------
+    calibration : Calibration
+        Of the answers that are shared.
+    share, penalty : float
+        Of the line.
+    """
+    target = problem.target
+    values = problem.values[torch.cat([rows for _, rows, _ in blocks])]
+    lines = [
+        (penalty, target.residue(answers, values))
+        for penalty, answers in lines_left_out(
+            problem, [(asked, memory) for _, asked, memory in blocks]
+        )
+    ]
+    fixed = settings.linear_share
+    tries = []
+    for beta in betas:
+        residue, of_prior, weights = _residues(settings, problem, blocks, beta)
+        own = (1 - prior_weight) * residue + prior_weight * of_prior
+        for penalty, other in lines:
+            for share in LINEAR_SHARES if fixed is None else (fixed,):
+                losses = target.cost((1 - share) * own + share * other)
+                found = Calibration(beta, prior_weight, losses, weights)
+                tries.append((found, share, penalty))
+    return min(tries, key=lambda tried: tried[0].loss)
 
 
 def score_unit(scores: Tensor) -> float:

@@ -19,6 +19,7 @@ from skuhop.learning.supervised.calibration import (
     calibrate_untrained,
     clearly_better,
     score_unit,
+    share_with_line,
 )
 from skuhop.learning.supervised.folds import draw_folds
 from skuhop.learning.supervised.problem import (
@@ -88,8 +89,12 @@ def cross_fit(kernels: Sequence[Kernel], problem: Problem, settings: Settings):
     parts, generator = draw_folds(problem, settings)
     settings = settings._replace(n_folds=len(parts))
     untrained, beta = calibrate_untrained(settings, problem, parts)
+    plain = _scaled(
+        untrained.beta, blocks_of(settings.similarity, problem.Z[None], parts)
+    )
     if first.feature_map == "identity":
-        return _untrained(first, untrained, [], "as asked", {})
+        fitted = _untrained(first, untrained, [], "as asked", {})
+        return _with_line(settings, problem, plain, fitted)
     learned: list[_Learned] = []
     curve: list[float] = []
     for kernel in kernels:
@@ -100,7 +105,7 @@ def cross_fit(kernels: Sequence[Kernel], problem: Problem, settings: Settings):
         curve += learned[-1].curve
         if len(learned[-1].curve) < settings.max_iter:
             break  # A callback has stopped Stage I.
-    factors, best = _blend(settings, problem, learned)
+    factors, best, blended = _blend(settings, problem, learned)
     seen = {
         "learned_loss": best.loss,
         "untrained_loss": untrained.loss,
@@ -109,17 +114,42 @@ def cross_fit(kernels: Sequence[Kernel], problem: Problem, settings: Settings):
     }
     if settings.early_stopping and clearly_better(untrained, best):
         reason = "the rows left out lose more after learning"
-        return _untrained(first, untrained, curve, reason, seen)
+        fitted = _untrained(first, untrained, curve, reason, seen)
+        return _with_line(settings, problem, plain, fitted)
     selection = {"kept": "learned", "reason": "best on the rows left out", **seen}
-    return CrossFitted(
-        [
-            kernel._replace(betas=(factor * one.betas).cpu().numpy(), state=one.state)
-            for kernel, one, factor in zip(kernels, learned, factors, strict=False)
-            if factor > 0
-        ],
-        best.prior_weight,
-        curve,
-        selection,
+    chosen = [
+        kernel._replace(betas=(factor * one.betas).cpu().numpy(), state=one.state)
+        for kernel, one, factor in zip(kernels, learned, factors, strict=False)
+        if factor > 0
+    ]
+    fitted = CrossFitted(chosen, best.prior_weight, curve, selection)
+    return _with_line(settings, problem, blended, fitted)
+
+
+def _with_line(settings, problem, blocks, fitted: CrossFitted) -> CrossFitted:
+    """Give a line the share in the answers that the rows left out want it to have.
+
+    Parameters
+    ----------
+    settings : Settings
+    problem : Problem
+    blocks : list of (scores, asked, memory)
+        Scores, times their calibrated beta, of the rows left out.
+    fitted : CrossFitted
+        What has no line yet.
+    """
+    if settings.linear_share == 0:
+        return fitted
+    betas = ROUGH if settings.beta is None else (1.0,)
+    found, share, penalty = share_with_line(
+        settings, problem, blocks, fitted.prior_weight, betas
+    )
+    if share == 0:
+        return fitted
+    kernels = [k._replace(betas=found.beta * k.betas) for k in fitted.kernels]
+    selection = {**fitted.selection, "loss_with_line": found.loss}
+    return fitted._replace(
+        kernels=kernels, linear_share=share, penalty=penalty, selection=selection
     )
 
 
@@ -135,12 +165,19 @@ def _learn(kernel, settings, problem, parts, beta, generator) -> _Learned:
     return _Learned(numpy_state(watch.best), betas, blocks, curve, watch.steps)
 
 
-def _blend(settings, problem, learned) -> tuple[list[float], Calibration]:
-    """Factors on the betas of kernels whose scores are added, and their calibration.
+def _blend(settings, problem, learned) -> tuple[list[float], Calibration, list]:
+    """Factors on the betas of kernels whose scores are added, and what comes of it.
 
     Every kernel after the first gets the share in the scores under which the rows left
     out lose least, and the others keep the rest; it gets nothing where that is not
     clearly better than without it.
+
+    Returns
+    -------
+    factors : list of float
+    best : Calibration
+    blocks : list of (scores, asked, memory)
+        The sums, times their betas.
     """
     free = settings.beta is None
     fine, rough = (FINE, ROUGH) if free else ((1.0,), (1.0,))
@@ -161,7 +198,12 @@ def _blend(settings, problem, learned) -> tuple[list[float], Calibration]:
         factors = [factor * (1 - share) * found.beta for factor in factors]
         factors.append(own * share * found.beta)
         best, blocks = found, mixed(share)
-    return factors, best
+    return factors, best, _scaled(best.beta, blocks)
+
+
+def _scaled(factor, blocks):
+    """Blocks of scores, times a factor."""
+    return [(factor * scores, out, kept) for scores, out, kept in blocks]
 
 
 def _added(one, left, other, right):

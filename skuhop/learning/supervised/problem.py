@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from torch import Tensor
 
 from skuhop.learning.kernels import Kernel
+from skuhop.learning.supervised.line import LineKind
 from skuhop.learning.supervised.targets import Target
 from skuhop.retrieval.separations import Separation
 from skuhop.retrieval.similarities import SIMILARITIES, Similarity
@@ -30,6 +32,10 @@ class Problem(NamedTuple):
         Multiplicities, class weights included.
     target : Target
         What kind of values they are.
+    line : LineKind or None
+        The linear model that may answer beside the memory.
+    straight : Tensor of shape (n, d) or None
+        What a line sees of the patterns: standardised, but not bounded.
     groups : Tensor of shape (n,) or None
         Numbers from 0; patterns of one group teach each other nothing.
     """
@@ -38,6 +44,8 @@ class Problem(NamedTuple):
     values: Tensor
     weights: Tensor
     target: Target
+    line: LineKind | None = None
+    straight: Tensor | None = None
     groups: Tensor | None = None
 
     @property
@@ -62,6 +70,7 @@ class Settings(NamedTuple):
     batch_size: int
     label_smoothing: float
     early_stopping: bool
+    linear_share: float | None
     seed: int
     report: Callable[[int, float, Callable], bool] | None
 
@@ -91,12 +100,18 @@ class CrossFitted(NamedTuple):
         Mean loss of the members before every step.
     selection : dict
         What was kept, and why, in plain values.
+    linear_share : float
+        Share of a linear model in the answers.
+    penalty : float
+        Its penalty, if it has a share.
     """
 
     kernels: list[Kernel]
     prior_weight: float
     loss_curve: list
     selection: dict
+    linear_share: float = 0.0
+    penalty: float = math.nan
 
 
 def is_learnable(problem: Problem) -> bool:
