@@ -59,6 +59,7 @@ class Source(NamedTuple):
 SOURCES = (
     Source("retrieval", "--data FOLDER"),
     Source("classification", "--data FOLDER", _folds),
+    Source("regression", "--data FOLDER"),
     Source("forecasting", "--data FOLDER"),
     Source("missing_values", "--data FOLDER"),
     Source("streams", "--data FOLDER"),
