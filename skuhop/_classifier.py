@@ -199,8 +199,9 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
     selection_ : dict
         Which kernel was kept, and why: the losses of the learned and the untrained one
-        on the rows left out, the factors on beta that each learned kernel has got, and
-        the step at which each of its members was best.
+        on the rows left out, the factors on beta that each learned kernel has got, the
+        step at which each of its members was best, and the loss with a linear model, if
+        it has a share.
 
     stream_ : dict
         Empty, or after `partial_fit` the rows `seen`, the `arrivals` (n_patterns,),
@@ -407,6 +408,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         stored |= _stored(kept, kept_codes, totals, len(known))
         rows, weights, _ = distinct_rows(np.column_stack([X, codes]), weights)
         distinct_codes = rows[:, -1].astype(np.int64)
+        values = np.eye(len(known), dtype=np.float32)[distinct_codes]
 
         def store(X, y, weights):
             return _stored(X, np.searchsorted(known, y), weights, len(known))
@@ -414,10 +416,10 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         return Lesson(
             np.ascontiguousarray(rows[:, :-1]),
             known[distinct_codes],
-            np.eye(len(known), dtype=np.float32)[distinct_codes],
+            values,
             weights,
             class_weight[distinct_codes],
-            np.eye(len(known))[distinct_codes],
+            values,
             stored,
             store,
         )

@@ -70,9 +70,9 @@ def cross_fitted(estimator, lesson, device, progress):
     fitted = cross_fit(kernels, problem, settings)
     line = None
     if fitted.linear_share > 0:
-        # Rows come sorted.
+        # Rows come sorted, and of many only the first are looked at.
         order = np.random.RandomState(settings.seed).permutation(len(known))
-        taught = straight[order], lesson.whole[known][order], weights[order]
+        taught = straight[order], lesson.whole[known[order]], weights[order]
         line = fit_line(estimator._line, *taught, fitted.penalty)
     return ways[chosen], fitted, line
 
