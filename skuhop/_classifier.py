@@ -12,7 +12,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
 from skuhop._arrays import labels_like, on_host
-from skuhop._hetero import HeteroMemory, Lesson, stored_rows
+from skuhop._hetero import HeteroMemory, Lesson, line_attributes, stored_rows
 from skuhop._lines import LOGISTIC
 from skuhop._parameters import CLASSIFIER_RULES
 from skuhop._rows import (
@@ -376,11 +376,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         )
         moved = np.searchsorted(known, self.classes_)
         if len(known) > len(moved):  # The line has no answer that is a new class.
-            self.linear_share_, self.linear_coef_, self.linear_intercept_ = (
-                0,
-                None,
-                None,
-            )
+            vars(self).update(line_attributes(0.0, None))
         class_weight = class_weights(self.class_weight, known, None, None)
         class_weight[moved] = self.class_weight_
         self.classes_, self.class_weight_ = known, class_weight

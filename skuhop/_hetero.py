@@ -184,9 +184,18 @@ def stored_rows(patterns, weights) -> dict:
     return {"patterns_": patterns, "sample_weight_": None if plain else weights}
 
 
+def line_attributes(share, line) -> dict:
+    """Attributes for the linear model beside the memory, if there is one."""
+    coef, intercept = (None, None) if line is None else line
+    return {
+        "linear_share_": share,
+        "linear_coef_": coef,
+        "linear_intercept_": intercept,
+    }
+
+
 def _learned(inputs, fitted, line) -> dict:
     """Attributes that Stage I has learned."""
-    coef, intercept = (None, None) if line is None else line
     with np.errstate(divide="ignore"):
         scale = 1 / to_numpy(inputs.scale)
     curve = fitted.loss_curve
@@ -195,9 +204,7 @@ def _learned(inputs, fitted, line) -> dict:
         "scale_": scale,
         "kernels_": [kernel._asdict() for kernel in fitted.kernels],
         "prior_weight_": fitted.prior_weight,
-        "linear_share_": fitted.linear_share,
-        "linear_coef_": coef,
-        "linear_intercept_": intercept,
+        **line_attributes(fitted.linear_share, line),
         "loss_curve_": curve,
         "loss_": curve[-1] if curve else float("nan"),
         # scikit-learn wants at least one iteration of whatever has a max_iter.

@@ -79,25 +79,30 @@ def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:
     betas : sequence of float
         What to try.
     """
+    values, weights, of_prior = _asked(problem, blocks)
     tries = []
     for beta in betas:
-        residue, of_prior, weights = _residues(settings, problem, blocks, beta)
+        residue = _residue(settings, problem, blocks, beta, values, of_prior)
         for share in PRIOR_WEIGHTS:
             losses = problem.target.cost((1 - share) * residue + share * of_prior)
             tries.append(Calibration(beta, share, losses, weights))
     return min(tries, key=lambda tried: tried.loss)
 
 
-def _residues(settings, problem, blocks, beta):
-    """Residues of retrieval and of the prior, and weights, of the rows left out."""
-    target = problem.target
+def _asked(problem, blocks):
+    """Values and weights of the rows left out, and what the prior is off by."""
     asked = torch.cat([rows for _, rows, _ in blocks])
     values = problem.values[asked]
-    of_prior = target.residue(problem.prior.expand_as(values), values)
+    of_prior = problem.target.residue(problem.prior.expand_as(values), values)
+    return values, problem.weights[asked], of_prior
+
+
+def _residue(settings, problem, blocks, beta, values, of_prior):
+    """Say what retrieval is off by for the rows left out."""
+    target = problem.target
     found = [retrieved(settings, s, beta, problem, m) for s, _, m in blocks]
     answers = torch.cat(found)
-    residue = target.residue(answers, values) + target.unspent(answers) * of_prior
-    return residue, of_prior, problem.weights[asked]
+    return target.residue(answers, values) + target.unspent(answers) * of_prior
 
 
 def share_with_line(settings, problem: Problem, blocks, prior_weight, betas):
@@ -122,7 +127,7 @@ def share_with_line(settings, problem: Problem, blocks, prior_weight, betas):
         Of the line.
     """
     target = problem.target
-    values = problem.values[torch.cat([rows for _, rows, _ in blocks])]
+    values, weights, of_prior = _asked(problem, blocks)
     lines = [
         (penalty, target.residue(answers, values))
         for penalty, answers in lines_left_out(
@@ -132,7 +137,7 @@ def share_with_line(settings, problem: Problem, blocks, prior_weight, betas):
     fixed = settings.linear_share
     tries = []
     for beta in betas:
-        residue, of_prior, weights = _residues(settings, problem, blocks, beta)
+        residue = _residue(settings, problem, blocks, beta, values, of_prior)
         own = (1 - prior_weight) * residue + prior_weight * of_prior
         for penalty, other in lines:
             for share in LINEAR_SHARES if fixed is None else (fixed,):

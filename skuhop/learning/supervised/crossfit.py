@@ -89,12 +89,14 @@ def cross_fit(kernels: Sequence[Kernel], problem: Problem, settings: Settings):
     parts, generator = draw_folds(problem, settings)
     settings = settings._replace(n_folds=len(parts))
     untrained, beta = calibrate_untrained(settings, problem, parts)
-    plain = _scaled(
-        untrained.beta, blocks_of(settings.similarity, problem.Z[None], parts)
-    )
+
+    def keep_untrained(curve, reason, seen):
+        fitted = _untrained(first, untrained, curve, reason, seen)
+        blocks = blocks_of(settings.similarity, problem.Z[None], parts)
+        return _with_line(settings, problem, _scaled(untrained.beta, blocks), fitted)
+
     if first.feature_map == "identity":
-        fitted = _untrained(first, untrained, [], "as asked", {})
-        return _with_line(settings, problem, plain, fitted)
+        return keep_untrained([], "as asked", {})
     learned: list[_Learned] = []
     curve: list[float] = []
     for kernel in kernels:
@@ -114,8 +116,7 @@ def cross_fit(kernels: Sequence[Kernel], problem: Problem, settings: Settings):
     }
     if settings.early_stopping and clearly_better(untrained, best):
         reason = "the rows left out lose more after learning"
-        fitted = _untrained(first, untrained, curve, reason, seen)
-        return _with_line(settings, problem, plain, fitted)
+        return keep_untrained(curve, reason, seen)
     selection = {"kept": "learned", "reason": "best on the rows left out", **seen}
     chosen = [
         kernel._replace(betas=(factor * one.betas).cpu().numpy(), state=one.state)
