@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 
 import numpy as np
 
@@ -10,6 +11,18 @@ from skuhop.learning.supervised import Line, LineKind
 
 _TOL = 1e-3
 """Gradient at which a logistic regression is taken for learned."""
+
+
+@cache
+def _threads():
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _one_thread():
+    """A second thread of BLAS costs products as small as these six times the time."""
+    return _threads().limit(limits=1, user_api="blas")
 
 
 def _fit_logistic(Z, values, weights, penalty):
@@ -26,7 +39,8 @@ def _fit_logistic(Z, values, weights, penalty):
         # An unfinished line is worth what the rows left out say.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = LogisticRegression(C=1 / penalty, tol=_TOL)
-        model.fit(Z, codes, sample_weight=weights)
+        with _one_thread():
+            model.fit(Z, codes, sample_weight=weights)
     # Of two classes only the second has scores.
     rows = known if len(known) > 2 else known[1:]
     line.coef[rows], line.intercept[rows] = model.coef_, model.intercept_
@@ -37,7 +51,7 @@ def _fit_ridge(Z, values, weights, penalty):
     from scipy.linalg import LinAlgWarning
     from sklearn.linear_model import Ridge
 
-    with warnings.catch_warnings():
+    with _one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore", LinAlgWarning)
         model = Ridge(alpha=penalty).fit(Z, values, sample_weight=weights)
     return Line(np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_))

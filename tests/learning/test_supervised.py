@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skuhop.learning.embeddings import MAX_EMBEDDED, MEMBER_MAPS, member_map
+from skuhop.learning.embeddings import MAX_EMBEDDED, MEMBER_MAPS, _Waves, member_map
 from skuhop.learning.inputs import Inputs, standardisation
 from skuhop.learning.kernels import PAIR, Kernel, joint_features, kernels_of
 from skuhop.learning.supervised import (
@@ -23,7 +23,7 @@ from skuhop.learning.supervised.batches import (
 )
 from skuhop.learning.supervised.calibration import calibrate
 from skuhop.learning.supervised.folds import draw_folds, stratified_folds
-from skuhop.learning.supervised.scores import leave_one_out, member_scores
+from skuhop.learning.supervised.scores import leave_one_out, log_weights, member_scores
 from skuhop.learning.supervised.targets import log_loss, squared_error
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
@@ -66,7 +66,12 @@ def one_hot(labels, n_classes):
 
 def label_log_loss(scores, labels, weights, valid, n_classes, smoothing):
     batch = (one_hot(labels, n_classes), weights, valid)
-    return log_loss(leave_one_out(scores, *batch), *batch, smoothing)
+    return log_loss(left_out(scores, *batch), *batch, smoothing)
+
+
+def left_out(scores, values, weights, valid, groups=None):
+    scores = scores + log_weights(weights, valid)[:, None]
+    return leave_one_out(scores, values, groups)
 
 
 def problem(n=60, d=5, n_classes=3):
@@ -160,7 +165,7 @@ def test_squared_error_is_its_definition(n_queries, grouped):
     groups = torch.tensor([[0, 1, 0, 2, 1, 0, 1], [3, 3, 1, 1, 2, 0, 3]])
     own = torch.arange(7).expand(2, 7)
     batch = (values, weights, valid)
-    answers = leave_one_out(scores, *batch, groups if grouped else None)
+    answers = left_out(scores, *batch, groups if grouped else None)
     found = squared_error(answers, *batch, 0.0)
     parts = (scores, *batch, groups if grouped else own)
     expected = [plain_squared_error(*(A[k].numpy() for A in parts)) for k in range(2)]
@@ -171,7 +176,7 @@ def test_a_query_alone_with_its_group_answers_the_mean_and_teaches_nothing():
     scores = normal(1, 4, 4).requires_grad_()
     values, ones = normal(1, 4, 2, seed=1), torch.ones(1, 4, dtype=DOUBLE)
     groups = torch.zeros(1, 4, dtype=torch.int64)
-    answers = leave_one_out(scores, values, ones, ones.bool(), groups)
+    answers = left_out(scores, values, ones, ones.bool(), groups)
     torch.testing.assert_close(answers[0], values.mean(1).expand(4, 2))
     squared_error(answers, values, ones, ones.bool(), 0.0).sum().backward()
     assert not scores.grad.any()
@@ -210,6 +215,35 @@ def test_member_scores(similarity):
         for k, a in enumerate(queries.numpy())
     ]
     np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_member_scores_times_beta_and_more(similarity):
+    rule = SIMILARITIES[similarity]
+    queries, memory = normal(2, 3, 4), normal(2, 5, 4, seed=1)
+    betas, offsets = normal(2, seed=2).exp(), normal(2, 5, seed=3)
+    found = member_scores(rule, queries, memory, betas, offsets)
+    plain = member_scores(rule, queries, memory)
+    expected = betas[:, None, None] * plain + offsets[:, None]
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("n_queries", [7, 4])
+def test_answers_left_out_have_the_gradients_of_autograd(n_queries):
+    scores, values = normal(2, n_queries, 7), normal(2, 7, 3, seed=2)
+    weights = normal(2, 7, seed=1).abs() + 0.1
+    valid = torch.ones(2, 7, dtype=torch.bool)
+    valid[1, -1] = False
+
+    def answers(scores):
+        return left_out(scores, values, weights, valid)
+
+    assert torch.autograd.gradcheck(answers, scores.requires_grad_())
+
+
+def test_waves_have_the_gradients_of_autograd():
+    angles = normal(2, 3, 4, 5).requires_grad_()
+    assert torch.autograd.gradcheck(_Waves.apply, angles)
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)

@@ -11,6 +11,7 @@ from torch import Tensor
 from skuhop.learning.supervised.line import lines_left_out
 from skuhop.learning.supervised.problem import Problem, Settings
 from skuhop.learning.supervised.scores import member_scores
+from skuhop.retrieval.products import exact
 
 MAX_WATCHED = 1024
 """Most rows left out by a member that are looked at."""
@@ -61,10 +62,12 @@ def clearly_better(one: Calibration, other: Calibration) -> bool:
 
 def retrieved(settings, scores, beta, problem, memory):
     """Answers (n, v) of the rows `memory`."""
+    copies = problem.weights[memory]
+    copies = None if (copies == 1).all() else copies
     weights = settings.separation.weights(
-        beta * scores, problem.weights[memory], **settings.separation_params
+        beta * scores, copies, **settings.separation_params
     )
-    return weights @ problem.values[memory]
+    return exact(weights, problem.values[memory])
 
 
 def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:

@@ -23,6 +23,7 @@ from skuhop.learning.supervised.calibration import (
 from skuhop.learning.supervised.problem import CrossFitted, Problem, Settings
 from skuhop.learning.supervised.scores import (
     leave_one_out,
+    log_weights,
     member_scores,
     separation_loss,
 )
@@ -104,12 +105,17 @@ def train(kernel: Kernel, settings: Settings, problem: Problem, parts, beta, rng
 
 def _losses(settings, problem, features, log_betas, n_queries, groups, batch):
     """Loss of every member, shape (K,)."""
-    _, weights, valid = batch
+    values, weights, valid = batch
     if settings.loss in LOSSES:
         return separation_loss(settings.loss, features, weights, valid)
-    scores = member_scores(settings.similarity, features[:, :n_queries], features)
-    scores = log_betas.exp()[:, None, None] * scores
-    answers = leave_one_out(scores, *batch, groups)
+    scores = member_scores(
+        settings.similarity,
+        features[:, :n_queries],
+        features,
+        log_betas.exp(),
+        log_weights(weights, valid),
+    )
+    answers = leave_one_out(scores, values, groups)
     return problem.target.teach(answers, *batch, settings.label_smoothing)
 
 
