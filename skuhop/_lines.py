@@ -21,7 +21,7 @@ def _threads():
 
 
 def _one_thread():
-    """A second thread of BLAS costs products as small as these six times the time."""
+    """Keep BLAS to one thread: with two, products as small as these take six times."""
     return _threads().limit(limits=1, user_api="blas")
 
 

@@ -82,7 +82,7 @@ def _features(estimator, dtype, device):
         for kernel in estimator.kernels_
     ]
     features, similarity = joint_features(kernels)
-    if estimator.feature_map == "identity":
+    if kernels[0].feature_map == "identity":
         return features, similarity
     inputs = Inputs(tensor(estimator.mean_), 1 / tensor(estimator.scale_))
     return lambda X: features(inputs(X)), similarity

@@ -483,10 +483,14 @@ def test_infinity_is_refused():
         fitted().predict([[np.inf, 0, 0, 0]])
 
 
-def test_beta_changed_after_fit_waits_for_the_next_fit():
+@pytest.mark.parametrize(
+    "change",
+    [{"beta": 3.0}, {"feature_map": "identity"}, {"similarity": "manhattan"}],
+)
+def test_what_stage_one_was_told_later_waits_for_the_next_fit(change):
     classifier = fitted()
     before = classifier.predict_proba(X[TEST])
-    classifier.set_params(beta=3.0)
+    classifier.set_params(**change)
     np.testing.assert_array_equal(classifier.predict_proba(X[TEST]), before)
 
 

@@ -139,9 +139,7 @@ def _predict_boosting(fitted, queries):
 def _fit_uhop(settings, train):
     some = train.every(LEARN_EVERY)
     fixed = {"n_folds": 6, "max_iter": 100, "learning_rate": 2e-3, "random_state": 0}
-    # Ridge is a model of its own here.
-    alone = {"feature_map": "periodic", "linear_share": 0}
-    model = UHopRegressor(**{**alone, **fixed, **settings})
+    model = UHopRegressor("periodic", **{**fixed, **settings})
     model.fit(some.X, some.y, groups=some.start // MONTH)
     rest = np.arange(len(train.X)) % LEARN_EVERY > 0
     return model.partial_fit(train.X[rest], train.y[rest])
