@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
@@ -11,11 +13,13 @@ from skuhop._rows import ones_unless
 from skuhop.learning.inputs import common_scale, standardisation
 from skuhop.learning.kernels import Kernel, kernels_of
 from skuhop.learning.supervised import (
+    Line,
     Problem,
     Settings,
     choose_inputs,
     cross_fit,
     fit_line,
+    take_trend,
 )
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
@@ -26,7 +30,7 @@ _STEPS = 100
 
 
 def cross_fitted(estimator, lesson, device, progress):
-    """Stage I on a lesson: how inputs are scaled, the members, and their line if any.
+    """Stage I on a lesson: how inputs are scaled, the members, and their lines if any.
 
     Factors, such as class weights, do not count for the scale: at the extreme one
     class would set it alone.
@@ -58,7 +62,8 @@ def cross_fitted(estimator, lesson, device, progress):
     def report(step, loss, so_far):
         def state():
             member, left_out, kept = so_far()
-            return ways[chosen], member, known[kept], known[left_out]
+            lines = Lines(trend=trend(kept))
+            return ways[chosen], member, lines, known[kept], known[left_out]
 
         return progress(step, loss, state)
 
@@ -67,14 +72,36 @@ def cross_fitted(estimator, lesson, device, progress):
     chosen = choose_inputs(tried, problem, settings)
     straight = ways[chosen].unbounded(X).to(torch.float32)
     problem = problem._replace(Z=tried[chosen], straight=straight)
+    problem, taken = take_trend(problem, settings)
+
+    def line(penalty, rows):
+        taught = straight[rows], lesson.whole[known[rows]], weights[rows]
+        return fit_line(estimator._line, *taught, penalty)
+
+    def trend(rows):
+        return None if taken is None else estimator._line.trend * line(taken, rows).coef
+
     fitted = cross_fit(kernels, problem, settings)
-    line = None
-    if fitted.linear_share > 0:
-        # Rows come sorted, and of many only the first are looked at.
-        order = np.random.RandomState(settings.seed).permutation(len(known))
-        taught = straight[order], lesson.whole[known[order]], weights[order]
-        line = fit_line(estimator._line, *taught, fitted.penalty)
-    return ways[chosen], fitted, line
+    # Rows come sorted, and of many only the first are looked at.
+    rows = np.random.RandomState(settings.seed).permutation(len(known))
+    beside = line(fitted.penalty, rows) if fitted.linear_share > 0 else None
+    return ways[chosen], fitted, Lines(beside, trend(rows))
+
+
+class Lines(NamedTuple):
+    """What straight lines have learned.
+
+    Attributes
+    ----------
+    beside : Line or None
+        What has a share of the answers.
+    trend : ndarray of shape (v, d) or None
+        What is taken off the values, and added to the answers, times the standardised
+        row.
+    """
+
+    beside: Line | None = None
+    trend: np.ndarray | None = None
 
 
 def kernels_to_learn(estimator) -> list[Kernel]:

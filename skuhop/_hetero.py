@@ -76,7 +76,8 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     - `_kept(X, values, weights)`: the attributes of all rows that are kept;
     - `_read_out()`: the values (n_patterns, v) that Stage II reads out;
     - `_finished(found)`: its answers from their weighted sums;
-    - `_target`, the kind of its values, and `_line`, a linear model for them;
+    - `_target`, the kind of its values, and `_line`, a linear model for them, and
+      `trend_coef_` where that may be taken off the values;
     - `_check_y(y)`, and `_rules`, which stand in `skuhop._parameters`;
     - `_belonging`: the attribute that belongs to the patterns, and `_grouped`, whether
       rows can stand only for others of which it is the same.
@@ -92,6 +93,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     _line: LineKind
     _belonging: str
     _grouped = False
+    trend_coef_: np.ndarray | None = None
     _multi_output = False
     _asked = (*StageTwoMixin._asked, "precision")
 
@@ -112,13 +114,13 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             *learned, kept, left_out = state
             weights = None if lesson.weights is None else lesson.weights[kept]
             stored = lesson.store(lesson.X[kept], lesson.y[kept], weights)
-            attributes = lesson.stored | stored | _learned(*learned, None)
+            attributes = lesson.stored | stored | _learned(self._line, *learned)
             return attributes, {"X": lesson.X[left_out], "y": lesson.y[left_out]}
 
         n_iter = n_steps(self, len(lesson.X)) * len(kernels_to_learn(self))
         progress = StageOneProgress(self, n_iter, lesson.X, lesson.y, rebuild)
         learned = cross_fitted(self, lesson, device, progress)
-        vars(self).update(lesson.stored | _learned(*learned))
+        vars(self).update(lesson.stored | _learned(self._line, *learned))
         # Without data: every row is stored by now and would find itself.
         progress.end()
         return self
@@ -162,17 +164,29 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             # Here, as the line is to see complete rows too.
             rows = memory.scorer.complete(rows)
             memory = memory._replace(scorer=memory.scorer.scorer, complete=True)
-        return self._with_line(self._finished(answers(memory, rows, budget)), rows)
+        return self._with_lines(self._finished(answers(memory, rows, budget)), rows)
 
-    def _with_line(self, found, rows):
-        """Mix answers of the memory with those of the line, for complete rows."""
+    def _with_lines(self, found, rows):
+        """Add what lines have to say to answers of the memory, for complete rows."""
+        if self.linear_share_ == 0 and self.trend_coef_ is None:
+            return found
+        Z = self._straight(rows)
+        if self.trend_coef_ is not None:
+            found = found + self._trend(Z).reshape(found.shape)
         if self.linear_share_ == 0:
             return found
-        line = Line(self.linear_coef_, self.linear_intercept_)
-        mean, scale = map(rows.new_tensor, (self.mean_, self.scale_))
-        scores = line(Inputs(mean, 1 / scale).unbounded(rows))
+        scores = Line(self.linear_coef_, self.linear_intercept_)(Z)
         other = self._line.link(scores).reshape(found.shape)
         return found + self.linear_share_ * (other - found)
+
+    def _straight(self, rows):
+        """Standardise complete rows as lines see them."""
+        mean, scale = map(rows.new_tensor, (self.mean_, self.scale_))
+        return Inputs(mean, 1 / scale).unbounded(rows)
+
+    def _trend(self, Z):
+        """Say what is taken off the values of standardised rows."""
+        return Z @ Z.new_tensor(self.trend_coef_).T
 
     def _prepare(self, complete, dtype, device):
         return value_memory(self, self._read_out(), complete, dtype, device)
@@ -194,17 +208,19 @@ def line_attributes(share, line) -> dict:
     }
 
 
-def _learned(inputs, fitted, line) -> dict:
-    """Attributes that Stage I has learned."""
+def _learned(kind, inputs, fitted, lines) -> dict:
+    """Attributes that Stage I has learned, with lines of a kind."""
     with np.errstate(divide="ignore"):
         scale = 1 / to_numpy(inputs.scale)
     curve = fitted.loss_curve
+    trend = {"trend_coef_": lines.trend} if kind.trend > 0 else {}
     return {
         "mean_": to_numpy(inputs.centre),
         "scale_": scale,
         "kernels_": [kernel._asdict() for kernel in fitted.kernels],
         "prior_weight_": fitted.prior_weight,
-        **line_attributes(fitted.linear_share, line),
+        **line_attributes(fitted.linear_share, lines.beside),
+        **trend,
         "loss_curve_": curve,
         "loss_": curve[-1] if curve else float("nan"),
         # scikit-learn wants at least one iteration of whatever has a max_iter.

@@ -58,4 +58,6 @@ def _fit_ridge(Z, values, weights, penalty):
 
 
 LOGISTIC = LineKind(_fit_logistic, lambda scores: scores.softmax(1), (1, 10, 100))
-RIDGE = LineKind(_fit_ridge, lambda scores: scores, (0.01, 0.1, 1, 10, 100, 1000))
+RIDGE = LineKind(
+    _fit_ridge, lambda scores: scores, (0.01, 0.1, 1, 10, 100, 1000), trend=0.5
+)

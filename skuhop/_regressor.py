@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -41,8 +42,13 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     its own values from the others, the loss is the squared error. Stage II, in
     `predict`, answers with the weighted mean of stored values,
     ``y(x) = sum_i Sep(beta s(Phi(Xi), Phi(x)))_i y_i``, so every prediction comes with
-    the stored rows that it is made of (`association`). A linear model may have a share
-    in it (`linear_share`); without one it never leaves the range of the values.
+    the stored rows that it is made of (`association`).
+
+    A linear model may help (`linear_share`). Where the kernel, before it has learned,
+    does clearly better so, values are first moved along half of a ridge regression,
+    from their rows to the query: ``y_i + trend(x) - trend(Xi)``. And a ridge regression
+    may have a share of the answers. Without both they never leave the range of the
+    values.
 
     Phi is cross-fitted as in `UHopClassifier`: one member for each fold, which stops on
     the rows it has not seen. Those rows also calibrate beta and the shrinkage to the
@@ -96,8 +102,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     linear_share : "auto" or float in [0, 1], default="auto"
         Share of a linear model in the answers: a ridge regression on the standardised
         rows, beside the memory. "auto" is the share under which the rows left out lose
-        least, and 0 for ``feature_map="identity"``; with 0 the answers are those of the
-        memory alone.
+        least, and 0 for ``feature_map="identity"``; only with "auto" are values moved
+        along a line where that helps. With 0 the answers are those of the memory alone.
 
     early_stopping, warm_start : bool, default=True, False
         As in `UHopClassifier`.
@@ -147,7 +153,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         As in `UHopClassifier`. Losses are shares of the variance of y.
 
     prior_weight_ : float
-        Share of `value_mean_` in the answers of the memory: how far they are shrunk.
+        Share of `value_mean_` in the answers of the memory, less their trend: how far
+        they are shrunk.
 
     linear_share_ : float
         Share of the linear model in the answers; 0 if there is none.
@@ -155,6 +162,10 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     linear_coef_, linear_intercept_ : ndarray of shape (n_outputs, n_features) and \
             (n_outputs,), or None
         It answers ``coef (x - mean_) / scale_ + intercept``.
+
+    trend_coef_ : ndarray of shape (n_outputs, n_features) or None
+        The memory answers for ``y - trend``, ``trend(x) = coef (x - mean_) / scale_``,
+        and adds ``trend(x)``; None if it answers for y.
 
     stream_ : dict
         Empty, or after `partial_fit` the rows `seen`, the `arrivals` (n_patterns,),
@@ -396,6 +407,9 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
     def _read_out(self):
         columns = self.values_.reshape(len(self.values_), -1)
+        if self.trend_coef_ is not None:
+            rows = torch.from_numpy(self.patterns_.astype(np.float64))
+            columns = columns - self._trend(self._straight(rows)).numpy()
         return standardised(columns, self.value_mean_, self.value_scale_)
 
 

@@ -34,9 +34,9 @@ class Network(torch.nn.Sequential):
         super().__init__(torch.nn.Linear(n_features, 4), torch.nn.BatchNorm1d(4))
 
 
-def quick(**params):
+def quick(feature_map="auto", **params):
     fast = {"max_iter": 5, "n_folds": 3, "n_components": 8, "random_state": 0}
-    return UHopRegressor(**{**fast, **params})
+    return UHopRegressor(feature_map, **{**fast, **params})
 
 
 def fitted(y=Y, **params):
@@ -105,6 +105,56 @@ def test_lines_are_followed_beyond_the_stored_rows():
     assert bent.linear_share_ <= 0.2
 
 
+def trending(n=300, columns=1, seed=0):
+    """Values with a trend, and a wave that no line follows."""
+    rows = np.random.default_rng(seed).normal(size=(n, 4))
+    y = rows @ [3.0, -2, 1, 0] + 3 * np.sin(2 * rows[:, 3])
+    return rows, y if columns == 1 else np.column_stack([y] * columns) * range(columns)
+
+
+@pytest.mark.parametrize("columns", [1, 3, 20])
+def test_values_are_moved_along_the_trend(columns):
+    rows, y = trending(columns=columns)
+    regressor = quick(linear_share="auto").fit(rows[:200], y[:200])
+    assert regressor.trend_coef_.shape == (columns, 4)
+    regressor.linear_share_ = 0
+    Z = (rows - regressor.mean_) / regressor.scale_
+    trend = (Z @ regressor.trend_coef_.T).reshape(y.shape)
+    weights = (1 - regressor.prior_weight_) * regressor.association(rows[200:])
+    moved = weights @ (y[:200] - trend[:200])
+    expected = moved + regressor.prior_weight_ * y[:200].mean(0) + trend[200:]
+    np.testing.assert_allclose(regressor.predict(rows[200:]), expected, atol=1e-9)
+
+
+def test_the_trend_is_half_of_a_ridge_regression_and_helps():
+    rows, y = trending()
+    regressor = UHopRegressor(random_state=0, max_iter=30).fit(rows[:200], y[:200])
+    slopes = 2 * regressor.trend_coef_[0] / regressor.scale_
+    np.testing.assert_allclose(slopes[:3], [3, -2, 1], atol=0.5)
+    alone = clone(regressor).set_params(linear_share=0).fit(rows[:200], y[:200])
+    assert alone.trend_coef_ is None
+    score = regressor.score(rows[200:], y[200:])
+    assert score > alone.score(rows[200:], y[200:]) > 0.8
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 1.0])
+def test_a_share_that_is_given_takes_nothing_off(share):
+    assert quick(linear_share=share).fit(*trending()).trend_coef_ is None
+
+
+def test_nothing_is_taken_off_where_lines_are_wrong():
+    rows, _ = trending()
+    assert quick().fit(rows, np.cos(3 * rows[:, 0])).trend_coef_ is None
+
+
+def test_rows_that_come_later_are_moved_along_the_trend():
+    rows, y = trending()
+    regressor = quick(separation="max", linear_share="auto").fit(rows[:200], y[:200])
+    regressor.linear_share_ = regressor.prior_weight_ = 0
+    regressor.partial_fit(rows[200:], y[200:])
+    np.testing.assert_allclose(regressor.predict(rows), y, atol=1e-9)
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (2,), (3,)])
 def test_shape_of_the_values(shape):
     y = np.resize(Y2.ravel(), (150, *shape))
@@ -144,7 +194,7 @@ def test_many_columns_are_learned_by_their_axes():
     rest = 1 - weights.sum(1, keepdims=True)
     expected = weights @ wide[TRAIN] + rest * wide[TRAIN].mean(0)
     np.testing.assert_allclose(regressor.predict(X[TEST]), expected, rtol=1e-9)
-    sixteen = quick(max_iter=30).fit(X[TRAIN], wide[TRAIN, :16])
+    sixteen = quick(max_iter=30, linear_share=0).fit(X[TRAIN], wide[TRAIN, :16])
     assert regressor.loss_ == pytest.approx(sixteen.loss_, rel=0.2)
 
 
@@ -431,7 +481,7 @@ def test_wrong_values_are_named(name, value):
 
 
 def test_warm_start_continues():
-    cold = quick(warm_start=True, early_stopping=False, max_iter=30)
+    cold = quick("linear", warm_start=True, early_stopping=False, max_iter=30)
     first = cold.fit(X[TRAIN], Y[TRAIN]).loss_curve_
     second = cold.fit(X[TRAIN], Y[TRAIN]).loss_curve_
     assert second[0] < first[0]

@@ -260,7 +260,7 @@ class Cluster(NamedTuple):
         X = to_tensor(self.completed(X), resolve_device("cpu"))
         estimator = self.model.estimator
         found = estimator._finished(self.answers(X, True))
-        return to_numpy(estimator._with_line(found, X))
+        return to_numpy(estimator._with_lines(found, X))
 
     def completed(self, X: np.ndarray) -> np.ndarray:
         """Fill missing entries of queries, where patterns have values."""

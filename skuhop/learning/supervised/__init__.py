@@ -20,7 +20,12 @@ all members (loses the tables that follow rules) or in measurements too. A share
 linear model is worth its place, see `line`.
 """
 
-from skuhop.learning.supervised.crossfit import CrossFitted, choose_inputs, cross_fit
+from skuhop.learning.supervised.crossfit import (
+    CrossFitted,
+    choose_inputs,
+    cross_fit,
+    take_trend,
+)
 from skuhop.learning.supervised.line import Line, LineKind, fit_line
 from skuhop.learning.supervised.problem import Problem, Settings
 from skuhop.learning.supervised.targets import LABELS, NUMBERS, Target
@@ -37,4 +42,5 @@ __all__ = [
     "choose_inputs",
     "cross_fit",
     "fit_line",
+    "take_trend",
 ]

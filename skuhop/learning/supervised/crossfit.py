@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from skuhop.learning.export import numpy_state
@@ -22,6 +23,7 @@ from skuhop.learning.supervised.calibration import (
     share_with_line,
 )
 from skuhop.learning.supervised.folds import draw_folds
+from skuhop.learning.supervised.line import lines_left_out
 from skuhop.learning.supervised.problem import (
     CrossFitted,
     Problem,
@@ -57,6 +59,35 @@ def choose_inputs(candidates: list[Tensor], problem: Problem, settings: Settings
         if clearly_better(calibration, tried[best]):
             best = place
     return best
+
+
+def take_trend(problem: Problem, settings: Settings) -> tuple[Problem, float | None]:
+    """Take a share of a line off the values where the untrained kernel gains clearly.
+
+    Returns
+    -------
+    problem : Problem
+        With what is left, or as it was.
+    penalty : float or None
+        Of the line; None if nothing is taken off.
+    """
+    share = problem.line.trend if problem.line else 0
+    if share == 0 or settings.linear_share is not None or not is_learnable(problem):
+        return problem, None
+    target, (parts, _) = problem.target, draw_folds(problem, settings)
+    asked = torch.cat([out for out, _ in parts])
+    values, weights = problem.values[asked], problem.weights[asked]
+
+    def loss(found):
+        return (weights @ target.cost(target.residue(found[1], values))).item()
+
+    penalty, answers = min(lines_left_out(problem, parts), key=loss)
+    trend = torch.empty_like(problem.values)
+    trend[asked] = share * answers
+    left = problem._replace(values=problem.values - trend, trend=trend)
+    with_line, _ = calibrate_untrained(settings, left, parts)
+    without, _ = calibrate_untrained(settings, problem, parts)
+    return (left, penalty) if clearly_better(with_line, without) else (problem, None)
 
 
 class _Learned(NamedTuple):

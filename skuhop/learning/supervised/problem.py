@@ -38,6 +38,8 @@ class Problem(NamedTuple):
         What a line sees of the patterns: standardised, but not bounded.
     groups : Tensor of shape (n,) or None
         Numbers from 0; patterns of one group teach each other nothing.
+    trend : Tensor of shape (n, v) or None
+        What a line has taken off the values, if it has.
     """
 
     Z: Tensor
@@ -47,6 +49,7 @@ class Problem(NamedTuple):
     line: LineKind | None = None
     straight: Tensor | None = None
     groups: Tensor | None = None
+    trend: Tensor | None = None
 
     @property
     def prior(self) -> Tensor:
