@@ -238,6 +238,14 @@ def test_values_that_fit_has_not_seen(client, separation):
     np.testing.assert_allclose(sharded.predict(X)[:, 2], 0.1, rtol=1e-14)
 
 
+def test_values_that_move_along_a_trend(client):
+    values = 3 * X[:, 0] + np.sin(3 * X[:, 1])
+    learned = regressor().fit(X[:200], values[:200])
+    assert learned.trend_coef_ is not None
+    whole = copy.deepcopy(learned).partial_fit(X[200:], values[200:])
+    assert_same_regressor(ShardedMemory(learned, shard_size=90).fit(X, values), whole)
+
+
 def test_shards_of_a_regressor_without_weight(client):
     weights = np.repeat([0.0, 2.0, 1.0], 100)
     whole = regressor().fit(X, VALUES, sample_weight=weights)
