@@ -181,14 +181,15 @@ def test_the_monitor_does_not_see_rows_find_themselves():
 def test_the_monitor_sees_values_move_along_a_trend():
     from sklearn.callback import ScoringMonitor
 
-    rows = RNG.normal(size=(200, 3))
-    values = rows @ [9.0, -9.0, 9.0] + np.sin(3 * rows[:, 0])
+    rows = np.random.default_rng(0).normal(size=(100, 6))
+    values = rows @ [9.0, -9, 9, 9, -9, 9] + np.sin(3 * rows[:, 0])
     monitor = ScoringMonitor(scoring="r2")
     regressor = UHopRegressor(max_iter=20, n_folds=2, random_state=0)
     regressor.set_callbacks(monitor).fit(rows, values)
     assert regressor.trend_coef_ is not None
     log = monitor.get_logs().data
-    assert max(row["r2"] for row in log if row["task_name"] == "step") > 0.9
+    scores = [row["r2"] for row in log if row["task_name"] == "step"]
+    assert scores[0] > 0.94  # 0.8 if values stayed as they are.
 
 
 @needs_callbacks
