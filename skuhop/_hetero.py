@@ -24,8 +24,7 @@ from skuhop._rows import filled, positive_rows
 from skuhop._stage_two import DTYPES, StageTwoMixin
 from skuhop._streams import all_or_nothing, followed
 from skuhop._validation import check_weights
-from skuhop._values import value_keys, value_memory
-from skuhop.learning.inputs import Inputs
+from skuhop._values import inputs_of, value_keys, value_memory
 from skuhop.learning.supervised import Line, LineKind, Target
 from skuhop.retrieval import answers
 
@@ -181,8 +180,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
 
     def _straight(self, rows):
         """Standardise complete rows as lines see them."""
-        mean, scale = map(rows.new_tensor, (self.mean_, self.scale_))
-        return Inputs(mean, 1 / scale).unbounded(rows)
+        return inputs_of(self, rows.new_tensor).unbounded(rows)
 
     def _trend(self, Z):
         """Say what is taken off the values of standardised rows."""

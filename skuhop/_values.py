@@ -39,11 +39,10 @@ def value_memory(estimator, values, complete, dtype, device) -> Memory:
     def tensor(array):
         return _tensor(array, dtype, device)
 
-    patterns, mean = tensor(estimator.patterns_), tensor(estimator.mean_)
+    patterns, (mean, scale) = tensor(estimator.patterns_), inputs_of(estimator, tensor)
     weights = (
         None if estimator.sample_weight_ is None else tensor(estimator.sample_weight_)
     )
-    scale = 1 / tensor(estimator.scale_)
     features, similarity = _features(estimator, dtype, device)
     feature_map = FeatureMap(features, features)
     product = choose_product(estimator.precision, dtype, device)
@@ -58,6 +57,11 @@ def value_memory(estimator, values, complete, dtype, device) -> Memory:
     params = estimator._separation_params()
     memory = Memory(scorer, separation, params, tensor(values), weights, complete)
     return memory._replace(product=product)
+
+
+def inputs_of(estimator, tensor) -> Inputs:
+    """How a fitted estimator standardises rows, as ``tensor(array)`` makes tensors."""
+    return Inputs(tensor(estimator.mean_), 1 / tensor(estimator.scale_))
 
 
 def value_keys(estimator, patterns, device):
@@ -84,7 +88,7 @@ def _features(estimator, dtype, device):
     features, similarity = joint_features(kernels)
     if kernels[0].feature_map == "identity":
         return features, similarity
-    inputs = Inputs(tensor(estimator.mean_), 1 / tensor(estimator.scale_))
+    inputs = inputs_of(estimator, tensor)
     return lambda X: features(inputs(X)), similarity
 
 

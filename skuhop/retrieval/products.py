@@ -20,11 +20,11 @@ _COPIED = 2**18
 
 
 def exact(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Multiply in the dtype of the factors."""
+    """Multiply in the dtype of the factors; without a bias also batches of matrices."""
     if bias is not None:
         return torch.addmm(bias, a, b)
-    narrow = b.shape[1] <= _NARROW and a.device.type == "cpu"
-    return (b.T @ a.T).T if narrow else a @ b
+    narrow = b.shape[-1] <= _NARROW and a.device.type == "cpu"
+    return (b.mT @ a.mT).mT if narrow else a @ b
 
 
 def bf16(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from skuhop.learning.losses import LOSSES
+from skuhop.retrieval.products import exact
 from skuhop.retrieval.similarities import Similarity
 
 _ABSENT = -1e30
@@ -63,14 +64,14 @@ class _SoftmaxAnswers(torch.autograd.Function):
     """``softmax(scores) @ values`` for scores (K, q, m) and values (K, m, v).
 
     Values are not learned. What autograd makes of the two steps is the same, in twice
-    the time: few columns are a product that BLAS is slow at, and fast at transposed,
-    and the sum that the derivative of softmax needs is that of answers and gradients.
+    the time: the sum that the derivative of softmax needs is that of answers and
+    gradients, and need not be taken over all scores.
     """
 
     @staticmethod
     def forward(ctx, scores, values):
         weights = torch.softmax(scores, 2)
-        answers = (values.mT @ weights.mT).mT.contiguous()
+        answers = exact(weights, values).contiguous()
         ctx.save_for_backward(weights, values, answers)
         return answers
 
