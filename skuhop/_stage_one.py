@@ -176,7 +176,7 @@ def _watch(settings, patterns, X, w, corrupt, seed, device):
         scores = scorer.block(scorer.prepare(queries), 0, len(X))
         if w is not None:
             scores = scores + w.log()
-        p = torch.softmax(scores, 1)[torch.arange(len(right)), right]
+        p = torch.softmax(scores, 1).gather(1, right[:, None])
         return torch.log((1 - _DOUBT) * p + _DOUBT / len(X)).mean().item()
 
     return score

@@ -74,6 +74,21 @@ def test_stages_do_not_choose_devices(path):
             ), f"{name(path)}:{node.lineno}"
 
 
+FACTORIES = {"arange", "empty", "eye", "full", "linspace", "ones", "rand", "zeros"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_new_tensors_say_where_they_live(path):
+    """Else they are on the CPU, and nobody without a GPU sees it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+            f"torch.{factory}" for factory in FACTORIES
+        }:
+            given = {keyword.arg for keyword in node.keywords}
+            # What a generator draws is where the generator is.
+            assert given & {"device", "generator", "out"}, f"{name(path)}:{node.lineno}"
+
+
 def moves(path):
     """Calls that move a tensor to a device that the caller names."""
     for node in ast.walk(ast.parse(path.read_text())):

@@ -58,10 +58,11 @@ def dispatch():
 
 
 def fit(model, X=X, y=y, **params):
-    quick = {"max_iter": 3, "random_state": 0}
+    # Not "auto", which computes where tensors are, and NumPy's on a GPU.
+    quick = {"max_iter": 3, "random_state": 0, "device": "cpu"}
     if model is not UHopMemory:
         quick["n_folds"] = 2
-    return model(**quick, **params).fit(X, y)
+    return model(**(quick | params)).fit(X, y)
 
 
 @cache
@@ -163,7 +164,7 @@ def test_missing_weight(kind, dispatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_fit_stores_numpy_and_learns_the_same(kind, dispatch):
     convert = KINDS[kind]
-    ours = UHopMemory(random_state=0, max_iter=3)
+    ours = UHopMemory(random_state=0, max_iter=3, device="cpu")
     theirs = sklearn.clone(ours)
     ours.fit(WIDE, sample_weight=WEIGHTS, queries=WIDE)
     theirs.fit(convert(WIDE), sample_weight=convert(WEIGHTS), queries=convert(WIDE))
@@ -196,7 +197,7 @@ PARTS = {
 def test_fitted_in_parts(case, kind, retention, dispatch):
     """What is stored is NumPy, and to the last bit what NumPy rows leave."""
     (model, values, params), convert = PARTS[case], KINDS[kind]
-    params = {"max_iter": 3, "random_state": 0, **params}
+    params = {"max_iter": 3, "random_state": 0, "device": "cpu", **params}
     rows = (10 * X).astype(params.pop("dtype", "f8"))
     if model is not UHopMemory:
         params["n_folds"] = 2
@@ -258,7 +259,8 @@ def test_a_part_that_does_not_fit_changes_nothing(model, kind, dispatch):
 @needs_gpu
 @pytest.mark.parametrize("model", CALLS)
 def test_fitted_in_parts_from_a_gpu(model, dispatch):
-    estimator = model(**(QUICK if model is not UHopMemory else {"max_iter": 3}))
+    quick = QUICK if model is not UHopMemory else {"max_iter": 3}
+    estimator = model(**(quick | {"device": "auto"}))
     values = () if model is UHopMemory else (torch.as_tensor(y, device="cuda"),)
     for part in (slice(12), slice(12, 20)):
         rows = torch.as_tensor(X[part], device="cuda")
@@ -268,7 +270,7 @@ def test_fitted_in_parts_from_a_gpu(model, dispatch):
     assert estimator.predict(queries).device == queries.device
 
 
-QUICK = {"max_iter": 3, "n_folds": 2, "random_state": 0}
+QUICK = {"max_iter": 3, "n_folds": 2, "random_state": 0, "device": "cpu"}
 
 
 @needs_dispatch
@@ -375,11 +377,17 @@ def test_negative_strides(dispatch):
 @needs_dispatch
 def test_pipeline_and_search(dispatch):
     tensor, labels = torch.as_tensor(X), torch.as_tensor(y)
-    pipeline = make_pipeline(MinMaxScaler(), UHopMemory(max_iter=3)).fit(tensor)
+    pipeline = make_pipeline(MinMaxScaler(), UHopMemory(max_iter=3, device="cpu")).fit(
+        tensor
+    )
     found = pipeline.transform(tensor)
-    expected = make_pipeline(MinMaxScaler(), UHopMemory(max_iter=3)).fit(X)
+    expected = make_pipeline(MinMaxScaler(), UHopMemory(max_iter=3, device="cpu")).fit(
+        X
+    )
     np.testing.assert_allclose(found.numpy(), expected.transform(X), rtol=1e-6)
-    search = GridSearchCV(UHopMemory(max_iter=3), {"beta": [1.0, "auto"]}, cv=2)
+    search = GridSearchCV(
+        UHopMemory(max_iter=3, device="cpu"), {"beta": [1.0, "auto"]}, cv=2
+    )
     search.fit(tensor)
     assert isinstance(search.transform(tensor), torch.Tensor)
     scores = cross_val_score(UHopClassifier(**QUICK), tensor, labels, cv=2)

@@ -6,7 +6,7 @@ import sklearn
 import torch
 
 from skuhop import UHopClassifier, UHopMemory
-from skuhop._device import out_of_memory
+from skuhop._device import out_of_memory, resolve_device
 from skuhop.exceptions import InsufficientMemoryError
 from skuhop.retrieval import SEPARATIONS, engine
 from skuhop.retrieval.scorers import KernelScorer
@@ -71,7 +71,7 @@ def test_the_end_of_the_road_says_what_to_lower(error, monkeypatch):
     with pytest.raises(InsufficientMemoryError, match="working_memory") as caught:
         memory.transform(QUERIES)
     assert "batch size" in str(caught.value)
-    assert "'cpu'" in str(caught.value)
+    assert f"'{resolve_device('auto')}'" in str(caught.value)
 
 
 def test_other_errors_are_not_swallowed(monkeypatch):

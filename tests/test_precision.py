@@ -20,7 +20,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 
 
 def memory(dtype="f4", **params):
-    params = {"similarity": "euclidean", "beta": 0.1, **params}
+    params = {"similarity": "euclidean", "beta": 0.1, "device": "cpu", **params}
     return UHopMemory("identity", **params).fit(X.astype(dtype))
 
 

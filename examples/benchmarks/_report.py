@@ -20,8 +20,9 @@ def machine():
     if info.exists():
         names = [x for x in info.read_text().splitlines() if x.startswith("model name")]
         cpu = names[0].split(":", 1)[1].strip() if names else cpu
+    gpu = f"{torch.cuda.get_device_name()}; " if torch.cuda.is_available() else ""
     return (
-        f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads; "
+        f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads; {gpu}"
         f"Python {platform.python_version()}, NumPy {np.__version__}, "
         f"torch {torch.__version__}, scikit-learn {sklearn.__version__}; {date.today()}"
     )

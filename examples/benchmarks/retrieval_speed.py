@@ -10,7 +10,12 @@ on the raw tensors, the Hopfield module of hflayers (it makes all scores at once
 faiss's flat index (k = 5), where installed. Queries are random and know no pattern, so
 all patterns have weight; those of "softmax, known" are stored patterns with noise, and
 beta is its precision. Extra memory is the growth of the peak of
-a fresh process during `transform` (Linux and the CPU only).
+a fresh process during `transform` (on Linux), or of what torch has allocated on a GPU.
+
+On a GPU patterns, queries and answers are tensors that stay there, for all alike, and
+"softmax, NumPy" is what the way from the host and back adds; the searches for the
+nearest are left to the CPU. ``--precision`` is that of `transform`, and of "SDPA" as
+well, which runs on tensors of half the bits with "bf16"; "bare" stays float32.
 
 Then: what one query costs beyond its arithmetic; the published loop, which recomputes
 ``W Xi`` for every query; and the default similarity, which weighs many models.
@@ -23,16 +28,23 @@ numbers go to ``benchmark_results/retrieval_speed.csv``.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
+os.environ.setdefault("SCIPY_ARRAY_API", "1")  # SciPy reads it when it is imported
+
 import numpy as np
+import sklearn
 import torch
 from _report import machine, markdown_rows, write_tables
 
 from skuhop import UHopMemory
+from skuhop._device import tf32_allowed
 
 SHAPES = (
     (4096, 10_000, 784),
@@ -75,11 +87,14 @@ def fitted(patterns, separation="softmax", device="cpu", precision="float32", be
 
 def best_of(functions, repeats):
     """Time functions in turn, so that a busy machine is busy for all of them."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     times = [[] for _ in functions]
     for _ in range(repeats + 1):
         for row, function in zip(times, functions, strict=True):
+            wait()
             start = time.perf_counter()
             function()
+            wait()
             row.append(time.perf_counter() - start)
     return [min(row[1:]) for row in times]
 
@@ -93,13 +108,15 @@ def bare(x, p):
         for start in range(0, len(p), width):
             scores = torch.mm(part, p[start : start + width].T).exp_()
             answer.addmm_(scores, p[start : start + width])
-    return out.cpu()
+    return out
 
 
-def sdpa(x, p):
+def sdpa(x, p, precision):
     """Fused attention without checks, bias or the border to NumPy."""
-    x, p = x[None, None], p[None, None]
-    return torch.nn.functional.scaled_dot_product_attention(x, p, p, scale=1.0).cpu()
+    dtype = torch.bfloat16 if precision == "bf16" else x.dtype
+    x, p = (a.to(dtype)[None, None] for a in (x, p))
+    with tf32_allowed() if precision == "tf32" else nullcontext():
+        return torch.nn.functional.scaled_dot_product_attention(x, p, p, scale=1.0)
 
 
 def hopfield_module(x, p):
@@ -114,12 +131,12 @@ def hopfield_module(x, p):
         settings[f"normalize_{name}"] = settings[f"normalize_{name}_affine"] = False
     module = Hopfield(
         scaling=1.0, batch_first=True, disable_out_projection=True, **settings
-    )
+    ).to(x.device)
 
     def ask():
         with torch.no_grad():
             parts = x.split(max(1, MOST_SCORES // len(p)))
-            return [module((p[None], part[None], p[None])).cpu() for part in parts]
+            return [module((p[None], part[None], p[None])) for part in parts]
 
     return {"hflayers": ask}
 
@@ -142,41 +159,65 @@ def neighbours(patterns, queries):
 def time_shape(shape, repeats, device, precision):
     """Row of the first table for one (Q, M, d)."""
     n_queries, n_patterns, n_features = shape
+    on_cpu = device == "cpu"
     patterns = make_data(n_patterns, n_features, 0)
     queries = make_data(n_queries, n_features, 1)
+    known = make_known(patterns, n_queries)
     # Smaller numbers for the bare loop, whose exponentials would overflow.
     x, p = (0.1 * torch.from_numpy(a).to(device) for a in (queries, patterns))
+    asked, sure = (
+        a if on_cpu else torch.from_numpy(a).to(device) for a in (queries, known)
+    )
     memory = fitted(patterns, device=device, precision=precision)
-    runs = {"bare": lambda: bare(x, p), "SDPA": lambda: sdpa(x, p)}
+    peaked = fitted(patterns, beta=NOISE**-2, device=device, precision=precision)
+
+    def transform(separation, queries):
+        memory.set_params(separation=separation).transform(queries)
+
+    runs = {"bare": lambda: bare(x, p), "SDPA": lambda: sdpa(x, p, precision)}
     runs |= hopfield_module(x, p)
-    for separation in SEPARATIONS:
-
-        def transform(separation=separation):
-            memory.set_params(separation=separation).transform(queries)
-
-        runs[separation] = transform
-    known = make_known(patterns, n_queries)
-    sure = fitted(patterns, beta=NOISE**-2, device=device, precision=precision)
-    runs["softmax, known"] = lambda: sure.transform(known)
-    runs |= neighbours(patterns, queries)
-    times = dict(zip(runs, best_of(list(runs.values()), repeats), strict=True))
+    runs |= {name: partial(transform, name, asked) for name in SEPARATIONS}
+    runs["softmax, known"] = lambda: peaked.transform(sure)
+    if on_cpu:
+        runs |= neighbours(patterns, queries)
+    else:
+        runs["softmax, NumPy"] = partial(transform, "softmax", queries)
+    with sklearn.config_context(array_api_dispatch=not on_cpu):
+        times = dict(zip(runs, best_of(list(runs.values()), repeats), strict=True))
     bare_time = times.pop("bare")
     row = {
         "Q × M × d": " × ".join(f"{n:,}" for n in shape),
-        "bare (s)": f"{bare_time:.3f}",
+        "bare (s)": f"{bare_time:.4f}",
     }
     return row | {name: f"{spent / bare_time:.2f}" for name, spent in times.items()}
 
 
-def memory_of_shape(shape):
+def memory_of_shape(shape, device, precision):
     """Row of the second table: MB that `transform` needs beside data and memory."""
     row = {"Q × M × d": " × ".join(f"{n:,}" for n in shape)}
     for separation in SEPARATIONS:
-        row[f"{separation} (MB)"] = f"{extra_memory(shape, separation):.0f}"
+        if device == "cpu":
+            extra = extra_memory(shape, separation)
+        else:
+            extra = extra_on_gpu(shape, separation, device, precision)
+        row[f"{separation} (MB)"] = f"{extra:.0f}"
     return row
 
 
-def time_one_query(repeats, n_patterns=10_000, n_features=384):
+def extra_on_gpu(shape, separation, device, precision):
+    """MB that torch allocates during `transform` beside patterns and queries."""
+    n_queries, n_patterns, n_features = shape
+    memory = fitted(make_data(n_patterns, n_features, 0), separation, device, precision)
+    queries = torch.from_numpy(make_data(n_queries, n_features, 1)).to(device)
+    with sklearn.config_context(array_api_dispatch=True):
+        memory.transform(queries[:1])
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        memory.transform(queries)
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def time_one_query(repeats, device, n_patterns=10_000, n_features=384):
     """Time what a service pays: one query, with all that surrounds its arithmetic.
 
     The arithmetic is `answers` on the prepared memory, a private function.
@@ -185,11 +226,13 @@ def time_one_query(repeats, n_patterns=10_000, n_features=384):
     from skuhop.retrieval import Memory, answers, build_scorer
 
     patterns, query = make_data(n_patterns, n_features, 0), make_data(1, n_features, 1)
-    x = torch.from_numpy(query)
+    x = torch.from_numpy(query).to(device)
     for similarity in ("euclidean", "dot", "cosine", "correlation", "manhattan"):
-        memory = UHopMemory("identity", similarity=similarity, beta=1.0).fit(patterns)
+        memory = UHopMemory(
+            "identity", similarity=similarity, beta=1.0, device=device
+        ).fit(patterns)
         # One copy of the patterns: another would be in the cache when it is not.
-        p = torch.from_numpy(memory.patterns_)
+        p = torch.from_numpy(memory.patterns_).to(device)
         scorer = build_scorer(similarity, 1.0, p, p.mean(0), None, None)
         prepared = Memory(scorer, RULES["softmax"], {}, p, None)
         bare_time, inner, outer = best_of(
@@ -235,13 +278,14 @@ def peak_memory():
     return int(status.split("VmHWM:")[1].split()[0])
 
 
-def time_published_loop(repeats, n_patterns=500, n_features=3072, n_looped=2):
+def time_published_loop(repeats, device, n_patterns=500, n_features=3072, n_looped=2):
     """Compare with a loop that computes W Xi anew for every query."""
     patterns = make_data(n_patterns, n_features, 0)
     queries = make_data(n_patterns, n_features, 1)
-    memory = UHopMemory(similarity="dot", beta=1.0, max_iter=1).fit(patterns)
-    xi, x = torch.from_numpy(patterns), torch.from_numpy(queries)
-    weight = torch.eye(n_features)
+    memory = UHopMemory(similarity="dot", beta=1.0, max_iter=1, device=device)
+    memory.fit(patterns)
+    xi, x = (torch.from_numpy(a).to(device) for a in (patterns, queries))
+    weight = torch.eye(n_features, device=device)
 
     def loop():
         for query in x[:n_looped]:
@@ -258,11 +302,14 @@ def time_published_loop(repeats, n_patterns=500, n_features=3072, n_looped=2):
     }
 
 
-def time_default(repeats, n_patterns=2000, n_features=784):
+def time_default(repeats, device, n_patterns=2000, n_features=784):
     """Compare the default similarity with a plain softmax retrieval."""
     patterns = make_data(n_patterns, n_features, 0)
     queries = make_data(n_patterns, n_features, 1)
-    memories = UHopMemory(max_iter=1).fit(patterns), fitted(patterns)
+    memories = (
+        UHopMemory(max_iter=1, device=device).fit(patterns),
+        fitted(patterns, device=device),
+    )
     auto, plain = best_of([lambda m=m: m.transform(queries) for m in memories], repeats)
     yield {
         "Q, M, d": f"{n_patterns:,} × {n_patterns:,} × {n_features}",
@@ -294,10 +341,10 @@ def main():
     tables = []
     for table in (
         (time_shape(shape, *timed) for shape in shapes),
-        time_one_query(args.repeats),
-        map(memory_of_shape, shapes if args.device == "cpu" else ()),
-        time_published_loop(args.repeats),
-        time_default(args.repeats),
+        time_one_query(args.repeats, args.device),
+        (memory_of_shape(shape, *timed[1:]) for shape in shapes),
+        time_published_loop(args.repeats, args.device),
+        time_default(args.repeats, args.device),
     ):
         rows = []
         for row in table:

@@ -93,8 +93,10 @@ def family_tables(
         own = (where == code).nonzero()[:, 0]
         if len(own):
             share = mass[own].cumsum(0)
-            steps = torch.linspace(0, 1, VALUES_PER_BIN, dtype=share.dtype) * share[-1]
-            index = torch.searchsorted(share, steps.to(share)).clamp_max(len(own) - 1)
+            steps = share[-1] * torch.linspace(
+                0, 1, VALUES_PER_BIN, dtype=share.dtype, device=share.device
+            )
+            index = torch.searchsorted(share, steps).clamp_max(len(own) - 1)
             chosen = values[own[index]]
         else:
             chosen = least[code].expand(VALUES_PER_BIN)
@@ -154,12 +156,12 @@ def learn_bank(patterns: Tensor, weights: Tensor | None) -> dict[str, np.ndarray
     tables = family_tables(values[kept], mass[kept], bins, codes, least)
     mixed = (1 - UNIFORM) * tables + UNIFORM / tables.shape[2]
 
-    row_mass = torch.ones(len(patterns)) if weights is None else weights
+    row_mass = values.new_ones(len(patterns)) if weights is None else weights
     row_mass = row_mass.to(values)[:, None].expand(patterns.shape).reshape(-1)
     share = values.new_zeros(len(codes)).scatter_add_(0, columns, row_mass)
     share = share / share.sum()
     base, left, right = factorise(mixed.log(), share, RANK)
-    at = torch.arange(1, 6).to(mass) / 6 * mass.sum()
+    at = torch.arange(1, 6, device=mass.device).to(mass) / 6 * mass.sum()
     sextiles = values[torch.searchsorted(mass.cumsum(0), at).clamp_max(len(mass) - 1)]
     state = {
         "edges": bins.edges,

@@ -76,7 +76,8 @@ def make_bins(values: Tensor, mass: Tensor, n_quantiles: int) -> Bins:
     rest, rest_share = values[~is_atom], mass[~is_atom].cumsum(0)
     candidates = [low + span * i / _GRID for i in range(1, _GRID)]
     if len(rest):
-        at = torch.arange(1, n_quantiles).to(rest_share) / n_quantiles * rest_share[-1]
+        at = torch.arange(1, n_quantiles, device=values.device).to(rest_share)
+        at = at / n_quantiles * rest_share[-1]
         index = torch.searchsorted(rest_share, at).clamp_max(len(rest) - 1)
         candidates += rest[index].tolist()
     candidates += [high + span * step for step in _OUTSIDE]

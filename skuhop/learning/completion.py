@@ -150,7 +150,9 @@ class _Completion:
         # Sorted, because likelihoods of as many entries are computed together.
         by_number = hidden.sum(1).argsort(stable=True)
         rows, hidden = rows[by_number], hidden[by_number]
-        place = torch.empty_like(order).scatter_(0, order, torch.arange(n))[rows]
+        place = torch.empty_like(order).scatter_(
+            0, order, torch.arange(n, device=order.device)
+        )[rows]
         themselves = (place < n_candidates).nonzero()[:, 0]
         drawn = (rows, order[:n_candidates], hidden, themselves, place[themselves])
         return _Drawn(*(t.to(self.patterns.device) for t in drawn))

@@ -82,7 +82,8 @@ class HardPairs:
     """``max_{i<j} -t |phi_i - phi_j|^2`` over hard pairs and those of the batch."""
 
     def __init__(self, patterns: Tensor, generator: torch.Generator):
-        self.n, self.generator = len(patterns), generator
+        self.rows = torch.arange(len(patterns), device=patterns.device)
+        self.generator = generator
         self.pairs: tuple[Tensor, ...] = ()
         self.n_steps = 0
 
@@ -98,28 +99,24 @@ class HardPairs:
 
     def _search(self, features, step):
         """Every pattern's nearest in the projection; of these the closest pairs."""
-        projected, projection = [], None
-        for rows in torch.arange(self.n).split(step):
+        projected, projection, n = [], None, len(self.rows)
+        for rows in self.rows.split(step):
             unit = _unit(features(rows))
             if projection is None:
                 projection = self._projection(unit)
             projected.append(unit @ projection)
         projected = _unit(torch.cat(projected))
         nearest = torch.cat(
-            [
-                _nearest(projected, rows)
-                for rows in torch.arange(self.n).split(max(1, _BLOCK // self.n))
-            ]
+            [_nearest(projected, rows) for rows in self.rows.split(max(1, _BLOCK // n))]
         )
-        rows = torch.arange(self.n, device=nearest.device)
         likeness = torch.cat(
             [
-                (_unit(features(rows[part])) * _unit(features(nearest[part]))).sum(1)
-                for part in torch.arange(self.n).split(step)
+                (_unit(features(part)) * _unit(features(nearest[part]))).sum(1)
+                for part in self.rows.split(step)
             ]
         )
-        hard = likeness.topk(min(HARD_PAIRS, self.n)).indices
-        self.pairs = rows[hard], nearest[hard]
+        hard = likeness.topk(min(HARD_PAIRS, n)).indices
+        self.pairs = hard, nearest[hard]
 
     def _projection(self, unit):
         """Gaussian projection, the identity where there are few features anyway."""
@@ -132,7 +129,7 @@ class HardPairs:
 
 def _nearest(vectors: Tensor, rows: Tensor) -> Tensor:
     likeness = vectors[rows] @ vectors.T
-    likeness[torch.arange(len(rows)), rows] = -torch.inf
+    likeness.scatter_(1, rows[:, None], -torch.inf)
     return likeness.argmax(1)
 
 

@@ -54,11 +54,11 @@ def learn_channels(
     n, d = patterns.shape
     n_rows = min(COUNTED_ROWS, COUNTED_VALUES // d)
     n_copies = max(1, min(MOST_COPIES, n_rows // n))
-    rows = torch.arange(n).repeat(n_copies)
+    rows = torch.arange(n, device=patterns.device)
     originals = patterns.repeat(n_copies, 1)
-    copies = torch.cat([damage(torch.arange(n)) for _ in range(n_copies)])
+    copies = torch.cat([damage(rows) for _ in range(n_copies)])
     mass = patterns.new_ones(n) if weights is None else weights
-    mass = mass.to(torch.float64)[rows.to(patterns.device)]
+    mass = mass.to(torch.float64).repeat(n_copies)
 
     values = sorted_sample(patterns.double(), weights)
     pattern_edges = make_bins(*values, PATTERN_QUANTILES).edges

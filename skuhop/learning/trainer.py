@@ -87,7 +87,7 @@ class Alignment(nn.Module):
 def _batches(n: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Endless batches: everything, or shuffled parts of at most FULL_BATCH."""
     while n <= FULL_BATCH:
-        yield torch.arange(n)
+        yield torch.arange(n, device=generator.device)
     while True:
         order = torch.randperm(n, generator=generator)
         yield from order[: n - n % FULL_BATCH].split(FULL_BATCH)

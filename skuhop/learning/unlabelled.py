@@ -141,8 +141,7 @@ def learn_from_queries(scorer: AutoScorer, queries: Tensor) -> dict[str, np.ndar
 def _explain(scorer: AutoScorer, seen) -> tuple[Tensor, Tensor]:
     """Strict evidences (n, H) of all hypotheses and the memory's log-posterior."""
     n = len(seen.X)
-    evidences = torch.full((n, len(scorer.log_prior)), -1e9, dtype=torch.float64)
-    evidences = evidences.to(seen.X.device)
+    evidences = seen.X.new_full((n, len(scorer.log_prior)), -1e9, dtype=torch.float64)
     mixture = seen.X.new_full((n, len(scorer.patterns)), -math.inf)
     for number, hypothesis in scorer.hypotheses(seen):
         found = hypothesis.strict_evidence

@@ -141,7 +141,8 @@ def _mean_square(memory: Written) -> Tensor:
 
 def posterior(memory: Written, alpha: float) -> Posterior:
     """Slots, their precision and the noise, for a prior of precision `alpha`."""
-    prior = torch.eye(len(memory.factor)).to(memory.factor).mul_(alpha**0.5)
+    like = memory.factor
+    prior = torch.eye(len(like), dtype=like.dtype, device=like.device).mul_(alpha**0.5)
     factor, rotated, left = _eliminate(
         memory.factor, memory.rotated, prior, torch.zeros_like(memory.rotated)
     )

@@ -71,6 +71,6 @@ def drop_entries(Z: Tensor, columns: Tensor, share: float, generator) -> Tensor:
     """
     if not columns.any():
         return Z
-    kept = torch.ones(Z.shape, dtype=torch.bool)
+    kept = torch.ones(Z.shape, dtype=torch.bool, device=generator.device)
     kept[1::2] = torch.rand(Z.shape[1:], generator=generator) >= share
     return Z * (kept.to(Z.device) | ~columns)

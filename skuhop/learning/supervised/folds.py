@@ -15,8 +15,8 @@ def stratified_folds(strata: Tensor, n_folds: int, generator) -> Tensor:
     """
     order = torch.randperm(len(strata), generator=generator)
     by_stratum = order[strata.cpu()[order].argsort(stable=True)]
-    folds = torch.empty(len(strata), dtype=torch.int64)
-    folds[by_stratum] = torch.arange(len(strata)) % n_folds
+    folds = torch.empty_like(order)
+    folds[by_stratum] = torch.arange(len(strata), device=order.device) % n_folds
     return folds.to(strata.device)
 
 

@@ -134,7 +134,7 @@ class Watch:
         self.problem, self.parts = problem, parts
         self.current = {**tensors, "log_betas": log_betas}
         self.best = {k: t.detach().clone() for k, t in self.current.items()}
-        self.losses = torch.full((len(parts),), math.inf)
+        self.losses = torch.full((len(parts),), math.inf, device="cpu")
         self.steps = [0] * len(parts)
 
     def features(self, tensors):
