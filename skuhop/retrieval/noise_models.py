@@ -38,15 +38,20 @@ DEPENDENCE = 0.375
 of a residual with a shape are not independent, so they count for fewer."""
 SHORTLIST = 16
 """Best patterns of every model that absolute distances are computed for."""
+_EQUAL = 2**-10
+"""Nats that patterns of one rank in a shortlist may lie apart."""
+_DOUBT = 2**-10
+"""What the likelihood of noise counts in the rank that another model gives."""
 _GATHERED = 2**18
 """Differences held at once: what the processor's cache holds."""
 
 
 class _Model(NamedTuple):
-    """What one model says about a batch of queries."""
+    """What one model says about a batch of queries; `liked` are its best patterns."""
 
     name: str
     log_posterior: Tensor
+    liked: Tensor
     evidences: Tensor
     structure: Tensor
 
@@ -139,16 +144,18 @@ class NoiseModels:
                 models.append(self._through_map(X, scores, models[0], gain))
             else:
                 ratio = evidence.gaussian_ratio
-                models.append(self._model(name, seen, scores, cells, ratio))
+                models.append(self._model(name, seen, scores, cells, ratio, models))
         scores = self._laplace_scores(X, models)
         ratio = evidence.laplace_ratio
-        models.append(self._model("tails", seen, scores, cells, ratio))
+        models.append(self._model("tails", seen, scores, cells, ratio, models))
         return models
 
-    def _model(self, name, seen, scores, cells, ratio) -> _Model:
+    def _model(self, name, seen, scores, cells, ratio, models) -> _Model:
         """Judge a model of noise by the pattern that it likes best."""
         X, log_posterior = seen.X, self._posterior(scores)
-        top, winner = log_posterior.max(1)
+        liked = _best(log_posterior, models)
+        winner = liked[:, 0]
+        top = log_posterior.gather(1, winner[:, None])[:, 0]
         centre = self.patterns[winner]
         if name == "gain and offset":
             centre = _regress(X, centre)
@@ -156,7 +163,7 @@ class NoiseModels:
         found += (self.log_weights[winner] - top)[:, None]
         found -= 0.5 * COSTS[name] * math.log(X.shape[1])
         shape = evidence.structure(X - centre, self.directions)
-        return _Model(name, log_posterior, found, shape)
+        return _Model(name, log_posterior, liked, found, shape)
 
     def _through_map(self, X, scores, noise, gain) -> _Model:
         """Judge the model of noise with the metric of the feature map.
@@ -170,7 +177,8 @@ class NoiseModels:
             found = noise.evidences + (gain + self.log_volume)[:, None]
             found = found - 0.5 * extra * math.log(X.shape[1])
         log_posterior = self._posterior(scores)
-        return _Model("feature map", log_posterior, found, noise.structure)
+        liked = _best(log_posterior, [noise])
+        return _Model("feature map", log_posterior, liked, found, noise.structure)
 
     def _laplace_scores(self, X, models):
         """Scores (n, M) of Laplace noise, its level profiled out.
@@ -179,7 +187,7 @@ class NoiseModels:
         that another model likes; the rest get the score of the worst of them.
         """
         n, d = X.shape
-        near = self._liked(models, SHORTLIST)
+        near = torch.cat([model.liked for model in models], 1)
         distances = torch.empty_like(near, dtype=X.dtype)
         step = max(1, _GATHERED // (near.shape[1] * d))
         for start in range(0, n, step):
@@ -191,12 +199,6 @@ class NoiseModels:
         rest = scores.amin(1, keepdim=True).expand(n, len(self.patterns))
         return rest.scatter(1, near, scores)
 
-    def _liked(self, models, most) -> Tensor:
-        """Best patterns of all models side by side."""
-        most = min(most, len(self.patterns))
-        best = [model.log_posterior.topk(most, 1).indices for model in models]
-        return torch.cat(best, 1)
-
     def _unknown(self, seen, models) -> Hypothesis:
         """Hold damage to be of no known kind: pool the models.
 
@@ -205,7 +207,7 @@ class NoiseModels:
         evidences = torch.stack([model.evidences.amax(1) for model in models], 1)
         evidences = torch.where(evidences.isfinite(), evidences, evidences[:, :1])
         structures = torch.stack([model.structure for model in models], 1)
-        witnesses = self._liked(models, WITNESSES)
+        witnesses = torch.cat([model.liked[:, :WITNESSES] for model in models], 1)
         adaptive = torch.stack(
             [
                 evidence.adaptive(seen.coarse, self.coarse[liked], self.n_coarse)
@@ -229,6 +231,24 @@ class NoiseModels:
         pooled += power * rest.scatter(1, witnesses, adaptive)
         found = (winners / discount).amax(1) - evidence.coarseness_cost(seen).to(pooled)
         return Hypothesis(slice(None), torch.log_softmax(pooled, 1), found[:, None])
+
+
+def _best(log_posterior: Tensor, models: list[_Model]) -> Tensor:
+    """Best patterns (n, `SHORTLIST`) of every query, by a rank that rounding spares.
+
+    Data of few values have many patterns that are equally likely, and a gain that may
+    not be negative suits all alike that it would have to turn around. Left to rounding,
+    the choice between them would differ from one device, and one batch, to the next.
+    The likelihood of noise, that of the first of the models so far, chooses; then the
+    first of the patterns.
+    """
+    if models:
+        log_posterior = log_posterior + _DOUBT * models[0].log_posterior
+    below = log_posterior - log_posterior.amax(1, keepdim=True)
+    n = below.shape[1]
+    rank = (below.double() / _EQUAL).round_()
+    rank -= torch.arange(n, dtype=rank.dtype, device=rank.device) / n
+    return rank.topk(min(SHORTLIST, n), 1).indices
 
 
 def _regress(X: Tensor, patterns: Tensor) -> Tensor:
