@@ -1,7 +1,9 @@
 """Softmax in fewer steps: torch's fused attention, and answers of few patterns.
 
 Where scores are one matrix product, fused attention does it all in one parallel
-section, which matters most on a busy machine. And where patterns are long and few of
+section, which matters most on a busy machine. On a GPU, with factors of bfloat16, it
+keeps the scores of short vectors out of the main memory, whose speed is the limit of
+everything else there. And where patterns are long and few of
 them have weight, as in a memory that knows the query, the second matrix product is
 nearly all zeros: the few are gathered instead. Both give the same answer, up to
 rounding.
@@ -24,7 +26,7 @@ from skuhop.retrieval.partials import (
     finalise,
     joined,
 )
-from skuhop.retrieval.products import exact
+from skuhop.retrieval.products import bf16, exact
 from skuhop.retrieval.separations import SEPARATIONS, Separation, softmax
 
 if TYPE_CHECKING:
@@ -40,6 +42,12 @@ _MOST = 2**24
 """Scores that such a block may hold."""
 _FEW = 16
 """Queries for which reading the patterns takes longer than multiplying them."""
+_WIDEST = 256
+"""Numbers in the longest vectors that the kernel for bfloat16 takes."""
+_ALIGNED = 8
+"""It takes multiples of this."""
+_ENOUGH = 64
+"""Queries from which it pays to round the keys and the values for it."""
 _SHARE = 1 / 16
 """Largest share of the scores that may have to be looked at one by one."""
 
@@ -94,6 +102,57 @@ def attention(memory: Memory, X: Tensor, budget: int, out: Tensor) -> bool:
         )
         out[rows] = _moved(answer[0, 0], origin)
     return True
+
+
+def half_attention(memory: Memory, X: Tensor, budget: int, out: Tensor) -> bool:
+    """Put answers in bfloat16 by fused attention into `out`; False if it does not pay.
+
+    A bias is three more features, rounded one after the other, so that their sum has
+    all its bits: with a mask the kernel would not be the fast one.
+    """
+    linear = getattr(memory.scorer, "linear", None)
+    scores = None if linear is None else linear()
+    if scores is None or len(X) < _ENOUGH or not _is_half(memory, X):
+        return False
+    bias = scores.bias
+    if memory.weights is not None:
+        bias = memory.weights.log() if bias is None else bias + memory.weights.log()
+    parts = [] if bias is None else _bits(bias - bias.amax())
+    origin = memory.patterns.mean(0)
+    longest = max(len(origin), scores.keys.shape[1] + len(parts))
+    width = -(-longest // _ALIGNED) * _ALIGNED
+    row = 2 * width  # bytes
+    if width > _WIDEST or 4 * row * len(scores.keys) > budget:
+        return False
+
+    def rounded(*columns):
+        joined = torch.cat([column.bfloat16() for column in columns], 1)
+        return functional.pad(joined, (0, width - joined.shape[1]))[None, None]
+
+    keys = rounded(scores.keys, *parts)
+    values = rounded(memory.patterns - origin)
+    row = X.element_size() * memory.scorer.row_width + 3 * row
+    for rows in row_chunks(len(X), row, budget // 2):
+        vectors = scores.vectors(X[rows])
+        query = rounded(vectors, *[torch.ones_like(vectors[:, :1])] * len(parts))
+        answer = functional.scaled_dot_product_attention(query, keys, values, scale=1.0)
+        out[rows] = answer[0, 0, :, : len(origin)].to(out.dtype).add_(origin)
+    return True
+
+
+def _is_half(memory: Memory, X: Tensor) -> bool:
+    """Whether this is softmax on a GPU, with factors of bfloat16."""
+    rule = memory.separation.weights is softmax and memory.product is bf16
+    return rule and X.device.type == "cuda"
+
+
+def _bits(bias: Tensor) -> list[Tensor]:
+    """Three columns of bfloat16 whose sum is the bias."""
+    columns = []
+    for _ in range(3):
+        columns.append(bias.bfloat16()[:, None])
+        bias = bias - columns[-1][:, 0].to(bias.dtype)
+    return columns
 
 
 def attention_sums(memory: Memory, X: Tensor, budget: int) -> Sums | None:

@@ -20,7 +20,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skuhop.retrieval.attention import attention, attention_sums, peaked_answers
+from skuhop.retrieval.attention import (
+    attention,
+    attention_sums,
+    half_attention,
+    peaked_answers,
+)
 from skuhop.retrieval.partials import (
     Candidates,
     Partial,
@@ -285,7 +290,9 @@ def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
     cells = _plan(memory, X, budget, read=True).cells
     done = peaked_answers(memory, X, cells, budget, out)
     X, left = X[done:], out[done:]
-    if len(X) == 0 or attention(memory, X, budget, left):
+    if len(X) == 0 or any(
+        fused(memory, X, budget, left) for fused in (attention, half_attention)
+    ):
         return out
     work = partial_result(memory, budget, True)
     for rows, _, part in passes(memory, X, budget, work):

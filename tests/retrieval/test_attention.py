@@ -11,6 +11,7 @@ from skuhop.retrieval import (
     build_scorer,
     partial,
 )
+from skuhop.retrieval.products import bf16
 
 N_PATTERNS, N_FEATURES = 4000, 48
 CALM, SHARP = 1e-3, 3.0
@@ -121,3 +122,56 @@ def test_other_values_are_not_the_keys():
 def test_few_queries_are_left_to_fused_attention(beta, always):
     assert done(memory(beta), queries(16))[0] == 0
     assert done(memory(beta, "cosine"), queries(16))[0] == 16
+
+
+@pytest.fixture
+def anywhere(monkeypatch):
+    """The kernel for bfloat16 is there on the CPU as well, only slower."""
+    monkeypatch.setattr(attention, "_is_half", lambda memory, X: True)
+
+
+def halved(asked, X, budget=2**30):
+    out = torch.full((len(X), asked.patterns.shape[1]), torch.nan)
+    return attention.half_attention(asked, X, budget, out), out
+
+
+@pytest.mark.parametrize("similarity", ["euclidean", "dot", "cosine"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("budget", [2**23, 2**30])
+def test_halved_answers(similarity, weighted, budget, anywhere):
+    """As good as bfloat16 is; a bias of hundreds keeps all its bits."""
+    asked, X = memory(1.0, similarity, weighted=weighted), queries(300)
+    if weighted:
+        weights = torch.rand(N_PATTERNS, generator=torch.Generator().manual_seed(2))
+        asked = asked._replace(weights=weights + 0.1)
+    fused, found = halved(asked, X, budget)
+    assert fused
+    expected = answers(asked, X, 2**26)
+    error = torch.linalg.vector_norm(found - expected, dim=1)
+    assert (error < 0.02 * torch.linalg.vector_norm(expected, dim=1).clamp_min(1)).all()
+
+
+def test_halved_values_may_be_longer_or_shorter_than_keys(anywhere):
+    X = queries(100)
+    for width in (3, 100):
+        values = torch.rand(N_PATTERNS, width, generator=torch.Generator())
+        asked = memory(0.3)._replace(patterns=values)
+        fused, found = halved(asked, X)
+        assert fused
+        torch.testing.assert_close(found, answers(asked, X, 2**26), rtol=0, atol=0.02)
+
+
+def test_what_bfloat16_is_not_for(anywhere):
+    X = queries(100)
+    for other in (memory(0.3, "manhattan"), memory("auto")):
+        assert not halved(other, X)[0]
+    assert not halved(memory(0.3), X[:10])[0], "few queries"
+    assert not halved(memory(0.3), X, 2**20)[0], "no room for copies of the keys"
+    long = memory(0.3)._replace(patterns=torch.zeros(N_PATTERNS, 300))
+    assert not halved(long, X)[0]
+
+
+def test_only_a_gpu_and_only_on_request():
+    assert not halved(memory(0.3), queries(100))[0]
+    asked = memory(0.3)._replace(product=bf16)
+    assert not halved(asked, queries(100))[0]
