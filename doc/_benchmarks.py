@@ -49,11 +49,20 @@ def _folds(lines: list[str]) -> list[str]:
 
 
 class Source(NamedTuple):
-    """A benchmark, and how the lines of its file become Markdown."""
+    """A benchmark, and how the lines of its file become Markdown.
+
+    `variant` is the end of the file's name where a script was run more than once.
+    """
 
     script: str
     options: str = ""
     tables: Callable[[list[str]], list[str]] = _tables
+    variant: str = ""
+
+    @property
+    def stem(self) -> str:
+        """Name of the file of results."""
+        return "_".join(part for part in (self.script, self.variant) if part)
 
 
 SOURCES = (
@@ -64,7 +73,10 @@ SOURCES = (
     Source("missing_values", "--data FOLDER"),
     Source("streams", "--data FOLDER"),
     Source("retrieval_speed"),
+    Source("retrieval_speed", "--device cuda", variant="cuda"),
+    Source("retrieval_speed", "--device cuda --precision bf16", variant="cuda_bf16"),
     Source("fit_speed", "--data FOLDER"),
+    Source("fit_speed", "--data FOLDER --device cuda", variant="cuda"),
     Source("scaling", "--data FOLDER"),
     Source("sharding"),
 )
@@ -83,6 +95,8 @@ def _section(source: Source, file: Path) -> str:
     body = [line for line in lines if not line.startswith("#")]
     script = SCRIPTS / f"{source.script}.py"
     title, *text = _docstring(script)
+    if source.variant:
+        title, text = f"{title.rstrip('.')}: `{source.options}`", []
     command = f"`python examples/benchmarks/{script.name} {source.options}".rstrip()
     return "\n\n".join(
         [f"## {title}", f"{command}`", *text, *source.tables(body), *notes]
@@ -98,11 +112,11 @@ def page(results: Path) -> str:
         If a file belongs to no benchmark of `SOURCES`.
     """
     files = {file.stem: file for file in results.glob("*.csv")}
-    unknown = sorted(set(files) - {source.script for source in SOURCES})
+    unknown = sorted(set(files) - {source.stem for source in SOURCES})
     if unknown:
         raise ValueError(f"SOURCES in {__file__} has no row for {unknown}.")
-    found = [source for source in SOURCES if source.script in files]
-    return "\n\n".join([HEAD, *(_section(s, files[s.script]) for s in found)]) + "\n"
+    found = [source for source in SOURCES if source.stem in files]
+    return "\n\n".join([HEAD, *(_section(s, files[s.stem]) for s in found)]) + "\n"
 
 
 def write_page(doc: Path) -> None:
