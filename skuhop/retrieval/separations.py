@@ -63,6 +63,8 @@ _NEWTON_STEPS = 100
 _FLOOR_STEPS = 8
 """Newton's steps rise to the threshold: after any number of them it is a floor."""
 _BISECTION_STEPS = 60
+_LOOK_EVERY = 6
+"""Steps of a bisection between looks whether it may end."""
 
 
 def _multiply(p: Tensor, w: Tensor | None) -> Tensor:
@@ -216,7 +218,9 @@ def _ksubsets_threshold(z, w, k):
     # scores beyond 2 on either side have the same weight as at 2.
     z = (z - best).clamp(-2, 2)
     low, high = torch.full_like(z[:, :1], -1), torch.zeros_like(z[:, :1])
-    for _ in range(_BISECTION_STEPS):
+    for step in range(_BISECTION_STEPS):
+        if step % _LOOK_EVERY == 0 and _is_linear(z, low, high):
+            break
         middle = (low + high) / 2
         heavy = _total((z - middle).clamp_(0, 1), w) > k
         low, high = torch.where(heavy, middle, low), torch.where(heavy, high, middle)
@@ -226,6 +230,12 @@ def _ksubsets_threshold(z, w, k):
     count = _total(free, w)
     tau = (_total(free * z, w) + _total(full, w) - k) / count.clamp_min(1e-30)
     return best, torch.where(count > 0, tau, (low + high) / 2), few
+
+
+def _is_linear(z: Tensor, low: Tensor, high: Tensor) -> bool:
+    """Whether between low and high no score begins to count, or counts in full."""
+    begins = (z > low) & (z < high)
+    return not (begins | ((z - 1 > low) & (z - 1 < high))).any()
 
 
 def _kth_best(z: Tensor, w: Tensor | None, k: int) -> Tensor:

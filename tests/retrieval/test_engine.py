@@ -113,8 +113,10 @@ def test_budget_changes_nothing(beta, similarity, separation, complete, weighted
     )
     X = make_queries(complete=complete)
     expected = everything(memory, X, LARGE)
-    for budget in (1, 300, 3000):
-        assert_same(everything(memory, X, budget), expected, 1e-10)
+    # One pattern at a time is slow, and the same for every query.
+    for budget, few in ((1, 3), (300, None), (3000, None)):
+        some = {name: value[:few] for name, value in expected.items()}
+        assert_same(everything(memory, X[:few], budget), some, 1e-10)
 
 
 @settings(max_examples=30, deadline=None)
@@ -124,11 +126,11 @@ def test_budget_changes_nothing(beta, similarity, separation, complete, weighted
     separation=st.sampled_from(list(SEPARATIONS)),
     weighted=st.booleans(),
     dtype=st.sampled_from([torch.float32, torch.float64]),
-    cut=st.integers(0, 11),
+    cut=st.integers(0, 5),
 )
 def test_any_budget_and_any_split(budget, similarity, separation, weighted, dtype, cut):
     memory = make_memory(similarity, separation, 0.7, weighted, dtype)
-    X = make_queries(dtype=dtype)
+    X = make_queries(5, dtype)
     whole = everything(memory, X, LARGE)
     parts = [everything(memory, part, budget) for part in (X[:cut], X[cut:])]
     joined = {name: torch.cat([part[name] for part in parts]) for name in whole}
