@@ -3,10 +3,9 @@
 Where scores are one matrix product, fused attention does it all in one parallel
 section, which matters most on a busy machine. On a GPU, with factors of bfloat16, it
 keeps the scores of short vectors out of the main memory, whose speed is the limit of
-everything else there. And where patterns are long and few of
-them have weight, as in a memory that knows the query, the second matrix product is
-nearly all zeros: the few are gathered instead. Both give the same answer, up to
-rounding.
+everything else there. And where patterns are long and few of them have weight, as in a
+memory that knows the query, the second matrix product is nearly all zeros: the few are
+gathered instead. All give the same answer, up to rounding.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from skuhop.retrieval.partials import (
     joined,
 )
 from skuhop.retrieval.products import bf16, exact
+from skuhop.retrieval.scorers import Linear
 from skuhop.retrieval.separations import SEPARATIONS, Separation, softmax
 
 if TYPE_CHECKING:
@@ -58,6 +58,20 @@ def _is_plain(memory: Memory, X: Tensor) -> bool:
     return rule and X.device.type == "cpu"
 
 
+def _linear(memory: Memory) -> Linear | None:
+    """Scores as one matrix product, where they are that."""
+    linear = getattr(memory.scorer, "linear", None)
+    return None if linear is None else linear()
+
+
+def _bias(memory: Memory, scores: Linear) -> Tensor | None:
+    """Add the log-weights to what the keys add to the products themselves."""
+    if memory.weights is None:
+        return scores.bias
+    log_weights = memory.weights.log()
+    return log_weights if scores.bias is None else scores.bias + log_weights
+
+
 def fused(memory: Memory, X: Tensor, budget: int):
     """Arguments of torch's fused attention, or None where it would not stream.
 
@@ -71,17 +85,12 @@ def fused(memory: Memory, X: Tensor, budget: int):
         An iterator of rows and their vectors, the keys, the values, the bias, and what
         is to be added to the answers, None for nothing.
     """
-    linear = getattr(memory.scorer, "linear", None)
-    if linear is None or not _is_plain(memory, X):
-        return None
-    scores, values, origin = linear(), memory.patterns, None
-    if scores is None or scores.keys.shape != values.shape:
+    scores, values, origin = _linear(memory), memory.patterns, None
+    if scores is None or scores.keys.shape != values.shape or not _is_plain(memory, X):
         return None
     if scores.source is values:
         values, origin = scores.keys, scores.origin
-    bias = scores.bias
-    if memory.weights is not None:
-        bias = memory.weights.log() if bias is None else bias + memory.weights.log()
+    bias = _bias(memory, scores)
     if bias is not None:
         bias = bias[None, None, None]
     row = X.element_size() * (memory.scorer.row_width + 2 * values.shape[1])
@@ -110,19 +119,16 @@ def half_attention(memory: Memory, X: Tensor, budget: int, out: Tensor) -> bool:
     A bias is three more features, rounded one after the other, so that their sum has
     all its bits: with a mask the kernel would not be the fast one.
     """
-    linear = getattr(memory.scorer, "linear", None)
-    scores = None if linear is None else linear()
+    scores = _linear(memory)
     if scores is None or len(X) < _ENOUGH or not _is_half(memory, X):
         return False
-    bias = scores.bias
-    if memory.weights is not None:
-        bias = memory.weights.log() if bias is None else bias + memory.weights.log()
+    bias = _bias(memory, scores)
     parts = [] if bias is None else _bits(bias - bias.amax())
     origin = memory.patterns.mean(0)
     longest = max(len(origin), scores.keys.shape[1] + len(parts))
     width = -(-longest // _ALIGNED) * _ALIGNED
-    row = 2 * width  # bytes
-    if width > _WIDEST or 4 * row * len(scores.keys) > budget:
+    n_bytes = 2 * width  # of a row of bfloat16
+    if width > _WIDEST or 4 * n_bytes * len(scores.keys) > budget:
         return False
 
     def rounded(*columns):
@@ -131,7 +137,7 @@ def half_attention(memory: Memory, X: Tensor, budget: int, out: Tensor) -> bool:
 
     keys = rounded(scores.keys, *parts)
     values = rounded(memory.patterns - origin)
-    row = X.element_size() * memory.scorer.row_width + 3 * row
+    row = X.element_size() * memory.scorer.row_width + 3 * n_bytes
     for rows in row_chunks(len(X), row, budget // 2):
         vectors = scores.vectors(X[rows])
         query = rounded(vectors, *[torch.ones_like(vectors[:, :1])] * len(parts))
@@ -181,8 +187,7 @@ def _moved(answer: Tensor, origin: Tensor | None) -> Tensor:
 
 def _reads_once(memory: Memory) -> bool:
     """Whether fused attention has keys that are the values too."""
-    linear = getattr(memory.scorer, "linear", None)
-    scores = None if linear is None else linear()
+    scores = _linear(memory)
     return scores is not None and scores.source is memory.patterns
 
 
