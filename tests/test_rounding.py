@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skuhop import UHopClassifier, UHopMemory, UHopRegressor
@@ -65,7 +66,7 @@ def test_the_last_bits_decide_nothing(name, data, gaps):
     """Ties are many in data of few values; who wins them is a rule, not rounding."""
     rng = np.random.default_rng(0)
     X = data(rng)
-    model = MODELS[name].set_params(device="cpu", random_state=0)
+    model = clone(MODELS[name]).set_params(device="cpu", random_state=0)
     model.fit(X, X[:, 0] > X[:, 0].mean())
     queries = X[:20] * (rng.uniform(size=X[:20].shape) > 0.3)
     if gaps:

@@ -96,9 +96,8 @@ def joint_features(
 def _is_angular(similarity: str) -> bool:
     """Whether scores are an inner product of what the similarity encodes."""
     rule = SIMILARITIES[similarity]
-    return (
-        rule.compare is None and rule.encode(torch.ones(1, 2, device="cpu"))[1] is None
-    )
+    probe = torch.ones(1, 2, device="cpu")
+    return rule.compare is None and rule.encode(probe)[1] is None
 
 
 def _block(kernel: Kernel) -> Callable[[Tensor], Tensor]:

@@ -136,24 +136,26 @@ class NoiseModels:
         """Ask the models for their posteriors and evidences."""
         X, totals = seen.X, {}
         models: list[_Model] = []
+        noise = None
         for name, kernel in self.kernels.items():
             scores = kernel.block(kernel.prepare(X), 0, len(self.patterns))
             totals[name] = torch.logsumexp(scores + self.log_weights, 1)
             if name == "feature map":
                 gain = totals[name] - totals["noise"]
-                models.append(self._through_map(X, scores, models[0], gain))
+                models.append(self._through_map(X, scores, noise, gain))
             else:
                 ratio = evidence.gaussian_ratio
-                models.append(self._model(name, seen, scores, cells, ratio, models))
+                models.append(self._model(name, seen, scores, cells, ratio, noise))
+            noise = models[0]
         scores = self._laplace_scores(X, models)
         ratio = evidence.laplace_ratio
-        models.append(self._model("tails", seen, scores, cells, ratio, models))
+        models.append(self._model("tails", seen, scores, cells, ratio, noise))
         return models
 
-    def _model(self, name, seen, scores, cells, ratio, models) -> _Model:
+    def _model(self, name, seen, scores, cells, ratio, noise) -> _Model:
         """Judge a model of noise by the pattern that it likes best."""
         X, log_posterior = seen.X, self._posterior(scores)
-        liked = _best(log_posterior, models)
+        liked = _best(log_posterior, noise)
         winner = liked[:, 0]
         top = log_posterior.gather(1, winner[:, None])[:, 0]
         centre = self.patterns[winner]
@@ -177,7 +179,7 @@ class NoiseModels:
             found = noise.evidences + (gain + self.log_volume)[:, None]
             found = found - 0.5 * extra * math.log(X.shape[1])
         log_posterior = self._posterior(scores)
-        liked = _best(log_posterior, [noise])
+        liked = _best(log_posterior, noise)
         return _Model("feature map", log_posterior, liked, found, noise.structure)
 
     def _laplace_scores(self, X, models):
@@ -233,17 +235,17 @@ class NoiseModels:
         return Hypothesis(slice(None), torch.log_softmax(pooled, 1), found[:, None])
 
 
-def _best(log_posterior: Tensor, models: list[_Model]) -> Tensor:
+def _best(log_posterior: Tensor, noise: _Model | None) -> Tensor:
     """Best patterns (n, `SHORTLIST`) of every query, by a rank that rounding spares.
 
     Data of few values have many patterns that are equally likely, and a gain that may
     not be negative suits all alike that it would have to turn around. Left to rounding,
     the choice between them would differ from one device, and one batch, to the next.
-    The likelihood of noise, that of the first of the models so far, chooses; then the
-    first of the patterns.
+    The model of noise chooses, where it is not asked itself; then the first of the
+    patterns.
     """
-    if models:
-        log_posterior = log_posterior + _DOUBT * models[0].log_posterior
+    if noise is not None:
+        log_posterior = log_posterior + _DOUBT * noise.log_posterior
     below = log_posterior - log_posterior.amax(1, keepdim=True)
     n = below.shape[1]
     rank = (below.double() / _EQUAL).round_()
