@@ -7,17 +7,20 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
+from torch import Tensor
 
-from skuhop._device import to_tensor
-from skuhop._rows import ones_unless
+from skuhop._device import to_numpy, to_tensor
+from skuhop._rows import count_copies, ones_unless
 from skuhop.learning.inputs import common_scale, standardisation
 from skuhop.learning.kernels import Kernel, kernels_of
 from skuhop.learning.supervised import (
     Line,
+    LineKind,
     Problem,
     Settings,
     choose_inputs,
     cross_fit,
+    divide,
     fit_line,
     take_trend,
 )
@@ -38,54 +41,110 @@ def cross_fitted(estimator, lesson, device, progress):
     Progress hears of the first member, with the rows it has learned from as the stored
     ones and those it has not seen: a row that is stored would find itself.
     """
-    weights = ones_unless(lesson.weights, lesson.X)
-    inputs = standardisation(to_tensor(lesson.X, device), to_tensor(weights, device))
-    ways = [inputs, common_scale(inputs)]
-    weights = weights * lesson.factors
-    known = np.flatnonzero(weights > 0)
-    X, values, weights = lesson.X[known], lesson.values[known], weights[known]
-    X, groups = to_tensor(X, device), lesson.groups
-    if estimator.feature_map == "identity":
-        tried = [X]
-    else:
-        tried = [way(X) for way in ways if way is not None]
+    totals = ones_unless(lesson.weights, lesson.X)
+    inputs = standardisation(to_tensor(lesson.X, device), to_tensor(totals, device))
+    ways = [way for way in (inputs, common_scale(inputs)) if way is not None]
+    kernels = kernels_to_learn(estimator)
+    settings = settings_of(estimator, kernels[0], len(lesson.X))
+    division, rows, multiplicity = _divide(lesson, totals, estimator, settings, device)
+    X = to_tensor(lesson.X[rows], device)
+    as_they_are = estimator.feature_map == "identity"
+    tried = [X] if as_they_are else [way(X) for way in ways]
     tried = [Z.to(torch.float32) for Z in tried]
+    weights = multiplicity * lesson.factors[rows]
     problem = Problem(
         tried[0],
-        to_tensor(values.astype(np.float32, copy=False), device),
-        to_tensor(weights.astype(np.float32), device),
+        _single(lesson.values[rows], device),
+        _single(weights, device),
+        division.copies.to(torch.float32),
         estimator._target,
         line=estimator._line,
-        groups=None if groups is None else to_tensor(groups[known], device),
+        groups=None
+        if lesson.groups is None
+        else to_tensor(lesson.groups[rows], device),
+    )
+    chosen = choose_inputs(tried, problem, division.parts, settings)
+    inputs = ways[chosen]
+    straight = inputs.unbounded(X).to(torch.float32)
+    problem = problem._replace(Z=tried[chosen], straight=straight)
+    problem, penalty = take_trend(problem, division.parts, settings)
+    learner = LineLearner(
+        estimator._line, straight, lesson.whole[rows], weights, penalty
     )
 
     def report(step, loss, so_far):
         def state():
             member, left_out, kept = so_far()
-            lines = Lines(trend=trend(kept))
-            return ways[chosen], member, lines, known[kept], known[left_out]
+            stored = rows[kept], multiplicity[kept]
+            lines = Lines(trend=learner.trend(kept))
+            return inputs, member, lines, stored, rows[left_out]
 
         return progress(step, loss, state)
 
-    kernels = kernels_to_learn(estimator)
-    settings = settings_of(estimator, kernels[0], len(X), report)
-    chosen = choose_inputs(tried, problem, settings)
-    straight = ways[chosen].unbounded(X).to(torch.float32)
-    problem = problem._replace(Z=tried[chosen], straight=straight)
-    problem, taken = take_trend(problem, settings)
-
-    def line(penalty, rows):
-        taught = straight[rows], lesson.whole[known[rows]], weights[rows]
-        return fit_line(estimator._line, *taught, penalty)
-
-    def trend(rows):
-        return None if taken is None else estimator._line.trend * line(taken, rows).coef
-
-    fitted = cross_fit(kernels, problem, settings)
+    settings = settings._replace(report=report)
+    fitted = cross_fit(kernels, problem, division, settings)
     # Rows come sorted, and of many only the first are looked at.
-    rows = np.random.RandomState(settings.seed).permutation(len(known))
-    beside = line(fitted.penalty, rows) if fitted.linear_share > 0 else None
-    return ways[chosen], fitted, Lines(beside, trend(rows))
+    order = np.random.RandomState(settings.seed).permutation(len(rows))
+    beside = learner(fitted.penalty, order) if fitted.linear_share > 0 else None
+    return inputs, fitted, Lines(beside, learner.trend(order))
+
+
+def _divide(lesson, totals, estimator, settings, device):
+    """Divide what a lesson teaches among members: rows of it, and what they weigh."""
+    taught = np.flatnonzero(lesson.factors > 0)
+    values = lesson.values[taught]
+    labels = values.argmax(1) if estimator._grouped else np.zeros(len(values))
+    copies = count_copies(totals[taught], labels)
+    groups = lesson.groups
+    division = divide(
+        estimator._target,
+        _single(values, device),
+        to_tensor(copies, device),
+        None if groups is None else to_tensor(groups[taught], device),
+        settings.n_folds,
+        settings.seed,
+    )
+    rows, n_copies = to_numpy(division.rows), to_numpy(division.copies)
+    multiplicity = totals[taught][rows] * (n_copies / copies[rows])
+    return division, taught[rows], multiplicity.astype(totals.dtype)
+
+
+def _single(array, device):
+    """Tensor in single precision, in which members learn."""
+    return to_tensor(array.astype(np.float32, copy=False), device)
+
+
+class LineLearner(NamedTuple):
+    """Lines from the rows of a problem.
+
+    Attributes
+    ----------
+    kind : LineKind
+    straight : Tensor of shape (n, d)
+        Standardised rows.
+    values : ndarray of shape (n, v)
+        What answers are made of.
+    weights : ndarray of shape (n,)
+    penalty : float or None
+        Of the line that is taken off the values; None if none is.
+    """
+
+    kind: LineKind
+    straight: Tensor
+    values: np.ndarray
+    weights: np.ndarray
+    penalty: float | None
+
+    def __call__(self, penalty, rows) -> Line:
+        """Learn a line from some of the rows."""
+        parts = self.straight, self.values, self.weights
+        return fit_line(self.kind, *(part[rows] for part in parts), penalty)
+
+    def trend(self, rows) -> np.ndarray | None:
+        """Learn what is taken off the values, from some of the rows."""
+        if self.penalty is None:
+            return None
+        return self.kind.trend * self(self.penalty, rows).coef
 
 
 class Lines(NamedTuple):
@@ -127,7 +186,7 @@ def _linear_share(estimator):
     return 0.0 if estimator.feature_map == "identity" else None
 
 
-def settings_of(estimator, kernel, n, report):
+def settings_of(estimator, kernel, n):
     """Collect what Stage I needs to know beside the rows, for the first kernel."""
     folds = 8 if n < _SMALL else 4
     return Settings(
@@ -146,5 +205,4 @@ def settings_of(estimator, kernel, n, report):
         early_stopping=estimator.early_stopping,
         linear_share=_linear_share(estimator),
         seed=int(check_random_state(estimator.random_state).randint(2**31 - 4)),
-        report=report,
     )

@@ -110,8 +110,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         lesson = self._lesson(*self._check_rows(X, y, sample_weight, True), **more)
 
         def rebuild(state):
-            *learned, kept, left_out = state
-            weights = None if lesson.weights is None else lesson.weights[kept]
+            *learned, (kept, weights), left_out = state
             stored = lesson.store(lesson.X[kept], lesson.y[kept], weights)
             attributes = lesson.stored | stored | _learned(self._line, *learned)
             return attributes, {"X": lesson.X[left_out], "y": lesson.y[left_out]}

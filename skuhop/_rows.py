@@ -16,6 +16,44 @@ def product(weights, factors):
     return None if (total == 1).all() else total
 
 
+_MOST_COPIES = 100
+"""Most copies that the lightest rows of a stratum are taken for."""
+_WHOLE = 1e-5
+"""How far from a whole number a quotient of weights may be."""
+
+
+def count_copies(weights, strata):
+    """How many rows of its own every distinct row stands for, shape (n,).
+
+    Whole weights are counts. Others are where they are multiples of one number within
+    their stratum, as counts are that somebody has divided by their sum or balanced
+    over classes. The rest count as often as they are whole.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n,)
+        Positive.
+    strata : ndarray of shape (n,)
+        Classes, or any other numbers.
+    """
+    if _are_whole(weights):
+        return weights.round()
+    copies = np.floor(weights).clip(1)
+    for stratum in np.unique(strata):
+        here = strata == stratum
+        ratio = weights[here] / weights[here].min()
+        for lightest in range(1, _MOST_COPIES):
+            if _are_whole(lightest * ratio):
+                copies[here] = (lightest * ratio).round()
+                break
+    return copies
+
+
+def _are_whole(numbers):
+    """Whether all are whole numbers, to rounding."""
+    return bool((np.abs(numbers - numbers.round()) <= _WHOLE * numbers).all())
+
+
 def positive_rows(X, values, weights):
     """Rows of positive weight."""
     if weights is None or (weights > 0).all():

@@ -155,10 +155,28 @@ def test_a_classifier_is_scored_on_rows_that_it_does_not_store(
     scored = Scored()
     model("classifier").set_params(
         feature_map=feature_map, class_weight=class_weight, n_folds=4
-    ).set_callbacks(scored).fit(np.repeat(X, 2, axis=0), np.repeat(labels, 2))
+    ).set_callbacks(scored).fit(X, labels)
     assert len(scored.answers) == 6
     assert all(len(p) == -(-len(rows) // 4) for p in scored.answers)
     assert not np.array_equal(scored.answers[0], scored.answers[-1])
+
+
+@needs_callbacks
+def test_a_copy_is_either_stored_or_scored():
+    class Scored(Recorder):
+        def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
+            if context.task_name == "step":
+                stored = fitted_estimator.sample_weight_, fitted_estimator.patterns_
+                self.answers.append((*stored, X))
+
+    scored = Scored()
+    classifier = model("classifier").set_params(n_folds=4).set_callbacks(scored)
+    classifier.fit(np.repeat(X, 2, axis=0), np.repeat(y, 2))
+    for weights, stored, asked in scored.answers:
+        for row in X:
+            of_row = (stored == row).all(1), (asked == row).all(1)
+            n_stored = of_row[0].sum() if weights is None else weights @ of_row[0]
+            assert n_stored + of_row[1].sum() == 2
 
 
 @needs_callbacks

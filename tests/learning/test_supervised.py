@@ -22,7 +22,7 @@ from skuhop.learning.supervised.batches import (
     few_valued,
 )
 from skuhop.learning.supervised.calibration import calibrate
-from skuhop.learning.supervised.folds import draw_folds, stratified_folds
+from skuhop.learning.supervised.folds import deal, divide
 from skuhop.learning.supervised.scores import leave_one_out, log_weights, member_scores
 from skuhop.learning.supervised.targets import log_loss, squared_error
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
@@ -64,28 +64,40 @@ def one_hot(labels, n_classes):
     return torch.nn.functional.one_hot(labels, n_classes).to(DOUBLE)
 
 
-def label_log_loss(scores, labels, weights, valid, n_classes, smoothing):
-    batch = (one_hot(labels, n_classes), weights, valid)
+def label_log_loss(scores, labels, weights, copies, n_classes, smoothing):
+    batch = (one_hot(labels, n_classes), weights, copies)
     return log_loss(left_out(scores, *batch), *batch, smoothing)
 
 
-def left_out(scores, values, weights, valid, groups=None):
-    scores = scores + log_weights(weights, valid)[:, None]
-    return leave_one_out(scores, values, groups)
+def left_out(scores, values, weights, copies, groups=None):
+    scores = scores + log_weights(weights, copies > 0)[:, None]
+    return leave_one_out(scores, values, copies, groups)
+
+
+def divided(task, **changes):
+    wanted = settings(**changes)
+    parts = task.target, task.values, task.copies, task.groups
+    return divide(*parts, wanted.n_folds, wanted.seed)
+
+
+def cross_fit_all(kernels, task, wanted):
+    return cross_fit(kernels, task, divided(task, n_folds=wanted.n_folds), wanted)
 
 
 def problem(n=60, d=5, n_classes=3):
     labels = torch.arange(n) % n_classes
     Z = normal(n, d)
     Z[:, 0] += 2 * labels
-    return Problem(Z, one_hot(labels, n_classes), torch.ones(n, dtype=DOUBLE), LABELS)
+    ones = torch.ones(n, dtype=DOUBLE)
+    return Problem(Z, one_hot(labels, n_classes), ones, ones, LABELS)
 
 
 def numbers(n=60, d=5):
     Z = normal(n, d)
     values = torch.stack([Z[:, 0], Z[:, 1] - Z[:, 0]], 1)
     values = (values - values.mean(0)) / values.std(0, correction=0)
-    return Problem(Z, values, torch.ones(n, dtype=DOUBLE), NUMBERS)
+    ones = torch.ones(n, dtype=DOUBLE)
+    return Problem(Z, values, ones, ones, NUMBERS)
 
 
 # --- the loss ------------------------------------------------------------------------
@@ -116,12 +128,12 @@ def test_label_log_loss_is_its_definition(smoothing, n_queries):
     scores = normal(2, n_queries, 7)
     labels = torch.tensor([[0, 1, 0, 2, 1, 0, 1], [2, 2, 1, 1, 1, 0, 2]])
     weights = normal(2, 7, seed=1).abs() + 0.1
-    valid = torch.ones(2, 7, dtype=torch.bool)
-    valid[1, -1] = False
-    found = label_log_loss(scores, labels, weights, valid, 3, smoothing)
+    copies = torch.ones(2, 7, dtype=DOUBLE)
+    copies[1, -1] = 0
+    found = label_log_loss(scores, labels, weights, copies, 3, smoothing)
     expected = [
         plain_loss(
-            *(A[k].numpy() for A in (scores, labels, weights, valid)), 3, smoothing
+            *(A[k].numpy() for A in (scores, labels, weights, copies)), 3, smoothing
         )
         for k in range(2)
     ]
@@ -132,7 +144,7 @@ def test_queries_without_a_partner_teach_nothing():
     labels = torch.arange(4)[None]
     scores = normal(1, 4, 4).requires_grad_()
     ones = torch.ones(1, 4, dtype=DOUBLE)
-    loss = label_log_loss(scores, labels, ones, ones.bool(), 4, 0.05)
+    loss = label_log_loss(scores, labels, ones, ones, 4, 0.05)
     loss.sum().backward()
     assert loss.item() == 0 and not scores.grad.any()
 
@@ -160,11 +172,11 @@ def plain_squared_error(scores, values, weights, valid, groups):
 def test_squared_error_is_its_definition(n_queries, grouped):
     scores, values = normal(2, n_queries, 7), normal(2, 7, 3, seed=2)
     weights = normal(2, 7, seed=1).abs() + 0.1
-    valid = torch.ones(2, 7, dtype=torch.bool)
-    valid[1, -1] = False
+    copies = torch.ones(2, 7, dtype=DOUBLE)
+    copies[1, -1] = 0
     groups = torch.tensor([[0, 1, 0, 2, 1, 0, 1], [3, 3, 1, 1, 2, 0, 3]])
     own = torch.arange(7).expand(2, 7)
-    batch = (values, weights, valid)
+    batch = (values, weights, copies)
     answers = left_out(scores, *batch, groups if grouped else None)
     found = squared_error(answers, *batch, 0.0)
     parts = (scores, *batch, groups if grouped else own)
@@ -172,13 +184,26 @@ def test_squared_error_is_its_definition(n_queries, grouped):
     np.testing.assert_allclose(found, expected)
 
 
+@pytest.mark.parametrize("loss", [log_loss, squared_error])
+def test_copies_teach_what_they_teach_spelt_out(loss):
+    copies = torch.tensor([[3, 1, 2, 1, 1]])
+    weights = copies * torch.tensor([[0.5, 2, 1, 0.1, 1]], dtype=DOUBLE)
+    scores, values = normal(1, 5, 5), one_hot(torch.tensor([[0, 0, 1, 2, 1]]), 3)
+    found = loss(left_out(scores, values, weights, copies), values, weights, copies, 0)
+    row = torch.arange(5).repeat_interleave(copies[0])
+    each = (weights / copies)[:, row], torch.ones(1, len(row), dtype=DOUBLE)
+    batch = values[:, row], *each
+    expected = loss(left_out(scores[:, row][..., row], *batch), *batch, 0)
+    torch.testing.assert_close(found, expected)
+
+
 def test_a_query_alone_with_its_group_answers_the_mean_and_teaches_nothing():
     scores = normal(1, 4, 4).requires_grad_()
     values, ones = normal(1, 4, 2, seed=1), torch.ones(1, 4, dtype=DOUBLE)
     groups = torch.zeros(1, 4, dtype=torch.int64)
-    answers = left_out(scores, values, ones, ones.bool(), groups)
+    answers = left_out(scores, values, ones, ones, groups)
     torch.testing.assert_close(answers[0], values.mean(1).expand(4, 2))
-    squared_error(answers, values, ones, ones.bool(), 0.0).sum().backward()
+    squared_error(answers, values, ones, ones, 0.0).sum().backward()
     assert not scores.grad.any()
 
 
@@ -187,7 +212,7 @@ def test_loss_falls_when_classes_part():
     ones = torch.ones(1, 4, dtype=DOUBLE)
     same = (labels[:, :, None] == labels[:, None]).to(DOUBLE)
     losses = [
-        label_log_loss(beta * same, labels, ones, ones.bool(), 2, 0.0).item()
+        label_log_loss(beta * same, labels, ones, ones, 2, 0.0).item()
         for beta in (0.0, 1.0, 10.0)
     ]
     assert losses == sorted(losses, reverse=True)
@@ -232,11 +257,11 @@ def test_member_scores_times_beta_and_more(similarity):
 def test_answers_left_out_have_the_gradients_of_autograd(n_queries):
     scores, values = normal(2, n_queries, 7), normal(2, 7, 3, seed=2)
     weights = normal(2, 7, seed=1).abs() + 0.1
-    valid = torch.ones(2, 7, dtype=torch.bool)
-    valid[1, -1] = False
+    copies = torch.ones(2, 7, dtype=DOUBLE)
+    copies[1, -1] = 0
 
     def answers(scores):
-        return left_out(scores, values, weights, valid)
+        return left_out(scores, values, weights, copies)
 
     assert torch.autograd.gradcheck(answers, scores.requires_grad_())
 
@@ -356,7 +381,7 @@ def test_standardisation():
 @pytest.mark.parametrize("n_folds", [2, 3, 8])
 def test_folds_are_even(n_folds):
     labels = torch.tensor([0] * 13 + [1] * 5 + [2] * 22 + [3])
-    folds = stratified_folds(labels, n_folds, generator())
+    folds = deal(labels, torch.ones(41), n_folds, generator()).argmax(1)
     for rows in (labels >= 0, *(labels == c for c in range(4))):
         sizes = torch.bincount(folds[rows], minlength=n_folds)
         assert sizes.max() - sizes.min() <= 1
@@ -365,7 +390,7 @@ def test_folds_are_even(n_folds):
 @pytest.mark.parametrize("n_folds", [2, 5])
 def test_numbers_are_spread_over_the_folds(n_folds):
     values = normal(50)
-    folds = stratified_folds(values, n_folds, generator())
+    folds = deal(values, torch.ones(50), n_folds, generator()).argmax(1)
     ranks = values.argsort().argsort().double()
     means = [ranks[folds == k].mean() for k in range(n_folds)]
     assert max(means) - min(means) < n_folds
@@ -373,7 +398,7 @@ def test_numbers_are_spread_over_the_folds(n_folds):
 
 def test_folds_keep_groups_together():
     task = numbers(60)._replace(groups=torch.arange(60) // 7)
-    parts, _ = draw_folds(task, settings(n_folds=4))
+    parts = divided(task, n_folds=4).parts
     left_out = [set(task.groups[out].tolist()) for out, _ in parts]
     for here, (_, kept) in zip(left_out, parts, strict=True):
         assert here and not here & set(task.groups[kept].tolist())
@@ -383,7 +408,7 @@ def test_folds_keep_groups_together():
 def test_large_sets_are_looked_at_in_random_order():
     # Rows come sorted: the first thousand of them would be no sample.
     task = problem(4000)
-    parts, _ = draw_folds(task, settings(n_folds=2))
+    parts = divided(task, n_folds=2).parts
     for out, kept in parts:
         assert sorted(torch.cat([out, kept]).tolist()) == list(range(4000))
         for rows in (out, kept):
@@ -446,12 +471,22 @@ def test_calibration_finds_the_likeliest():
 
 
 def test_what_retrieval_cannot_know_is_left_to_the_prior():
-    task = problem()
-    rows, others = torch.arange(20), torch.arange(20, 60)
-    noise = calibrate(settings(), task, [(normal(20, 40), rows, others)], [50.0])
+    task = problem(600)
+    rows, others = torch.arange(200), torch.arange(200, 600)
+    noise = calibrate(settings(), task, [(normal(200, 400), rows, others)], [50.0])
     right = 5 * task.values[rows] @ task.values[others].T
     sure = calibrate(settings(), task, [(right, rows, others)], [50.0])
-    assert noise.prior_weight > 0.5 > 0.01 > sure.prior_weight
+    assert noise.prior_weight > 0.5 > 0.02 > sure.prior_weight
+
+
+@pytest.mark.parametrize("n_rows", [10, 100, 1000])
+def test_a_few_rows_without_a_surprise_do_not_make_the_next_one_impossible(n_rows):
+    task = problem(2 * n_rows)
+    rows, others = torch.arange(n_rows), torch.arange(n_rows, 2 * n_rows)
+    right = 5 * task.values[rows] @ task.values[others].T
+    sure = calibrate(settings(), task, [(right, rows, others)], [50.0])
+    # Within the grid of shares.
+    assert 0.3 / n_rows < sure.prior_weight < 3 / n_rows
 
 
 def test_noise_is_shrunk_to_the_mean():
@@ -468,7 +503,7 @@ def test_noise_is_shrunk_to_the_mean():
 @pytest.mark.parametrize("make", [problem, numbers])
 @pytest.mark.parametrize("feature_map", MEMBER_MAPS)
 def test_cross_fit_learns(feature_map, make):
-    fitted = cross_fit(
+    fitted = cross_fit_all(
         [Kernel(feature_map, "cosine")],
         make(300, 20),
         settings(max_iter=60, n_components=16),
@@ -489,7 +524,7 @@ def test_the_rows_left_out_share_the_scores_between_kernels():
     taken = {}
     for name, (task, labels) in tasks.items():
         task = task._replace(values=one_hot(labels.long(), 2))
-        fitted = cross_fit(
+        fitted = cross_fit_all(
             kernels_of("auto", "auto"), task, settings(max_iter=100, n_components=8)
         )
         taken[name] = [kernel.feature_map for kernel in fitted.kernels]
@@ -506,7 +541,7 @@ def test_cross_fit_keeps_the_untrained_kernel_of_noise():
     labels = torch.randint(3, (60,), generator=generator(3))
     noise = task._replace(values=one_hot(labels, 3))
     fast = settings(early_stopping=True, max_iter=200, learning_rate=0.3)
-    fitted = cross_fit([Kernel("mlp", "cosine")], noise, fast)
+    fitted = cross_fit_all([Kernel("mlp", "cosine")], noise, fast)
     assert fitted.selection["learned_loss"] > np.log(3) - 0.2
     assert fitted.prior_weight > 0.1
 
@@ -514,12 +549,12 @@ def test_cross_fit_keeps_the_untrained_kernel_of_noise():
 @pytest.mark.parametrize("make", [problem, numbers])
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_too_little_to_learn_from(n, make):
-    fitted = cross_fit(kernels_of("auto", "auto"), make(n), settings())
+    fitted = cross_fit_all(kernels_of("auto", "auto"), make(n), settings())
     (kernel,) = fitted.kernels
     assert kernel.state == {} and fitted.loss_curve == []
     assert np.isfinite(kernel.betas).all() and (kernel.betas > 0).all()
 
 
 def test_fixed_beta_stays():
-    fitted = cross_fit([Kernel("linear", "cosine")], problem(), settings(beta=3.0))
+    fitted = cross_fit_all([Kernel("linear", "cosine")], problem(), settings(beta=3.0))
     np.testing.assert_allclose(fitted.kernels[0].betas, 3.0, rtol=1e-6)

@@ -26,6 +26,7 @@ from skuhop.learning.supervised.crossfit import (
     cross_fit,
     take_trend,
 )
+from skuhop.learning.supervised.folds import Division, divide
 from skuhop.learning.supervised.line import Line, LineKind, fit_line
 from skuhop.learning.supervised.problem import Problem, Settings
 from skuhop.learning.supervised.targets import LABELS, NUMBERS, Target
@@ -34,6 +35,7 @@ __all__ = [
     "LABELS",
     "NUMBERS",
     "CrossFitted",
+    "Division",
     "Line",
     "LineKind",
     "Problem",
@@ -41,6 +43,7 @@ __all__ = [
     "Target",
     "choose_inputs",
     "cross_fit",
+    "divide",
     "fit_line",
     "take_trend",
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from skuhop.learning.supervised.problem import Problem
+
 FULL_BATCH = 512
 """Up to so many patterns every one is a query and a memory in every step."""
 CANDIDATE_SHARE = 0.2
@@ -44,6 +46,27 @@ def batches(parts: list[Tensor], batch_size: int, generator: torch.Generator):
             for part in parts
         ]
         yield torch.stack(drawn), valid, batch_size
+
+
+def without_repeats(
+    problem: Problem, parts: list[Tensor]
+) -> tuple[Problem, list[Tensor]]:
+    """Rows that are alike but for their values, once, with the weight of all.
+
+    A loss that knows no values has nothing to part in them: the closest pair is at
+    distance 0 whatever is learned.
+    """
+    _, place = problem.Z.unique(dim=0, return_inverse=True)
+    n_places = int(place.max()) + 1
+    totals = problem.weights.new_zeros(n_places).index_add(0, place, problem.weights)
+
+    def once(rows):
+        position = torch.arange(len(rows), device=rows.device)
+        first = position.new_full((n_places,), len(rows))
+        first = first.scatter_reduce(0, place[rows], position, "amin")
+        return rows[first[place[rows]] == position]
+
+    return problem._replace(weights=totals[place]), [once(rows) for rows in parts]
 
 
 def few_valued(Z: Tensor) -> Tensor:

@@ -83,13 +83,16 @@ def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:
         What to try.
     """
     values, weights, of_prior = _asked(problem, blocks)
+    n_rows = sum(problem.copies[asked].sum().item() for _, asked, _ in blocks)
+    doubts = [problem.target.doubt(share) / n_rows for share in PRIOR_WEIGHTS]
     tries = []
     for beta in betas:
         residue = _residue(settings, problem, blocks, beta, values, of_prior)
-        for share in PRIOR_WEIGHTS:
+        for share, doubt in zip(PRIOR_WEIGHTS, doubts, strict=True):
             losses = problem.target.cost((1 - share) * residue + share * of_prior)
-            tries.append(Calibration(beta, share, losses, weights))
-    return min(tries, key=lambda tried: tried.loss)
+            found = Calibration(beta, share, losses, weights)
+            tries.append((found.loss + doubt, found))
+    return min(tries, key=lambda tried: tried[0])[1]
 
 
 def _asked(problem, blocks):

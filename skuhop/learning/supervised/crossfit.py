@@ -22,14 +22,9 @@ from skuhop.learning.supervised.calibration import (
     score_unit,
     share_with_line,
 )
-from skuhop.learning.supervised.folds import draw_folds
+from skuhop.learning.supervised.folds import Division
 from skuhop.learning.supervised.line import lines_left_out
-from skuhop.learning.supervised.problem import (
-    CrossFitted,
-    Problem,
-    Settings,
-    is_learnable,
-)
+from skuhop.learning.supervised.problem import CrossFitted, Problem, Settings
 from skuhop.learning.supervised.scores import member_scores
 from skuhop.learning.supervised.training import train
 
@@ -41,16 +36,15 @@ SHARP_BETA = 40.0
 """Beta where there is too little to calibrate it: nearly the nearest pattern alone."""
 
 
-def choose_inputs(candidates: list[Tensor], problem: Problem, settings: Settings):
+def choose_inputs(candidates: list[Tensor], problem: Problem, parts, settings):
     """Position of the inputs on which the untrained kernel does clearly best.
 
     Where features have the same unit, as pixels do, their spread is information that
     dividing by it destroys. The first of the candidates has the benefit of doubt.
     """
     best = 0
-    if len(candidates) < 2 or not is_learnable(problem):
+    if len(candidates) < 2 or not parts:
         return best
-    parts, _ = draw_folds(problem, settings)
     tried = [
         calibrate_untrained(settings, problem._replace(Z=Z), parts)[0]
         for Z in candidates
@@ -61,7 +55,9 @@ def choose_inputs(candidates: list[Tensor], problem: Problem, settings: Settings
     return best
 
 
-def take_trend(problem: Problem, settings: Settings) -> tuple[Problem, float | None]:
+def take_trend(
+    problem: Problem, parts: list, settings: Settings
+) -> tuple[Problem, float | None]:
     """Take a share of a line off the values where the untrained kernel gains clearly.
 
     Returns
@@ -72,9 +68,9 @@ def take_trend(problem: Problem, settings: Settings) -> tuple[Problem, float | N
         Of the line; None if nothing is taken off.
     """
     share = problem.line.trend if problem.line else 0
-    if share == 0 or settings.linear_share is not None or not is_learnable(problem):
+    if share == 0 or settings.linear_share is not None or not parts:
         return problem, None
-    target, (parts, _) = problem.target, draw_folds(problem, settings)
+    target = problem.target
     asked = torch.cat([out for out, _ in parts])
     values, weights = problem.values[asked], problem.weights[asked]
 
@@ -100,7 +96,12 @@ class _Learned(NamedTuple):
     steps: list
 
 
-def cross_fit(kernels: Sequence[Kernel], problem: Problem, settings: Settings):
+def cross_fit(
+    kernels: Sequence[Kernel],
+    problem: Problem,
+    division: Division,
+    settings: Settings,
+) -> CrossFitted:
     """Supervised Stage I, from patterns with values to calibrated members.
 
     Parameters
@@ -108,16 +109,13 @@ def cross_fit(kernels: Sequence[Kernel], problem: Problem, settings: Settings):
     kernels : sequence of Kernel
         What to learn; a state is where learning starts, if its shape fits.
     problem : Problem
+    division : Division
+        How its rows are divided among the members.
     settings : Settings
-
-    Returns
-    -------
-    fitted : CrossFitted
     """
-    first = kernels[0]
-    if not is_learnable(problem):
+    first, parts = kernels[0], division.parts
+    if not parts:
         return _too_little(first, problem, settings)
-    parts, generator = draw_folds(problem, settings)
     settings = settings._replace(n_folds=len(parts))
     untrained, beta = calibrate_untrained(settings, problem, parts)
 
@@ -134,7 +132,7 @@ def cross_fit(kernels: Sequence[Kernel], problem: Problem, settings: Settings):
         own = settings.of(kernel, len(curve))
         if kernel is not first:
             _, beta = calibrate_untrained(own, problem, parts)
-        learned.append(_learn(kernel, own, problem, parts, beta, generator))
+        learned.append(_learn(kernel, own, problem, parts, beta, division.generator))
         curve += learned[-1].curve
         if len(learned[-1].curve) < settings.max_iter:
             break  # A callback has stopped Stage I.

@@ -14,12 +14,9 @@ from skuhop.learning.supervised.targets import Target
 from skuhop.retrieval.separations import Separation
 from skuhop.retrieval.similarities import SIMILARITIES, Similarity
 
-SMALLEST = 8
-"""Fewer patterns than this teach nothing."""
-
 
 class Problem(NamedTuple):
-    """Distinct patterns with values.
+    """Patterns with values, as `Division` has them.
 
     Attributes
     ----------
@@ -29,7 +26,9 @@ class Problem(NamedTuple):
         What belongs to the patterns: rows of zeros and a one for labels, standardised
         numbers for regression.
     weights : Tensor of shape (n,)
-        Multiplicities, class weights included.
+        What they weigh, class weights included.
+    copies : Tensor of shape (n,)
+        How many rows each stands for, of which one is left out at a time.
     target : Target
         What kind of values they are.
     line : LineKind or None
@@ -45,6 +44,7 @@ class Problem(NamedTuple):
     Z: Tensor
     values: Tensor
     weights: Tensor
+    copies: Tensor
     target: Target
     line: LineKind | None = None
     straight: Tensor | None = None
@@ -75,7 +75,7 @@ class Settings(NamedTuple):
     early_stopping: bool
     linear_share: float | None
     seed: int
-    report: Callable[[int, float, Callable], bool] | None
+    report: Callable[[int, float, Callable], bool] | None = None
 
     def of(self, kernel: Kernel, done: int) -> Settings:
         """Make settings for one of several kernels, after so many steps for others."""
@@ -115,9 +115,3 @@ class CrossFitted(NamedTuple):
     selection: dict
     linear_share: float = 0.0
     penalty: float = math.nan
-
-
-def is_learnable(problem: Problem) -> bool:
-    """Whether there are rows enough to learn from, and values that differ."""
-    values = problem.values[problem.weights > 0]
-    return len(problem.Z) >= SMALLEST and bool((values != values[:1]).any())

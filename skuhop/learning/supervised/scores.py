@@ -85,23 +85,28 @@ class _SoftmaxAnswers(torch.autograd.Function):
 
 
 def leave_one_out(
-    scores: Tensor, values: Tensor, groups: Tensor | None = None
+    scores: Tensor, values: Tensor, copies: Tensor, groups: Tensor | None = None
 ) -> Tensor:
     """Answers (K, q, v) that patterns retrieve from the others by softmax.
 
     Parameters
     ----------
     scores : Tensor of shape (K, q, m)
-        Times beta. The q queries are the first q of the m candidates. Overwritten.
+        Times beta, logarithms of weights included. The q queries are the first q of the
+        m candidates. Overwritten.
     values : Tensor of shape (K, m, v)
         Of the candidates.
+    copies : Tensor of shape (K, m)
+        How many rows each stands for: of a query all but one stay.
     groups : Tensor of shape (K, m) or None
         If given, a query is left out with all of its group.
     """
     if groups is None:
-        # Past autograd, which would copy all scores: no weight, no gradient.
+        n_left = copies[:, : scores.shape[1]] - 1
+        share_left = n_left.clamp_min(0) / (n_left + 1).clamp_min(1)
+        # Past autograd, which would copy all scores: a constant has no gradient.
         with torch.no_grad():
-            scores.diagonal(dim1=1, dim2=2).fill_(_ABSENT)
+            scores.diagonal(dim1=1, dim2=2).add_(share_left.log().clamp_min(_ABSENT))
     else:
         same = groups[:, : scores.shape[1], None] == groups[:, None]
         scores = scores.masked_fill(same, _ABSENT)

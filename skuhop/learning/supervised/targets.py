@@ -9,6 +9,7 @@ are one number instead of one for every class.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ class Target(NamedTuple):
         ``values (n, v) -> (n,)``: rows that are neighbours in this order are spread
         over the folds.
     teach : callable
-        ``(answers, values, weights, valid, smoothing) -> (K,)``: loss of every member
+        ``(answers, values, weights, copies, smoothing) -> (K,)``: loss of every member
         in a batch; see `log_loss`.
     residue : callable
         ``(answers (n, v), values (n, v)) -> (n, u)``: what the loss depends on, an
@@ -40,6 +41,11 @@ class Target(NamedTuple):
         prior, as far as answers show it.
     cost : callable
         ``residue -> (n,)``: loss of every row.
+    doubt : callable
+        ``share -> float``: loss of one more row, that no stored row explains, as far as
+        it depends on the share of the prior. The rows left out are a sample: that none
+        of them was a surprise, among n, does not make the next one's chance less than
+        about 1 / n (Laplace's rule of succession).
     watched : callable
         ``(residue, v) -> (n,)``: loss that early stopping looks at.
     """
@@ -49,6 +55,7 @@ class Target(NamedTuple):
     residue: Callable[[Tensor, Tensor], Tensor]
     unspent: Callable[[Tensor], Tensor]
     cost: Callable[[Tensor], Tensor]
+    doubt: Callable[[float], float]
     watched: Callable[[Tensor, int], Tensor]
 
 
@@ -58,7 +65,7 @@ def classes_of(values: Tensor) -> Tensor:
 
 
 def log_loss(
-    answers: Tensor, values: Tensor, weights: Tensor, valid: Tensor, smoothing: float
+    answers: Tensor, values: Tensor, weights: Tensor, copies: Tensor, smoothing: float
 ) -> Tensor:
     """Cross-entropy of leave-one-out retrieval, shape (K,), summed over no member.
 
@@ -68,8 +75,8 @@ def log_loss(
         Of the q queries, which are the first q of the m candidates.
     values : Tensor of shape (K, m, v)
         Of the candidates.
-    weights, valid : Tensor of shape (K, m)
-        Of the candidates; those that are not valid are not there.
+    weights, copies : Tensor of shape (K, m)
+        Of the candidates; those without a copy are not there.
     smoothing : float
         Share of the target that is spread over all classes.
     """
@@ -77,15 +84,14 @@ def log_loss(
     own = values[:, :n_queries]
     target = (1 - smoothing) * own + smoothing / n_classes
     losses = -(target * answers.clamp_min(_FLOOR).log()).sum(2)
-    # A query without another pattern of its class cannot be right: it teaches nothing.
-    there = (values * valid[..., None]).sum(1)
-    partners = there.gather(1, classes_of(own))
-    counted = weights[:, :n_queries] * (valid[:, :n_queries] & (partners > 1))
+    # A query without another row of its class cannot be right: it teaches nothing.
+    n_rows = (values * copies[..., None]).sum(1).gather(1, classes_of(own))
+    counted = weights[:, :n_queries] * ((copies[:, :n_queries] > 0) & (n_rows > 1))
     return _weighted_mean(losses, counted)
 
 
 def squared_error(
-    answers: Tensor, values: Tensor, weights: Tensor, valid: Tensor, smoothing: float
+    answers: Tensor, values: Tensor, weights: Tensor, copies: Tensor, smoothing: float
 ) -> Tensor:
     """Squared error of leave-one-out retrieval, shape (K,); as `log_loss`.
 
@@ -94,7 +100,7 @@ def squared_error(
     """
     n_queries = answers.shape[1]
     losses = (answers - values[:, :n_queries]).square().mean(2)
-    return _weighted_mean(losses, weights[:, :n_queries] * valid[:, :n_queries])
+    return _weighted_mean(losses, weights[:, :n_queries] * (copies[:, :n_queries] > 0))
 
 
 def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
@@ -134,6 +140,7 @@ LABELS = Target(
     residue=_right,
     unspent=_unspent,
     cost=_surprise,
+    doubt=lambda share: -math.log(share),
     watched=_doubted_surprise,
 )
 NUMBERS = Target(
@@ -142,5 +149,6 @@ NUMBERS = Target(
     residue=torch.sub,
     unspent=_none_unspent,
     cost=_mean_square,
+    doubt=lambda share: 0.0,
     watched=_mean_square,
 )

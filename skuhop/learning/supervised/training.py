@@ -13,7 +13,12 @@ from skuhop.learning.export import numpy_state
 from skuhop.learning.kernels import Kernel
 from skuhop.learning.losses import LOSSES
 from skuhop.learning.optimiser import Adam
-from skuhop.learning.supervised.batches import batches, drop_entries, few_valued
+from skuhop.learning.supervised.batches import (
+    batches,
+    drop_entries,
+    few_valued,
+    without_repeats,
+)
 from skuhop.learning.supervised.calibration import (
     MAX_WATCHED,
     PRIOR_WEIGHTS,
@@ -77,7 +82,12 @@ def train(kernel: Kernel, settings: Settings, problem: Problem, parts, beta, rng
         moving = learned
     optimiser = Adam(moving, settings.learning_rate)
     watch = Watch(kernel, kind, settings, problem, parts, tensors, log_betas)
-    draw = batches([kept for _, kept in parts], settings.batch_size, rng)
+    shown = [kept for _, kept in parts]
+    if settings.loss in LOSSES:
+        problem, shown = without_repeats(problem, shown)
+        if min(map(len, shown)) < 2:
+            moving = []  # There is no pair to part.
+    draw = batches(shown, settings.batch_size, rng)
     levels = few_valued(problem.Z)
     curve = []
     for step in range(settings.max_iter if moving else 0):
@@ -86,7 +96,8 @@ def train(kernel: Kernel, settings: Settings, problem: Problem, parts, beta, rng
         index, valid, n_queries = next(draw)
         rows = drop_entries(problem.Z[index], levels, DROPPED, rng)
         features = kind.features(tensors, rows, True)
-        batch = (problem.values[index], problem.weights[index], valid)
+        copies = problem.copies[index] * valid
+        batch = (problem.values[index], problem.weights[index], copies)
         groups = None if problem.groups is None else problem.groups[index]
         scores_of = (features, log_betas, n_queries, groups)
         losses = _losses(settings, problem, *scores_of, batch)
@@ -105,17 +116,17 @@ def train(kernel: Kernel, settings: Settings, problem: Problem, parts, beta, rng
 
 def _losses(settings, problem, features, log_betas, n_queries, groups, batch):
     """Loss of every member, shape (K,)."""
-    values, weights, valid = batch
+    values, weights, copies = batch
     if settings.loss in LOSSES:
-        return separation_loss(settings.loss, features, weights, valid)
+        return separation_loss(settings.loss, features, weights, copies > 0)
     scores = member_scores(
         settings.similarity,
         features[:, :n_queries],
         features,
         log_betas.exp(),
-        log_weights(weights, valid),
+        log_weights(weights, copies > 0),
     )
-    answers = leave_one_out(scores, values, groups)
+    answers = leave_one_out(scores, values, copies, groups)
     return problem.target.teach(answers, *batch, settings.label_smoothing)
 
 
