@@ -226,7 +226,10 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     observed entries retrieve, before Phi sees the query.
 
     Weight k is the same as k copies of a row, and weight 0 the same as leaving it out.
-    Stage I works on distinct rows, so a row is never learned from its own copy.
+    Every copy is a row of its own: it may be learned from while another is left out, as
+    in a table in which rows repeat because there are only so many. Rows that are copies
+    for another reason, such as oversampling, should be one row. Weights that are neither
+    whole nor multiples of one number (in one class) leave rows out as a whole.
 
     References
     ----------

@@ -137,8 +137,8 @@ class LineLearner(NamedTuple):
 
     def __call__(self, penalty, rows) -> Line:
         """Learn a line from some of the rows."""
-        parts = self.straight, self.values, self.weights
-        return fit_line(self.kind, *(part[rows] for part in parts), penalty)
+        taught = self.straight[rows], self.values[rows], self.weights[rows]
+        return fit_line(self.kind, *taught, penalty)
 
     def trend(self, rows) -> np.ndarray | None:
         """Learn what is taken off the values, from some of the rows."""
