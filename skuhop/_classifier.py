@@ -228,8 +228,9 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     Weight k is the same as k copies of a row, and weight 0 the same as leaving it out.
     Every copy is a row of its own: it may be learned from while another is left out, as
     in a table in which rows repeat because there are only so many. Rows that are copies
-    for another reason, such as oversampling, should be one row. Weights that are neither
-    whole nor multiples of one number (in one class) leave rows out as a whole.
+    for another reason, such as oversampling, should be one row. Where weights are
+    neither whole nor multiples of one number (in one class) a row counts as often as
+    its weight is whole, and once at least.
 
     References
     ----------

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from skuhop._device import to_numpy, to_tensor
 from skuhop._rows import count_copies, ones_unless
+from skuhop._stage_one import distinct_rows
 from skuhop.learning.inputs import common_scale, standardisation
 from skuhop.learning.kernels import Kernel, kernels_of
 from skuhop.learning.supervised import (
@@ -30,6 +31,12 @@ _SMALL = 2000
 """Fewer patterns than this are learned with 8 folds, others with 4."""
 _STEPS = 100
 """Steps of Stage I for up to 5,000 patterns."""
+_SURPRISES = 1.0
+"""Rows that nothing stored explains, which are reckoned with where all rows repeat, as
+in Laplace's rule of succession: what is stored of a cell is a frequency, and that no
+row of a few cells was a surprise does not make the next one impossible. On tables of
+cells log-loss is .995 times that of smoothed frequencies, 1.022 without. Where no row
+repeats the rows left out know better: there it was 2 % worse."""
 
 
 def cross_fitted(estimator, lesson, device, progress):
@@ -46,7 +53,12 @@ def cross_fitted(estimator, lesson, device, progress):
     ways = [way for way in (inputs, common_scale(inputs)) if way is not None]
     kernels = kernels_to_learn(estimator)
     settings = settings_of(estimator, kernels[0], len(lesson.X))
-    division, rows, multiplicity = _divide(lesson, totals, estimator, settings, device)
+    taught = np.flatnonzero(lesson.factors > 0)
+    copies = _count_copies(lesson, totals, taught, estimator._grouped)
+    division = _divide(lesson, taught, copies, estimator._target, settings, device)
+    rows = taught[to_numpy(division.rows)]
+    share = to_numpy(division.copies) / copies[to_numpy(division.rows)]
+    multiplicity = (totals[rows] * share).astype(totals.dtype)
     X = to_tensor(lesson.X[rows], device)
     as_they_are = estimator.feature_map == "identity"
     tried = [X] if as_they_are else [way(X) for way in ways]
@@ -62,6 +74,7 @@ def cross_fitted(estimator, lesson, device, progress):
         groups=None
         if lesson.groups is None
         else to_tensor(lesson.groups[rows], device),
+        n_surprises=_SURPRISES * _share_repeated(lesson.X[taught], copies),
     )
     chosen = choose_inputs(tried, problem, division.parts, settings)
     inputs = ways[chosen]
@@ -89,24 +102,31 @@ def cross_fitted(estimator, lesson, device, progress):
     return inputs, fitted, Lines(beside, learner.trend(order))
 
 
-def _divide(lesson, totals, estimator, settings, device):
-    """Divide what a lesson teaches among members: rows of it, and what they weigh."""
-    taught = np.flatnonzero(lesson.factors > 0)
+def _count_copies(lesson, totals, taught, grouped):
+    """How many rows each that is taught stands for; counts are told class by class."""
     values = lesson.values[taught]
-    labels = values.argmax(1) if estimator._grouped else np.zeros(len(values))
-    copies = count_copies(totals[taught], labels)
-    groups = lesson.groups
-    division = divide(
-        estimator._target,
-        _single(values, device),
+    labels = values.argmax(1) if grouped else np.zeros(len(values))
+    return count_copies(totals[taught], labels)
+
+
+def _divide(lesson, taught, copies, target, settings, device):
+    """Divide the rows that are taught among the members."""
+    groups = None if lesson.groups is None else lesson.groups[taught]
+    return divide(
+        target,
+        _single(lesson.values[taught], device),
         to_tensor(copies, device),
-        None if groups is None else to_tensor(groups[taught], device),
+        None if groups is None else to_tensor(groups, device),
         settings.n_folds,
         settings.seed,
     )
-    rows, n_copies = to_numpy(division.rows), to_numpy(division.copies)
-    multiplicity = totals[taught][rows] * (n_copies / copies[rows])
-    return division, taught[rows], multiplicity.astype(totals.dtype)
+
+
+def _share_repeated(X, copies):
+    """Share of the rows of which there is another, whatever its value."""
+    cell = distinct_rows(X, None)[2]
+    n_rows = np.bincount(cell, copies)[cell]
+    return (copies @ (n_rows > 1)) / copies.sum()
 
 
 def _single(array, device):

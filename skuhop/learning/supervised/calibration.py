@@ -84,7 +84,8 @@ def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:
     """
     values, weights, of_prior = _asked(problem, blocks)
     n_rows = sum(problem.copies[asked].sum().item() for _, asked, _ in blocks)
-    doubts = [problem.target.doubt(share) / n_rows for share in PRIOR_WEIGHTS]
+    doubt = problem.n_surprises / n_rows
+    doubts = [doubt * problem.target.doubt(share) for share in PRIOR_WEIGHTS]
     tries = []
     for beta in betas:
         residue = _residue(settings, problem, blocks, beta, values, of_prior)

@@ -39,6 +39,8 @@ class Problem(NamedTuple):
         Numbers from 0; patterns of one group teach each other nothing.
     trend : Tensor of shape (n, v) or None
         What a line has taken off the values, if it has.
+    n_surprises : float
+        How many more rows are reckoned with, that no stored row explains.
     """
 
     Z: Tensor
@@ -50,6 +52,7 @@ class Problem(NamedTuple):
     straight: Tensor | None = None
     groups: Tensor | None = None
     trend: Tensor | None = None
+    n_surprises: float = 0.0
 
     @property
     def prior(self) -> Tensor:

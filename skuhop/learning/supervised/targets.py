@@ -42,10 +42,8 @@ class Target(NamedTuple):
     cost : callable
         ``residue -> (n,)``: loss of every row.
     doubt : callable
-        ``share -> float``: loss of one more row, that no stored row explains, as far as
-        it depends on the share of the prior. The rows left out are a sample: that none
-        of them was a surprise, among n, does not make the next one's chance less than
-        about 1 / n (Laplace's rule of succession).
+        ``share -> float``: loss of a row that no stored row explains, as far as it
+        depends on the share of the prior.
     watched : callable
         ``(residue, v) -> (n,)``: loss that early stopping looks at.
     """
