@@ -1,9 +1,10 @@
-"""Every Python block of the README and the guide runs as printed; the site builds."""
+"""What the pages print runs: Python blocks as printed, commands as CI runs them."""
 
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -47,10 +48,60 @@ def test_pages_have_blocks():
         assert python_blocks(ROOT / "doc" / f"{name}.md"), name
 
 
-def test_readme_commands_are_the_ones_ci_runs():
-    readme = (ROOT / "README.md").read_text()
-    for start in ("python examples/", "pytest"):
-        assert re.search(rf"^{start}", readme, re.M)
+def commands(page):
+    """Lines of the code blocks of a page that are meant for a shell."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.M | re.S)
+    blocks = [block for language, block in blocks if not language]
+    return [line for block in blocks for line in block.splitlines()]
+
+
+CI = (ROOT / ".ci" / "run").read_text().replace('"$work/main/bin/python" -m ', "")
+BY_README = re.findall(r"""^eval "\$\(readme '(.+)'\)"$""", CI, re.M)
+"""Starts of the README's lines that CI runs, read from CI itself."""
+
+
+@pytest.mark.parametrize("start", BY_README)
+def test_ci_finds_its_commands_in_the_readme(start):
+    readme = ROOT / "README.md"
+    first = next(x for x in readme.read_text().splitlines() if x.startswith(start))
+    assert first in commands(readme)
+
+
+@pytest.mark.parametrize("command", commands(ROOT / "README.md"))
+def test_readme_commands_are_the_ones_ci_runs(command):
+    if "pip install" in command or ".venv" in command:  # which CI's `fresh` does
+        for part in re.findall(r"-m venv|pip install|-e '.+'", command):
+            assert part.replace("pip install", "pip") in CI, part
+    else:
+        assert [start for start in BY_README if command.startswith(start)], command
+
+
+def test_contributing_says_what_ci_runs():
+    """Its block of checks is CI, line for line; the README has the two others."""
+    text = (ROOT / "CONTRIBUTING.md").read_text().partition("## What CI runs")[2]
+    checks = re.search(r"^```\n(.*?)^```", text, re.M | re.S)[1].splitlines()
+    by_readme = [
+        x for x in commands(ROOT / "README.md") if x.startswith(tuple(BY_README))
+    ]
+    for line in checks:
+        assert line in by_readme or f"{line}\n" in CI or f"&& {line}\n" in CI, line
+    assert set(by_readme) <= set(checks)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_files_that_commands_name_are_there(page):
+    for command in commands(ROOT / page):
+        for path in re.findall(r"(?:examples|tests|doc|\.ci)/[\w./]+", command):
+            assert path == "doc/_build" or (ROOT / path).exists(), command
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "doc/install.md"])
+def test_extras_that_commands_name_are_there(page):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for extras in re.findall(
+        r"(?:skuhop|-e '\.)\[([\w,]+)\]", (ROOT / page).read_text()
+    ):
+        assert set(extras.split(",")) <= set(project["optional-dependencies"]), extras
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
