@@ -19,6 +19,7 @@ Y = np.arange(90) % 3
 QUERIES = X[:12] + 0.3 * RNG.normal(size=(12, 10))
 CHOOSING = [name for name in RETENTION if name != "merge"]
 BY_ORDER = ["fifo", "reservoir"]
+COMPARING = [name for name in RETENTION if name not in BY_ORDER]
 PLAIN = {"feature_map": "identity", "similarity": "euclidean", "beta": 1.5}
 KINDS = {"memory": UHopMemory, "classifier": UHopClassifier, "regressor": UHopRegressor}
 
@@ -185,7 +186,14 @@ def test_one_merge_is_the_weighted_mean():
     np.testing.assert_array_equal(memory.stream_["arrivals"], [1, 2, 3])
 
 
-@pytest.mark.parametrize("retention", RETENTION)
+def test_rules_either_compare_or_go_by_order():
+    assert {name: rule.compares for name, rule in RETENTION.items()} == {
+        **dict.fromkeys(BY_ORDER, False),
+        **dict.fromkeys(COMPARING, True),
+    }
+
+
+@pytest.mark.parametrize("retention", COMPARING)
 def test_distances_are_those_of_the_features(retention):
     # Cosine does not see lengths, so rows of one direction are copies of each other.
     directions = RNG.normal(size=(4, 10))
@@ -194,20 +202,31 @@ def test_distances_are_those_of_the_features(retention):
     memory.partial_fit(data)
     found = memory.patterns_ / np.linalg.norm(memory.patterns_, axis=1)[:, None]
     own = directions / np.linalg.norm(directions, axis=1)[:, None]
-    if RETENTION[retention].compares:
-        assert ((found @ own.T > 1 - 1e-9).sum(0) == 1).all()
+    assert ((found @ own.T > 1 - 1e-9).sum(0) == 1).all()
 
 
-def test_classes_do_not_mix_and_are_not_forgotten():
+@pytest.mark.parametrize("retention", BY_ORDER)
+def test_order_knows_no_features(retention):
+    kept = [
+        feed(make(similarity=similarity, max_patterns=10, retention=retention))
+        for similarity in ("cosine", "manhattan")
+    ]
+    arrivals = kept[0].stream_["arrivals"]
+    np.testing.assert_array_equal(kept[1].stream_["arrivals"], arrivals)
+    for memory in kept:
+        np.testing.assert_array_equal(memory.patterns_, X[arrivals])
+    assert (arrivals.tolist() == list(range(80, 90))) == (retention == "fifo")
+
+
+@pytest.mark.parametrize("retention", COMPARING)
+def test_classes_do_not_mix_and_are_not_forgotten(retention):
     same = np.repeat(X[:5], 6, axis=0)
     labels = np.tile(["a", "b", "c"], 10)
-    for retention in RETENTION:
-        classifier = make("classifier", max_patterns=15, retention=retention)
-        classifier.partial_fit(same, labels)
-        if RETENTION[retention].compares:
-            proba = classifier.predict_proba(X[:5])
-            np.testing.assert_allclose(proba, proba[:1].repeat(5, 0), atol=0.3)
-            assert np.bincount(classifier.pattern_classes_).tolist() == [5, 5, 5]
+    classifier = make("classifier", max_patterns=15, retention=retention)
+    classifier.partial_fit(same, labels)
+    proba = classifier.predict_proba(X[:5])
+    np.testing.assert_allclose(proba, proba[:1].repeat(5, 0), atol=0.3)
+    assert np.bincount(classifier.pattern_classes_).tolist() == [5, 5, 5]
     classifier.set_params(retention="fifo").partial_fit(X[:20], np.full(20, "d"))
     assert classifier.classes_.tolist() == ["a", "b", "c", "d"]
     assert set(classifier.predict(X)) == {"d"}

@@ -115,15 +115,24 @@ def test_weights_are_copies_for_the_answers():
     np.testing.assert_array_equal(one.patterns_, X[w > 0])
 
 
-def test_early_stopping_keeps_what_retrieves_best():
-    memory = fit(
-        early_stopping=True, learning_rate=1.0, max_iter=200, n_iter_no_change=20
-    )
-    scores = memory.validation_scores_
-    assert memory.n_iter_ < 200
-    assert memory.selection_["kept_score"] == max(scores) >= scores[0]
-    if memory.selection_["kept"] == "start":
-        np.testing.assert_allclose(kernel(memory), np.eye(8), atol=1e-12)
+@pytest.mark.parametrize("feature_map, rate", [("linear", 0.01), ("mlp", 0.001)])
+def test_early_stopping_keeps_what_retrieves_best(feature_map, rate):
+    """The map is the one of the best look: that of a fit which ends there."""
+    params = {"feature_map": feature_map, "learning_rate": rate}
+    memory = fit(**params, early_stopping=True, max_iter=200, n_iter_no_change=20)
+    step, scores = memory.selection_["step"], memory.validation_scores_
+    assert scores[step // trainer.WATCH_EVERY] == max(scores) > scores[0]
+    assert 0 < step < memory.n_iter_ == step + 20
+    best, last = (fit(**params, max_iter=n) for n in (step, memory.n_iter_))
+    for name, value in memory.feature_map_state_.items():
+        np.testing.assert_array_equal(value, best.feature_map_state_[name])
+    assert not np.array_equal(memory.components_, last.components_)
+
+
+def test_early_stopping_goes_back_to_the_start():
+    memory = fit(early_stopping=True, learning_rate=1.0, max_iter=30)
+    assert memory.n_iter_ > memory.selection_["step"] == 0
+    np.testing.assert_allclose(kernel(memory), np.eye(8), atol=1e-12)
 
 
 def test_patience():
