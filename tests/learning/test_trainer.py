@@ -122,7 +122,7 @@ def test_early_stopping_keeps_what_retrieves_best(feature_map, rate):
     memory = fit(**params, early_stopping=True, max_iter=200, n_iter_no_change=20)
     step, scores = memory.selection_["step"], memory.validation_scores_
     assert scores[step // trainer.WATCH_EVERY] == max(scores) > scores[0]
-    assert 0 < step < memory.n_iter_ == step + 20
+    assert step % trainer.WATCH_EVERY == 0 < step < memory.n_iter_ == step + 20
     best, last = (fit(**params, max_iter=n) for n in (step, memory.n_iter_))
     for name, value in memory.feature_map_state_.items():
         np.testing.assert_array_equal(value, best.feature_map_state_[name])
