@@ -87,6 +87,7 @@ SOURCES = (
     Source("fit_speed", "--data FOLDER"),
     Source("fit_speed", "--data FOLDER --device cuda", _tables, "cuda", "On a GPU"),
     Source("scaling", "--data FOLDER"),
+    Source("index_recall", "--data FOLDER"),
     Source("sharding"),
 )
 """The page in its order; a benchmark whose file is not there is left out."""

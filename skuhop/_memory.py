@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop._arrays import choose_device, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
+from skuhop._index import check_index
 from skuhop._parameters import MEMORY_RULES
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
@@ -150,12 +151,13 @@ class UHopMemory(
         all. The others look at a few hundred, for the similarities "euclidean",
         "dot", "cosine" and "correlation", and need faiss (``pip install
         'skuhop[index]'``): `fit` builds inverted lists of quantised keys ("ivf",
-        half a byte for every feature of a key) or a graph ("hnsw", slower and larger).
-        "auto" is "ivf" from 200,000 patterns on, where it can be. Fewer than 1,024
-        patterns are always looked at one and all.
+        mostly half a byte for every feature of a key) or a graph ("hnsw", slower and
+        larger), and tries it on stored rows; where it loses neighbours however it is
+        built, there is none, and a warning. "auto" is "ivf" from 200,000 patterns on,
+        where it can be. Fewer than 1,024 patterns are always looked at one and all.
 
     index_tol : float, default=1e-3
-        Weight that an answer from the index may lack, by the bound that
+        Weight that an answer from the index may lack, by the estimate that
         `missing_weight` gives; queries above it are answered from the whole memory,
         or as `index_tail` says.
 
@@ -238,7 +240,7 @@ class UHopMemory(
 
     index_ : dict
         Empty, or the index: its `kind`, the `similarity` it was built for and its
-        `bytes`.
+        `bytes`; or which kind was `refused`, because it loses neighbours.
 
     mean_ : ndarray of shape (n_features,)
         Weighted mean of the patterns.
@@ -538,6 +540,11 @@ class UHopMemory(
         check_null(self.separation)
         return self._ask(X, question), self._ask(X, null_weights)
 
+    def _check_parameters(self):
+        """Check all parameters, and those of the index against others."""
+        super()._check_parameters()
+        check_index(self)
+
     def _separation_params(self):
         """Parameters of the separation in use."""
         return settled(super()._separation_params(), self)
@@ -561,7 +568,7 @@ class UHopMemory(
         return self._ask(self._check_queries(X), tail_std)
 
     def missing_weight(self, X: ArrayLike) -> np.ndarray:
-        """Bound of the weight that an index keeps out of the answers of `transform`.
+        """Estimate of the weight that an index keeps out of the answers of `transform`.
 
         Parameters
         ----------
@@ -570,11 +577,13 @@ class UHopMemory(
 
         Returns
         -------
-        bound : ndarray of shape (n_queries,)
-            ``(M - k) exp(s_k - lse)`` and its like, from the k-th best score that
-            the index found; 0 for queries that are answered from the whole memory.
-            It trusts the index to have found the k best, which an index does not
-            always do.
+        weight : ndarray of shape (n_queries,)
+            From above, as far as can be known without looking at all patterns: what
+            those may have that score less than the k found, ``(M - k) exp(s_k - lse)``
+            for softmax; what lists of patterns of which nothing was found let expect;
+            and what the index lost where `fit` tried it. 0 for queries that are
+            answered from the whole memory. It is no bound: a single pattern that the
+            index lost may have more.
         """
         return self._ask(self._check_queries(X), weight_kept_out)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from sklearn.utils.random import sample_without_replacement
 
@@ -11,7 +13,6 @@ from skuhop._index import KINDS, SMALLEST, build_index, open_index, wanted
 from skuhop._stage_one import kept_kind
 from skuhop.learning import restore
 from skuhop.retrieval import (
-    SEPARATIONS,
     SIMILARITIES,
     Memory,
     NewRowScorer,
@@ -22,6 +23,7 @@ from skuhop.retrieval import (
     iterate,
 )
 from skuhop.retrieval.approximate import indexed_best, missing_weight
+from skuhop.retrieval.lists import move
 from skuhop.retrieval.read_outs import read_out
 from skuhop.retrieval.separations import separation_rule
 from skuhop.retrieval.tails import N_DRAWS, update_of
@@ -63,7 +65,7 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
             scorer = _damage_scorer(estimator, patterns, mean, feature_map)
     params = estimator._separation_params()
     separation, params = separation_rule(estimator.separation, params)
-    nearest = _nearest(estimator, device) if complete else None
+    nearest = _nearest(estimator, weights, patterns) if complete else None
     return Memory(
         scorer, separation, params, patterns, weights, complete, nearest, product
     )
@@ -90,7 +92,7 @@ def nearest_patterns(memory, rows, budget):
 
 
 def weight_kept_out(memory, rows, budget):
-    """Question for the bound of the weight that the index keeps out of answers."""
+    """Question for the weight that the index keeps out of answers, estimated."""
     if memory.nearest is None:
         return rows.new_zeros(len(rows))
     return missing_weight(memory, rows, budget)
@@ -165,51 +167,49 @@ def fit_index(estimator, X, mean, learned, device) -> dict:
     index = wanted(estimator.index, rule, len(X))
     if index is None:
         return {}
-    _check_tail(estimator)
     patterns = to_tensor(X, device)
     kind = kept_kind(estimator.feature_map, learned.selection)
     feature_map = restore(kind, learned.state, learned.alignment, patterns)
     mean = to_tensor(mean, device)
     scorer = build_scorer(rule, 1.0, patterns, mean, None, feature_map)
+    state = build_index(index, scorer)
+    if state is None:
+        warnings.warn(
+            f"index={index!r} loses neighbours of these patterns however it is built: "
+            "queries are compared with all of them instead.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return {"refused": index}
     draws = sample_without_replacement(
         len(X), min(N_DRAWS, len(X)), random_state=estimator.random_state
     )
     return {
         "similarity": rule,
         "kind": index,
-        "bytes": build_index(index, scorer),
+        "bytes": state,
         "tail": np.sort(draws).astype(np.int64),
     }
 
 
-def _nearest(estimator, device):
+def _nearest(estimator, weights, like):
     """Open the index for queries, None where it is not to be used."""
     index, built = estimator.index, getattr(estimator, "index_", None) or {}
     if index in KINDS and index != built.get("kind"):
-        if len(estimator.patterns_) < SMALLEST:
+        if len(estimator.patterns_) < SMALLEST or built == {"refused": index}:
             return None
         raise ValueError(f"index={index!r} was set after fit; call fit again.")
-    if not built or index is None:
+    if "bytes" not in built or index is None:
         return None
     if built["similarity"] != estimator.similarity:
         raise ValueError(
             f"The index was built for similarity={built['similarity']!r}; call fit "
             "again or set index=None."
         )
-    nearest = open_index(built["kind"], built["bytes"], estimator.index_tol)
+    nearest = open_index(built["kind"], built["bytes"], estimator.index_tol, weights)
+    nearest = nearest._replace(lists=move(nearest.lists, like))
     if estimator.index_tail == "drop":
         return nearest
-    _check_tail(estimator)
     if "tail" not in built:
         raise ValueError("This index was built without a tail; call fit again.")
-    return nearest._replace(tail=to_tensor(built["tail"], device))
-
-
-def _check_tail(estimator):
-    """Refuse to sample what has no terms to sample."""
-    allowed = [name for name, row in SEPARATIONS.items() if row.lift is not None]
-    if estimator.index_tail == "sample" and estimator.separation not in allowed:
-        raise ValueError(
-            f"index_tail='sample' works with separation in {allowed}; got "
-            f"separation={estimator.separation!r}, whose weights have no tail."
-        )
+    return nearest._replace(tail=to_tensor(built["tail"], like.device))

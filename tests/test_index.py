@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from skuhop import UHopMemory, _index
 from skuhop._index import INDEXED, KINDS
+from skuhop._recall import recall_memory
 from skuhop.retrieval import (
     SEPARATIONS,
     Memory,
@@ -225,3 +226,190 @@ class TestFaiss:
         memory = UHopMemory("identity", similarity="dot", index="auto").fit(PATTERNS)
         assert memory.index_["kind"] == "ivf"
         assert UHopMemory(index="auto", max_iter=2).fit(PATTERNS).index_ == {}
+
+
+# --- kinds of data --------------------------------------------------------------------
+
+
+def clusters(k, apart):
+    def make(rng, n):
+        centres = apart * rng.normal(size=(k, 16))
+        return centres[rng.integers(k, size=n)] + rng.normal(size=(n, 16))
+
+    return make
+
+
+def sparse_counts(rng, n):
+    return rng.poisson(rng.gamma(0.3, 1, size=(n, 24))).astype(float)
+
+
+def mixed_units(rng, n):
+    levels = rng.choice([1000.0, 5000.0], size=(n, 1))
+    return np.hstack([rng.normal(size=(n, 15)), levels])
+
+
+def embeddings(rng, n):
+    X = rng.normal(size=(n, 6)) @ rng.normal(size=(6, 48)) + rng.normal(size=48)
+    X += 0.3 * rng.normal(size=X.shape)
+    return X / np.linalg.norm(X, axis=1, keepdims=True)
+
+
+def copies(jitter):
+    def make(rng, n):
+        X = np.repeat(rng.normal(size=(n // 20, 16)), 20, axis=0)
+        return X + jitter * rng.normal(size=X.shape)
+
+    return make
+
+
+DATA = {
+    "unstructured": lambda rng, n: rng.normal(size=(n, 16)),
+    "2 clusters": clusters(2, 10),
+    "2 clusters, far": clusters(2, 100),
+    "50 clusters": clusters(50, 30),
+    "heavy tails": lambda rng, n: rng.standard_t(2, size=(n, 16)),
+    "heavier tails": lambda rng, n: rng.standard_t(1, size=(n, 16)),
+    "mixed units": mixed_units,
+    "copies": copies(0.0),
+    "near copies": copies(0.01),
+    "sparse counts": sparse_counts,
+    "embeddings": embeddings,
+    "offset": lambda rng, n: rng.normal(size=(n, 16)) + 1e6,
+}
+every_data = pytest.mark.parametrize("data", DATA)
+
+
+def made(data, n=2000, n_queries=40, noise=0.5):
+    """Patterns, noisy copies of some, and the precision of the noise."""
+    rng = np.random.default_rng(7)
+    X = DATA[data](rng, n)
+    chosen = X[rng.choice(n, n_queries, replace=False)]
+    gaps = np.linalg.norm(X[:, None, :] - chosen[None, :5], axis=2)
+    scale = max(np.sort(gaps, axis=0)[21].min(), 1e-3)
+    sd = noise * scale / np.sqrt(X.shape[1])
+    return X, chosen + sd * rng.normal(size=chosen.shape), sd**-2
+
+
+def whole(memory):
+    """The same memory, asked without its index."""
+    other = pickle.loads(pickle.dumps(memory))
+    return other.set_params(index=None)
+
+
+def first_look(memory, queries):
+    """Weight that is missing after the first look at the index: told, and true."""
+    inside = recall_memory(memory, True, queries.dtype, torch.device("cpu"))
+    query = inside.scorer.prepare(torch.from_numpy(queries))
+    found = approximate.ask(inside, query, inside.nearest.candidates[0])
+    weights = torch.from_numpy(whole(memory).association(queries))
+    return found.missing, 1 - weights.gather(1, found.indices).sum(1)
+
+
+class TestKindsOfData:
+    """Whatever the data are like, neighbours are kept or known to be missing."""
+
+    @pytest.fixture(autouse=True)
+    def needs_faiss(self):
+        pytest.importorskip("faiss")
+
+    @every_data
+    @every_kind
+    def test_neighbours_are_kept_or_known_to_be_missing(self, kind, data):
+        X, queries, beta = made(data)
+        memory = UHopMemory("identity", similarity="euclidean", index=kind, beta=beta)
+        memory.fit(X)
+        assert memory.index_["kind"] == kind
+        exact = whole(memory)
+        found, expected = memory.predict(queries), exact.predict(queries)
+        np.testing.assert_allclose(X[found], X[expected], atol=1e-9)
+        gaps = np.linalg.norm(
+            memory.transform(queries) - exact.transform(queries), axis=1
+        )
+        reach = np.linalg.norm(X[expected][:, None] - X[None], axis=2).max(1)
+        assert (gaps <= 2e-3 * reach).all()
+        for sharpness in (0.1, 1.0):
+            told, true = first_look(memory.set_params(beta=sharpness * beta), queries)
+            true = true[told <= 1e-3]
+            assert (true <= 2e-2).all() and (true > 2e-3).sum() <= 2
+
+    def test_two_clusters_as_reported(self):
+        rng = np.random.RandomState(0)
+        centres = rng.randn(2, 16) * 10
+        X = centres[rng.randint(2, size=20000)] + rng.randn(20000, 16)
+        chosen = rng.permutation(20000)[:200]
+        queries = X[chosen] + 0.1 * rng.randn(200, 16)
+        memory = UHopMemory(
+            "identity", similarity="euclidean", beta=5.0, index="ivf", random_state=0
+        ).fit(X)
+        np.testing.assert_array_equal(memory.predict(queries), chosen)
+
+    @pytest.mark.parametrize("similarity", INDEXED)
+    def test_an_index_that_is_wrong_is_not_trusted(self, similarity, monkeypatch):
+        """It finds nothing but patterns of the half that is farther away."""
+        X, queries, _ = made("2 clusters")
+        memory = UHopMemory(
+            "identity", similarity=similarity, index="ivf", beta=20.0
+        ).fit(X)
+        side = memory.predict(queries)
+        opened = _index._search
+
+        def wrong(*args):
+            search = opened(*args)
+            return lambda points, k: search(points.flip(0), k)
+
+        monkeypatch.setattr(_index, "_search", wrong)
+        memory.set_params(beta=20.5)  # opens the index again
+        same = (X[memory.predict(queries)] == X[side]).all(1)
+        assert same.mean() >= 0.9  # it may lose one pattern of a list that it found
+
+    @pytest.mark.parametrize("exponent", [480, -240])
+    @every_kind
+    def test_scale(self, kind, exponent):
+        X, queries, beta = made("2 clusters")
+        factor = 2.0**exponent
+        memory = UHopMemory("identity", similarity="euclidean", index=kind, beta=beta)
+        expected = memory.fit(X).predict(queries)
+        memory.set_params(beta=beta / factor / factor).fit(X * factor)
+        np.testing.assert_array_equal(memory.predict(queries * factor), expected)
+
+    @pytest.mark.parametrize("products", [False, True])
+    @pytest.mark.parametrize("exponent", [-100, -30, 30, 63, 100])
+    def test_points_do_not_depend_on_units(self, exponent, products):
+        keys = torch.from_numpy(made("heavy tails")[0]).float()
+        factor = 2.0**exponent
+        space, other = (_index.space_of(k, products) for k in (keys, keys * factor))
+        points = space.keys(keys)
+        assert torch.equal(points, other.keys(keys * factor))
+        assert torch.equal(space.queries(keys), other.queries(keys * factor))
+        assert torch.linalg.vector_norm(points, dim=1).amax() <= 1 + 1e-5
+
+    def test_an_index_that_loses_neighbours_is_not_kept(self, monkeypatch):
+        monkeypatch.setattr(_index, "KEEPS", 2.0)
+        memory = UHopMemory("identity", similarity="dot", index="ivf")
+        with pytest.warns(UserWarning, match="index='ivf' loses neighbours"):
+            memory.fit(PATTERNS)
+        np.testing.assert_array_equal(
+            memory.transform(QUERIES), whole(memory).transform(QUERIES)
+        )
+        assert not memory.missing_weight(QUERIES).any()
+
+    @every_kind
+    def test_bytes_of_earlier_versions(self, kind):
+        memory = UHopMemory("identity", similarity="dot", index=kind).fit(PATTERNS)
+        memory.index_ = memory.index_ | {"bytes": np.frombuffer(b"IxPT....", np.uint8)}
+        with pytest.raises(ValueError, match="earlier version; call fit again"):
+            memory.predict(QUERIES)
+
+    @pytest.mark.parametrize("index", ["auto", "hnsw"])
+    def test_rules_are_the_same_everywhere(self, index):
+        """A small memory has no index, and refuses what a large one would."""
+        params = {"similarity": "euclidean", "index_tail": "sample", "index": index}
+        memory = UHopMemory("identity", **params).fit(X_FEW)
+        for wrong in ({"separation": "sparsemax"}, {"similarity": "manhattan"}):
+            if index == "auto" and "similarity" in wrong:
+                continue
+            memory.set_params(**wrong)
+            for call in (memory.fit, memory.partial_fit, memory.predict):
+                with pytest.raises(ValueError, match="works with s"):
+                    call(X_FEW)
+            memory.set_params(separation="softmax", similarity="euclidean")

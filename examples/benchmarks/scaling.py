@@ -148,7 +148,8 @@ def weight_missed(memory, queries, top=1024):
     x = torch.from_numpy(queries)
     near, weights = associations(memory, x, 2**28, top)
     vectors = memory.scorer.prepare(x).encoded[0] / memory.scorer.beta
-    found = memory.nearest.search(vectors, memory.nearest.candidates[0])
+    points = memory.nearest.lists.space.queries(vectors)
+    found = memory.nearest.search(points, memory.nearest.candidates[0])
     hit = (near[:, :, None] == found[:, None, :]).any(2)
     return 1 - (weights * hit).sum(1)
 
