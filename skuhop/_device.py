@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 import numpy as np
 import torch
@@ -118,22 +119,32 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
+_TF32 = Lock()
+_BEFORE_TF32: list = []
+"""What the setting was before it was changed, once for every thread that needs it."""
+
+
 @contextmanager
 def tf32_allowed():
     """Let CUDA round the factors of float32 products to TF32, and then no longer.
 
-    The setting is one for the whole process: other threads see it meanwhile.
+    The setting is one for the whole process: other threads see it meanwhile, and the
+    last one to leave puts it back.
     """
     flags = torch.backends.cuda.matmul
     # torch 2.9 has a new name, and does not take both to be used.
     new = hasattr(flags, "fp32_precision")
     name, value = ("fp32_precision", "tf32") if new else ("allow_tf32", True)
-    before = getattr(flags, name)
-    setattr(flags, name, value)
+    with _TF32:
+        _BEFORE_TF32.append(*_BEFORE_TF32[:1] or [getattr(flags, name)])
+        setattr(flags, name, value)
     try:
         yield
     finally:
-        setattr(flags, name, before)
+        with _TF32:
+            before = _BEFORE_TF32.pop()
+            if not _BEFORE_TF32:
+                setattr(flags, name, before)
 
 
 def tf32(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -71,9 +70,7 @@ _BLOCK = 2**22
 
 def _faiss():
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # SWIG's
-            import faiss
+        import faiss
     except ImportError as error:
         raise ImportError(
             "an index needs faiss: pip install 'skuhop[index]'. index=None needs "

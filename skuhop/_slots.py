@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,9 @@ _TRIAL_ROWS, _TRIAL_PER_SLOT, _TRIAL_QUERIES = 2048, 4, 256
 copies of them it reads."""
 _MOST_CLUSTERED = 20_000
 """Rows among which the landmarks are looked for at most."""
+_CLUSTERING = Lock()
+"""KMeans keeps the BLAS of the whole process to one thread and then puts back what it
+has met: one at a time, or that was another one's."""
 
 
 class Addressing(NamedTuple):
@@ -95,7 +99,8 @@ def _landmarks(X, weights, n_slots, rng):
     from sklearn.cluster import KMeans
 
     clusters = KMeans(n_slots, n_init=1, random_state=rng)
-    return clusters.fit(X, sample_weight=weights).cluster_centers_
+    with _CLUSTERING:
+        return clusters.fit(X, sample_weight=weights).cluster_centers_
 
 
 def _best_beta(memory, X, weights, fixed, rng, device):

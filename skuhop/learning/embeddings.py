@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from skuhop.learning.trainer import seeded
+from skuhop.learning.modules import Draws, Factory, build_module, call_apart
 
 Tensors = Mapping[str, Tensor]
 HIDDEN = 128
@@ -164,29 +164,30 @@ def _periodic(tensors, Z, training=False):
     return _hidden(tensors, Z, torch.cat([Z, embedding.flatten(2)], -1))
 
 
-def custom_members(factory: Callable[[int], nn.Module]) -> MemberMap:
+def custom_members(factory: Factory) -> MemberMap:
     """Members of a module that the user writes, ``n_features -> Module``."""
+    draws = Draws(0)
 
-    @lru_cache(maxsize=1)
-    def skeleton(n_features):
-        with seeded(0):
-            return factory(n_features)
+    @cache
+    def skeleton(n_features, dtype, device):
+        with torch.no_grad():
+            like = torch.empty((0, n_features), dtype=dtype, device=device)
+            return build_module(factory, like, Draws(0))
 
     def begin(Z, n_members, n_components, seed):
-        with seeded(seed):
-            modules = [factory(Z.shape[1]).to(Z) for _ in range(n_members)]
+        nonlocal draws
+        draws = Draws(seed)
+        modules = [build_module(factory, Z, draws) for _ in range(n_members)]
         states = [module.state_dict() for module in modules]
         return {name: torch.stack([s[name] for s in states]) for name in states[0]}
 
     def features(tensors, Z, training=False):
-        module = skeleton(Z.shape[2]).train(training)
+        module = skeleton(Z.shape[2], Z.dtype, Z.device)
+        members = range(len(Z))
+        states = [{name: t[k] for name, t in tensors.items()} for k in members]
+        # Only what learns goes on drawing: an answer is the same every time.
         return torch.stack(
-            [
-                torch.func.functional_call(
-                    module, {name: t[k] for name, t in tensors.items()}, (rows,)
-                )
-                for k, rows in enumerate(Z)
-            ]
+            call_apart(module, states, Z, training, draws if training else Draws(0))
         )
 
     return MemberMap(begin, features)

@@ -14,6 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from skuhop.learning.export import numpy_state
+from skuhop.learning.modules import (
+    Drawing,
+    Draws,
+    Factory,
+    build_module,
+    call_apart,
+)
 from skuhop.retrieval.scorers import FeatureMap
 
 State = Mapping[str, np.ndarray]
@@ -85,10 +92,11 @@ class SpanMLP(nn.Module):
 def _begin_in_span(build: Callable[[int, Tensor], nn.Module], export_names: Mapping):
     """Start of a module on the span; weights named there move back to R^d."""
 
-    def begin(patterns: Tensor, n_components: int | None, start: State | None):
+    def begin(patterns, n_components, start, seed=0):
         basis = span_basis(patterns, n_components)
         rank = patterns.shape[1] if basis is None else basis.shape[1]
-        module = build(rank, patterns)
+        with Draws(seed):
+            module = build(rank, patterns)
 
         def project(X):
             return X if basis is None else X @ basis
@@ -101,29 +109,16 @@ def _begin_in_span(build: Callable[[int, Tensor], nn.Module], export_names: Mapp
                 state[export_names["names"].get(name, name)] = value
             return numpy_state(state)
 
-        if start is not None:
-            _warm_start(module, export_names["names"], start, project)
+        if start is not None and fits(start, export()):
+            state = {}
+            for name, value in module.state_dict().items():
+                old = torch.tensor(start[export_names["names"].get(name, name)])
+                lifted = name in export_names["rows"]
+                state[name] = project(old.to(value)) if lifted else old
+            module.load_state_dict(state)
         return Trainable(module, project, export)
 
     return begin
-
-
-def _warm_start(module, names, start, project):
-    """Load an earlier state where every shape still fits; else start afresh."""
-    state = {}
-    for name, value in module.state_dict().items():
-        old = start.get(names.get(name, name))
-        if old is None:
-            return
-        old = torch.as_tensor(old).to(value)
-        if old.shape != value.shape:
-            if old.ndim != 2 or len(old) != len(value):
-                return
-            old = project(old)
-        if old.shape != value.shape:
-            return
-        state[name] = old
-    module.load_state_dict(state)
 
 
 _LINEAR = {"names": {"weight": "components"}, "rows": {"weight"}}
@@ -148,15 +143,16 @@ def _restore_mlp(state: State, like: Tensor):
     return features
 
 
-def custom(factory: Callable[[int], nn.Module]):
+def custom(factory: Factory):
     """Start of a feature map that the user writes: ``n_features -> Module``."""
 
-    def begin(patterns: Tensor, n_components: int | None, start: State | None):
-        module = factory(patterns.shape[1]).to(patterns)
-        if start is not None:
-            _load(module, start)
+    def begin(patterns, n_components, start, seed=0):
+        draws = Draws(seed)
+        module = build_module(factory, patterns, draws)
+        if start is not None and fits(start, numpy_state(module.state_dict())):
+            module.load_state_dict(_tensors(start))
         return Trainable(
-            module,
+            Drawing(module, draws),
             lambda X: X,
             lambda: numpy_state(module.state_dict()),
         )
@@ -164,25 +160,33 @@ def custom(factory: Callable[[int], nn.Module]):
     return begin
 
 
-def restore_custom(factory: Callable[[int], nn.Module]):
+def restore_custom(factory: Factory):
     """Rebuild a user's module from its state, in evaluation mode."""
 
     def restore(state: State, like: Tensor):
-        module = factory(like.shape[1]).to(like)
-        _load(module, state)
-        return module.eval().requires_grad_(False)
+        with torch.no_grad():
+            module = build_module(factory, like, Draws(0))
+        module.load_state_dict(_tensors(state))
+        module.requires_grad_(False)
+        return lambda X: call_apart(module, [{}], [X], False, Draws(0))[0]
 
     return restore
 
 
-def _load(module: nn.Module, state: State) -> None:
-    module.load_state_dict({k: torch.tensor(v) for k, v in state.items()})
+def _tensors(state: State) -> dict[str, Tensor]:
+    return {name: torch.tensor(array) for name, array in state.items()}
+
+
+def fits(start: Mapping, state: Mapping) -> bool:
+    """Whether an earlier state has the names and the shapes of this one."""
+    shapes = [{k: tuple(np.shape(a)) for k, a in s.items()} for s in (start, state)]
+    return shapes[0] == shapes[1]
 
 
 class FeatureMapKind(NamedTuple):
     """How a feature map begins Stage I and comes back for Stage II."""
 
-    begin: Callable[[Tensor, int | None, State | None], Trainable]
+    begin: Callable[[Tensor, int | None, State | None, int], Trainable]
     restore: Callable[[State, Tensor], Callable[[Tensor], Tensor]]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -61,14 +60,6 @@ class Learned(NamedTuple):
     loss_curve: list
     validation_scores: list
     selection: dict
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Let modules draw their start from torch's global state, put back after."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 class Alignment(nn.Module):
@@ -177,48 +168,47 @@ def learn(
         ``(step, loss, state) -> stop`` after every step; ``state()`` gives what is
         learned so far, as a `Learned` of the state and the alignment.
     """
-    with seeded(seed):
-        module, project, export = kind.begin(patterns, n_components, start)
-        aligner = Alignment(patterns) if loss == "posterior" else nn.Identity()
-        inputs = project(patterns)
+    module, project, export = kind.begin(patterns, n_components, start, seed)
+    aligner = Alignment(patterns) if loss == "posterior" else nn.Identity()
+    inputs = project(patterns)
 
-        def cross_entropy(batch):
-            batch_weights = None if weights is None else weights[batch]
-            queries = module(project(aligner(damage(batch))))
-            return posterior(module(inputs[batch]), queries, batch_weights)
+    def cross_entropy(batch):
+        batch_weights = None if weights is None else weights[batch]
+        queries = module(project(aligner(damage(batch))))
+        return posterior(module(inputs[batch]), queries, batch_weights)
 
-        def look():
-            training = module.training
-            module.eval()
-            with torch.no_grad():
-                score = watch(
-                    FeatureMap(
-                        lambda X: module(project(X)),
-                        lambda X: module(project(aligner(X))),
-                    )
+    def look():
+        training = module.training
+        module.eval()
+        with torch.no_grad():
+            score = watch(
+                FeatureMap(
+                    lambda X: module(project(X)),
+                    lambda X: module(project(aligner(X))),
                 )
-            module.train(training)
-            return score
+            )
+        module.train(training)
+        return score
 
-        def so_far():
-            selection = {"kept": "learned", "reason": "Stage I is not over"}
-            alignment = numpy_state(aligner.state_dict())
-            return Learned(export(), alignment, [], [], selection)
+    def so_far():
+        selection = {"kept": "learned", "reason": "Stage I is not over"}
+        alignment = numpy_state(aligner.state_dict())
+        return Learned(export(), alignment, [], [], selection)
 
-        def tell(step, loss):
-            return report(step, loss, so_far)
+    def tell(step, loss):
+        return report(step, loss, so_far)
 
-        curve, scores, best_step = train(
-            nn.ModuleList([module, aligner]),
-            cross_entropy
-            if loss == "posterior"
-            else _separation(loss, module, inputs, weights, seed),
-            len(patterns),
-            schedule,
-            torch.Generator().manual_seed(seed),
-            look if watch and schedule.early_stopping else None,
-            None if report is None else tell,
-        )
+    curve, scores, best_step = train(
+        nn.ModuleList([module, aligner]),
+        cross_entropy
+        if loss == "posterior"
+        else _separation(loss, module, inputs, weights, seed),
+        len(patterns),
+        schedule,
+        torch.Generator().manual_seed(seed),
+        look if watch and schedule.early_stopping else None,
+        None if report is None else tell,
+    )
     selection = _select(curve, scores, best_step)
     alignment = numpy_state(aligner.state_dict())
     return Learned(export(), alignment, curve, scores, selection)

@@ -129,7 +129,7 @@ def test_custom_modules_come_back_in_evaluation_mode():
     phi = restore(kind, export(), {}, X)
     first = phi.queries(X)
     assert torch.equal(first, phi.queries(X)) and not first.requires_grad
-    np.testing.assert_allclose(first, module[0](X).detach())
+    np.testing.assert_allclose(first, module.module[0](X).detach())
     assert first.dtype == torch.float64
 
 
