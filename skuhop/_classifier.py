@@ -23,6 +23,7 @@ from skuhop._rows import (
     product,
 )
 from skuhop._stage_one import distinct_rows
+from skuhop._validation import all_or_nothing
 from skuhop._values import with_prior
 from skuhop.learning.supervised import LABELS
 
@@ -311,6 +312,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
+    @all_or_nothing
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -339,6 +341,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         """
         return self._fit(X, y, sample_weight, classes=None)
 
+    @all_or_nothing
     def partial_fit(
         self,
         X: ArrayLike,

@@ -22,7 +22,7 @@ from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._rows import filled, positive_rows
 from skuhop._stage_two import DTYPES, StageTwoMixin
-from skuhop._streams import all_or_nothing, followed
+from skuhop._streams import followed
 from skuhop._validation import check_weights
 from skuhop._values import inputs_of, value_keys, value_memory
 from skuhop.learning.supervised import Line, LineKind, Target
@@ -141,20 +141,17 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
 
     def _partial_fit(self, X, y, sample_weight, **more):
         """Store rows under Phi as it is; the first call is `_fit`."""
-        with all_or_nothing(self):
-            new, device = None, choose_device(self.device, X)
-            if not hasattr(self, "patterns_"):
-                self._fit(X, y, sample_weight, **more)
-            else:
-                self._check_parameters()
-                rows = self._check_rows(X, y, sample_weight, False)
-                X, *rest = positive_rows(*self._joining(*rows, **more))
-                new = filled(X, self.mean_).astype(self.patterns_.dtype), *rest
-            values = getattr(self, self._belonging)
-            stock, stream = followed(
-                self, values, value_keys, device, new, self._grouped
-            )
-            vars(self).update(self._kept(*stock[:3]), stream_=stream)
+        new, device = None, choose_device(self.device, X)
+        if not hasattr(self, "patterns_"):
+            self._fit(X, y, sample_weight, **more)
+        else:
+            self._check_parameters()
+            rows = self._check_rows(X, y, sample_weight, False)
+            X, *rest = positive_rows(*self._joining(*rows, **more))
+            new = filled(X, self.mean_).astype(self.patterns_.dtype), *rest
+        values = getattr(self, self._belonging)
+        stock, stream = followed(self, values, value_keys, device, new, self._grouped)
+        vars(self).update(self._kept(*stock[:3]), stream_=stream)
         return self
 
     def _answers(self, memory, rows, budget):

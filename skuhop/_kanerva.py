@@ -18,7 +18,7 @@ from skuhop._sampling import drawing
 from skuhop._scoring import minus_error
 from skuhop._slots import Addressing, absorb, addresses, begin, prior
 from skuhop._stage_two import DTYPES
-from skuhop._validation import check_parameters, check_weights
+from skuhop._validation import all_or_nothing, check_parameters, check_weights
 from skuhop.exceptions import InvalidParameterError
 from skuhop.retrieval.linear_gaussian import Written, draw_addresses, posterior, spread
 
@@ -169,6 +169,7 @@ class KanervaMemory(
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
+    @all_or_nothing
     def fit(
         self,
         X: ArrayLike,
@@ -200,6 +201,7 @@ class KanervaMemory(
         """
         return self._write(X, sample_weight, True)
 
+    @all_or_nothing
     def partial_fit(
         self,
         X: ArrayLike,

@@ -30,8 +30,7 @@ from skuhop._sparsity import RULES, settled
 from skuhop._stage_one import run_stage_one, stage_one_of
 from skuhop._stage_two import DTYPES, StageTwoMixin, check_null, has_energy
 from skuhop._storing import attributes_for, checked, columns, followed_attributes
-from skuhop._streams import all_or_nothing
-from skuhop._validation import after_fit, check_weights
+from skuhop._validation import after_fit, all_or_nothing, check_weights
 from skuhop.retrieval import energies
 from skuhop.retrieval.engine import null_weights
 from skuhop.retrieval.tails import tail_std
@@ -379,6 +378,7 @@ class UHopMemory(
         tags.no_validation = True
         return tags
 
+    @all_or_nothing
     @with_callbacks
     def fit(
         self,
@@ -438,6 +438,7 @@ class UHopMemory(
         progress.end(**data)
         return self
 
+    @all_or_nothing
     def partial_fit(
         self,
         X: ArrayLike,
@@ -473,17 +474,16 @@ class UHopMemory(
             If a parameter or an input is not allowed; the estimator is then left
             as it was.
         """
-        with all_or_nothing(self):
-            new, device = None, choose_device(self.device, X)
-            if not hasattr(self, "patterns_"):
-                self.fit(X, sample_weight=sample_weight)
-            else:
-                self._check_parameters()
-                X, sample_weight = map(on_host, (X, sample_weight))
-                X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
-                X = X.astype(self.patterns_.dtype)
-                new = positive_rows(X, X[:, :0], check_weights(sample_weight, X))
-            self.__dict__.update(followed_attributes(self, new, device))
+        new, device = None, choose_device(self.device, X)
+        if not hasattr(self, "patterns_"):
+            self.fit(X, sample_weight=sample_weight)
+        else:
+            self._check_parameters()
+            X, sample_weight = map(on_host, (X, sample_weight))
+            X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
+            X = X.astype(self.patterns_.dtype)
+            new = positive_rows(X, X[:, :0], check_weights(sample_weight, X))
+        self.__dict__.update(followed_attributes(self, new, device))
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:

@@ -25,6 +25,7 @@ from skuhop._rows import (
     standardised,
 )
 from skuhop._stage_one import distinct_rows
+from skuhop._validation import all_or_nothing
 from skuhop.exceptions import InvalidParameterError
 from skuhop.learning.supervised import NUMBERS
 
@@ -272,6 +273,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         tags.target_tags.multi_output = True
         return tags
 
+    @all_or_nothing
     def fit(
         self,
         X: ArrayLike,
@@ -310,6 +312,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         """
         return self._fit(X, y, sample_weight, groups=groups)
 
+    @all_or_nothing
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:

@@ -8,7 +8,6 @@ position is all the state that any rule needs, so a rule may be changed on the w
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -49,18 +48,6 @@ def _take(stock, rows):
 
 def _joined(stock, more):
     return Stock(*map(np.concatenate, zip(stock, more, strict=True)))
-
-
-@contextmanager
-def all_or_nothing(estimator):
-    """Leave the estimator as it was if what is done inside fails."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
 
 
 def followed(estimator, values, encode, device, new=None, grouped=False):

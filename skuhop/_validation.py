@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import update_wrapper
+from functools import update_wrapper, wraps
 from numbers import Integral, Real
 from types import MethodType
 from typing import Any, NamedTuple
@@ -134,3 +134,22 @@ class after_fit:  # noqa: N801 - a decorator
             return self.method
         check_is_fitted(instance)
         return MethodType(self.method, instance)
+
+
+def all_or_nothing(method):
+    """Decorate a method that changes an estimator: where it fails, nothing changes.
+
+    The attributes of before come back in one assignment, so that an interrupt finds
+    either all of the old ones or all of the new.
+    """
+
+    @wraps(method)
+    def whole(self, *args, **kwargs):
+        before = dict(vars(self))
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    return whole

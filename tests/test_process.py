@@ -30,6 +30,7 @@ def settings():
         "torch": torch.get_rng_state().tolist(),
         "numpy": np.random.get_state()[1].tolist(),  # noqa: NPY002
         "gradients": torch.is_grad_enabled(),
+        "modes": torch.utils._python_dispatch.is_in_torch_dispatch_mode(),
     }
 
 

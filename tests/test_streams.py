@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
-from skuhop import UHopClassifier, UHopMemory, UHopRegressor, _streams
+from skuhop import UHopClassifier, UHopMemory, UHopRegressor
 from skuhop.exceptions import InvalidParameterError
 from skuhop.retention import RETENTION, Retention
 from skuhop.retrieval import SIMILARITIES
@@ -422,16 +422,3 @@ def test_an_index_is_built_anew():
     np.testing.assert_array_equal(memory.predict(many[::50]), plain.predict(many[::50]))
     memory.set_params(max_patterns=500).partial_fit(many[:1])
     assert memory.index_ == {} and len(memory.transform(many[:3])) == 3
-
-
-def test_all_or_nothing_restores_what_was_removed():
-    class Thing:
-        pass
-
-    thing = Thing()
-    thing.a, thing.b = 1, 2
-    with pytest.raises(KeyboardInterrupt), _streams.all_or_nothing(thing):
-        del thing.a
-        thing.b, thing.c = 3, 4
-        raise KeyboardInterrupt
-    assert vars(thing) == {"a": 1, "b": 2}

@@ -18,7 +18,7 @@ from skuhop._arrays import on_host
 from skuhop._cache import prepared, release
 from skuhop._persistence import VersionedStateMixin
 from skuhop._stage_two import check_null, check_queries, check_top
-from skuhop._validation import after_fit, check_parameters
+from skuhop._validation import after_fit, all_or_nothing, check_parameters
 from skuhop.distributed._cluster import (
     Cluster,
     as_arguments,
@@ -211,6 +211,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         """State to pickle: without the client, which is bound to a process."""
         return {**super().__getstate__(), "client": None}
 
+    @all_or_nothing
     def fit(
         self, X: Any, y: Any | None = None, *, sample_weight: Any | None = None
     ) -> Self:

@@ -95,8 +95,7 @@ def _begin_in_span(build: Callable[[int, Tensor], nn.Module], export_names: Mapp
     def begin(patterns, n_components, start, seed=0):
         basis = span_basis(patterns, n_components)
         rank = patterns.shape[1] if basis is None else basis.shape[1]
-        with Draws(seed):
-            module = build(rank, patterns)
+        module = Draws(seed).run(build, rank, patterns)
 
         def project(X):
             return X if basis is None else X @ basis

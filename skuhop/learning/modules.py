@@ -17,6 +17,7 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
+from torch._C import _pop_torch_dispatch_stack, _push_on_torch_dispatch_stack
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skuhop.exceptions import InvalidParameterError
@@ -25,7 +26,7 @@ Factory = Callable[[int], nn.Module]
 
 
 class Draws(TorchDispatchMode):
-    """Within it what this thread draws comes from generators of its own.
+    """Functions run in it draw from generators of its own, in this thread alone.
 
     Kernels that are fused on a GPU, such as the dropout of attention, take no generator
     and are left alone.
@@ -39,6 +40,22 @@ class Draws(TorchDispatchMode):
     def __init__(self, seed: int):
         super().__init__()
         self.generator = cache(lambda name: torch.Generator(name).manual_seed(seed))
+
+    @classmethod
+    def _should_skip_dynamo(cls):
+        return False  # which would import torch's compiler, for seconds
+
+    def run(self, function: Callable, *args):
+        """Call a function that draws.
+
+        Not as a context: torch's also sets flags of the whole process, and what is
+        called here to leave it is nothing that can be interrupted.
+        """
+        _push_on_torch_dispatch_stack(self)
+        try:
+            return function(*args)
+        finally:
+            _pop_torch_dispatch_stack()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         """Hand a generator to an operation that draws."""
@@ -91,8 +108,7 @@ def build_module(factory: Factory, like: Tensor, draws: Draws) -> nn.Module:
     InvalidParameterError
         If the factory gives something else.
     """
-    with draws:
-        module = factory(like.shape[1])
+    module = draws.run(factory, like.shape[1])
     if not isinstance(module, nn.Module):
         raise InvalidParameterError(
             "A callable feature_map must return a torch.nn.Module. Got "
@@ -110,8 +126,7 @@ class Drawing(nn.Module):
 
     def forward(self, X):
         """Call the module."""
-        with self.draws:
-            return self.module(X)
+        return self.draws.run(self.module, X)
 
 
 def call_apart(
@@ -124,8 +139,8 @@ def call_apart(
     tensors = module.state_dict(keep_vars=True).values()
     apart = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
     apart.train(training)
-    with draws:
-        return [
-            torch.func.functional_call(apart, dict(state), (rows,))
-            for state, rows in zip(states, parts, strict=True)
-        ]
+    call = torch.func.functional_call
+    return [
+        draws.run(call, apart, dict(state), (rows,))
+        for state, rows in zip(states, parts, strict=True)
+    ]

@@ -38,12 +38,9 @@ OPERATIONS = {
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_what_is_drawn_depends_on_the_seed_alone(name):
     before, draw = torch.get_rng_state(), OPERATIONS[name]
-    with Draws(0):
-        first, second = draw(), draw()
-    with Draws(0):
-        again = draw()
-    with Draws(1):
-        other = draw()
+    draws = Draws(0)
+    first, second = draws.run(draw), draws.run(draw)
+    again, other = Draws(0).run(draw), Draws(1).run(draw)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first, again)
     assert not torch.equal(first, second) and not torch.equal(first, other)
@@ -51,14 +48,13 @@ def test_what_is_drawn_depends_on_the_seed_alone(name):
 
 def test_a_generator_of_the_users_is_respected():
     first, second = (torch.Generator().manual_seed(5) for _ in range(2))
-    with Draws(0):
-        found = torch.rand(3, generator=first)
+    found = Draws(0).run(lambda: torch.rand(3, generator=first))
     assert torch.equal(found, torch.rand(3, generator=second))
 
 
 def test_dropped_entries_are_made_up_for():
-    with Draws(0):
-        found, kept = torch.native_dropout(torch.ones(100, 100), 0.25, True)
+    ones = torch.ones(100, 100)
+    found, kept = Draws(0).run(torch.native_dropout, ones, 0.25, True)
     assert kept.dtype == torch.bool and torch.equal(found > 0, kept)
     assert abs(found.mean() - 1) < 0.02 and found.max() == pytest.approx(4 / 3)
 
