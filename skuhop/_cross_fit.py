@@ -189,8 +189,13 @@ def kernels_to_learn(estimator) -> list[Kernel]:
     if not estimator.warm_start:
         return kernels
     learned = [Kernel(**kernel) for kernel in getattr(estimator, "kernels_", ())]
-    states = {kernel.feature_map: kernel.state for kernel in learned}
-    return [k._replace(state=states.get(k.feature_map, {})) for k in kernels]
+
+    def state(kernel):
+        # Callables need not have a hash.
+        same = (k.state for k in learned if k.feature_map == kernel.feature_map)
+        return next(same, {})
+
+    return [kernel._replace(state=state(kernel)) for kernel in kernels]
 
 
 def n_steps(estimator, n):

@@ -55,7 +55,7 @@ class Draws(TorchDispatchMode):
         try:
             return function(*args)
         finally:
-            _pop_torch_dispatch_stack()
+            _pop_torch_dispatch_stack(None)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         """Hand a generator to an operation that draws."""
