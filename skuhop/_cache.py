@@ -2,8 +2,8 @@
 
 What Stage II derives from a fitted estimator (tensors on a device, encoded keys) is
 neither a parameter nor fitted state: it must not be pickled, cloned or shown. It
-lives here for as long as the estimator does, and a refit or a changed parameter
-makes it anew.
+lives here for as long as the estimator does, and is made anew when anything has changed
+that was read of the estimator to make it: a list of names kept by hand goes wrong.
 
 Rejected: an attribute dropped in ``__getstate__``. scikit-learn holds that
 ``transform`` must leave ``__dict__`` as it was, and threads would race for it.
@@ -43,6 +43,58 @@ def prepared(estimator, key: Hashable, fitted, build: Callable):
             entries.pop(next(iter(entries)))
         entries[key] = value
     return entries[key]
+
+
+class Reading:
+    """Stands for an estimator, in its own methods too, and notes what is read of it."""
+
+    def __init__(self, estimator):
+        self._estimator, self._values = estimator, {}
+
+    @property
+    def __class__(self):  # type: ignore[misc]
+        """Class of the estimator, as `super` in its methods asks for it."""
+        return type(self._estimator)
+
+    def __getattr__(self, name):
+        attributes = vars(self._estimator)
+        if name not in attributes:
+            found = getattr(type(self._estimator), name)
+            return found.__get__(self) if hasattr(found, "__get__") else found
+        value = attributes[name]
+        # A parameter may be changed in place.
+        self._values[name] = dict(value) if _is_changeable(name, value) else value
+        return value
+
+    def is_outdated(self) -> bool:
+        """Whether anything that was read is no longer what it was."""
+        now = vars(self._estimator)
+        return not all(
+            now.get(name) is value or (name[-1] != "_" and now.get(name) == value)
+            for name, value in self._values.items()
+        )
+
+
+def _is_changeable(name, value) -> bool:
+    return name[-1] != "_" and isinstance(value, dict)
+
+
+def derived(estimator, key: Hashable, build: Callable):
+    """``build(estimator)``, or what it gave before if it would read the same again.
+
+    Fitted attributes are the same if they are the same objects, parameters if they are
+    equal.
+    """
+
+    def make():
+        reading = Reading(estimator)
+        return build(reading), reading
+
+    value, reading = prepared(estimator, key, estimator.patterns_, make)
+    if reading.is_outdated():
+        _PREPARED.get(estimator, (None, {}))[1].pop(key, None)
+        value, _ = prepared(estimator, key, estimator.patterns_, make)
+    return value
 
 
 def release(estimator) -> None:

@@ -12,15 +12,23 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop._device import resolve_device, to_numpy, to_tensor
-from skuhop._parameters import KANERVA_RULES
+from skuhop._parameters import KANERVA_EFFECTS, KANERVA_RULES, fixed_by_fit
 from skuhop._persistence import VersionedStateMixin
 from skuhop._sampling import drawing
 from skuhop._scoring import minus_error
 from skuhop._slots import Addressing, absorb, addresses, begin, prior
 from skuhop._stage_two import DTYPES
-from skuhop._validation import all_or_nothing, check_parameters, check_weights
+from skuhop._validation import (
+    all_or_nothing,
+    check_parameters,
+    check_settled,
+    check_weights,
+    note_settled,
+)
 from skuhop.exceptions import InvalidParameterError
 from skuhop.retrieval.linear_gaussian import Written, draw_addresses, posterior, spread
+
+_FIXED = fixed_by_fit(KANERVA_EFFECTS)
 
 
 class KanervaMemory(
@@ -229,7 +237,7 @@ class KanervaMemory(
         return self._write(X, sample_weight, not hasattr(self, "slots_"))
 
     def _write(self, X, sample_weight, first):
-        device = self._check()
+        device = self._check(fitted=not first)
         X = validate_data(self, X, dtype=DTYPES, reset=first)
         weights = check_weights(sample_weight, X)
         X = X.astype(np.float64)
@@ -257,11 +265,14 @@ class KanervaMemory(
             n_slots_=len(after.slots),
             n_samples_seen_=count,
             written_=kept,
+            **(note_settled(self, _FIXED) if first else {}),
         )
         return self
 
-    def _check(self):
+    def _check(self, fitted=True):
         """Check the parameters and find the device."""
+        if fitted:
+            check_settled(self, _FIXED)
         values = {name: getattr(self, name) for name in KANERVA_RULES}
         check_parameters(type(self).__name__, values, KANERVA_RULES)
         device = resolve_device(self.device)

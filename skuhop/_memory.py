@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skuhop._arrays import choose_device, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._index import check_index
-from skuhop._parameters import MEMORY_RULES
+from skuhop._parameters import MEMORY_EFFECTS, MEMORY_RULES, fixed_by_fit
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._recall import (
@@ -30,7 +30,7 @@ from skuhop._sparsity import RULES, settled
 from skuhop._stage_one import run_stage_one, stage_one_of
 from skuhop._stage_two import DTYPES, StageTwoMixin, check_null, has_energy
 from skuhop._storing import attributes_for, checked, columns, followed_attributes
-from skuhop._validation import after_fit, all_or_nothing, check_weights
+from skuhop._validation import after_fit, all_or_nothing, check_weights, note_settled
 from skuhop.retrieval import energies
 from skuhop.retrieval.engine import null_weights
 from skuhop.retrieval.tails import tail_std
@@ -297,16 +297,7 @@ class UHopMemory(
 
     _rules = MEMORY_RULES
     _separation_rules = RULES
-    _asked = (
-        "similarity",
-        "beta",
-        "separation",
-        "missing",
-        "index",
-        "index_tol",
-        "index_tail",
-        "precision",
-    )
+    _fixed = fixed_by_fit(MEMORY_EFFECTS)
 
     def __init__(
         self,
@@ -424,13 +415,14 @@ class UHopMemory(
         settings = stage_one_of(self)
         attributes = attributes_for(self, told, settings, device)
         data = {"X": told.X, "y": told.X}
+        settled = note_settled(self, (*self._fixed, "similarity"))
 
         def rebuild(learned):
-            return attributes(learned) | columns(told.X), data
+            return attributes(learned) | settled | columns(told.X), data
 
         progress = StageOneProgress(self, self.max_iter, **data, rebuild=rebuild)
         learned = run_stage_one(settings, told.distinct, told.totals, device, progress)
-        fitted = attributes(learned)
+        fitted = attributes(learned) | settled
         # Nothing is set before here: a failed fit leaves the estimator as it was.
         validate_data(self, X, skip_check_array=True)
         self.__dict__.pop("components_", None)
@@ -478,7 +470,7 @@ class UHopMemory(
         if not hasattr(self, "patterns_"):
             self.fit(X, sample_weight=sample_weight)
         else:
-            self._check_parameters()
+            self._check_settled()
             X, sample_weight = map(on_host, (X, sample_weight))
             X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
             X = X.astype(self.patterns_.dtype)
@@ -668,7 +660,7 @@ class UHopMemory(
             If the feature map is neither the identity nor an invertible matrix.
         """
         check_is_fitted(self)
-        self._check_parameters()
+        self._check_settled()
         return draw(self, n_samples, drawing(n_samples, random_state))
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Integral
 
 from skuhop import _validation as rules
@@ -81,3 +82,64 @@ KANERVA_RULES: rules.Rules = {
     "corruption": _CORRUPTION,
     "device": (rules.DEVICE,),
 }
+
+NEXT_FIT = "next fit"
+"""Matters to Stage I alone: a new value waits for the next `fit`, or for the next
+`partial_fit` where that reads it, and questions do not mind."""
+NEXT_CALL = "next call"
+"""Read whenever a question is put: a new value takes effect, or is refused where it
+needs what only `fit` can learn."""
+FIT_AGAIN = "fit again"
+"""Settled by `fit` for all answers to come: with a new value the next question, or
+`partial_fit`, is an error that says so."""
+_SHARED_EFFECTS = {
+    **dict.fromkeys(_SHARED, NEXT_FIT),
+    **dict.fromkeys(
+        ("separation", "separation_params", "precision", "device"), NEXT_CALL
+    ),
+    "n_components": NEXT_FIT,
+    "loss": NEXT_FIT,
+    "max_iter": NEXT_FIT,
+    "random_state": NEXT_FIT,
+    "feature_map": FIT_AGAIN,
+}
+MEMORY_EFFECTS = {
+    **_SHARED_EFFECTS,
+    "corruption": NEXT_FIT,
+    "n_iter_no_change": NEXT_FIT,
+    "similarity": NEXT_CALL,
+    "beta": NEXT_CALL,
+    "missing": NEXT_CALL,
+    "answer": NEXT_CALL,
+    "update_steps": NEXT_CALL,
+    "tol": NEXT_CALL,
+    "index": NEXT_CALL,
+    "index_tol": NEXT_CALL,
+    "index_tail": NEXT_CALL,
+}
+"""When a parameter that is changed after `fit` takes effect: a row for every one."""
+HETERO_EFFECTS = {
+    **_SHARED_EFFECTS,
+    "class_weight": NEXT_FIT,
+    "n_folds": NEXT_FIT,
+    "weight_decay": NEXT_FIT,
+    "batch_size": NEXT_FIT,
+    "label_smoothing": NEXT_FIT,
+    "similarity": FIT_AGAIN,
+    "beta": FIT_AGAIN,
+    "linear_share": FIT_AGAIN,
+}
+KANERVA_EFFECTS = {
+    "n_slots": NEXT_FIT,
+    "addressing": FIT_AGAIN,
+    "beta": FIT_AGAIN,
+    "alpha": NEXT_FIT,
+    "corruption": NEXT_FIT,
+    "device": NEXT_CALL,
+    "random_state": NEXT_FIT,
+}
+
+
+def fixed_by_fit(effects: Mapping) -> tuple[str, ...]:
+    """Names of the parameters that `fit` settles."""
+    return tuple(name for name, effect in effects.items() if effect == FIT_AGAIN)

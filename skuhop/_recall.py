@@ -136,7 +136,8 @@ def _new_row_scorer(estimator, patterns, mean):
 
 def _damage_scorer(estimator, patterns, mean, feature_map):
     """Scorer for the similarities that know what damage looks like."""
-    if not estimator.damage_model_:
+    before = getattr(estimator, "_settled", {}).get("similarity")
+    if not estimator.damage_model_ or before not in (None, estimator.similarity):
         raise ValueError(
             f"similarity={estimator.similarity!r} needs what only fit can learn; call "
             "fit again after setting it."

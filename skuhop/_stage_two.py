@@ -12,9 +12,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop import _validation as rules
 from skuhop._arrays import NUMPY_DTYPES, as_tensor, choose_device, float_dtypes, like
-from skuhop._cache import prepared
+from skuhop._cache import derived
 from skuhop._device import in_smaller_chunks, sent, working_memory
-from skuhop._validation import check_parameters
+from skuhop._validation import check_parameters, check_settled
 from skuhop.retrieval import SEPARATIONS, Memory, associations
 
 DTYPES = [np.float64, np.float32]
@@ -31,8 +31,7 @@ def ask(
     estimator,
     X,
     question: Callable,
-    prepare: Callable[[bool, np.dtype], Memory],
-    key: tuple,
+    prepare: Callable[..., Memory],
     device,
 ):
     """Put a question to a fitted estimator's memory; rows with NaN go apart.
@@ -40,16 +39,14 @@ def ask(
     Parameters
     ----------
     estimator : object
-        Owner of the prepared memories; `patterns_` tells one fit from the next.
+        Owner of the prepared memories.
     X : array of shape (n, d)
         Queries; NaN where unknown. Answers are arrays like X, see `_arrays`.
     question : callable
         ``(memory, queries, budget) -> tensor``, or a tuple of tensors, with a row
         for every query; the budget is in bytes.
     prepare : callable
-        ``(complete, dtype) -> Memory``, for queries without or with NaN.
-    key : tuple
-        Parameters the memory depends on.
+        ``(estimator, complete, dtype) -> Memory``, for queries without or with NaN.
     device : torch.device
         Where to compute.
     """
@@ -61,11 +58,10 @@ def ask(
         queries = given if rows is None else given[rows]
 
         def answer(budget, complete=complete, queries=queries):
-            memory = prepared(
+            memory = derived(
                 estimator,
-                (complete, dtype.str, str(device), *key),
-                estimator.patterns_,
-                lambda: prepare(complete, dtype),
+                (complete, dtype.str, str(device)),
+                lambda reading: prepare(reading, complete, dtype),
             )
             return _joined(
                 [question(memory, piece, budget) for piece in sent(queries, device)]
@@ -171,13 +167,13 @@ class StageTwoMixin:
     """What every estimator with a memory shares: its checks and its questions.
 
     An estimator gives `_rules`, the table of its parameters; `_prepare(complete,
-    dtype, device)`, its memory for queries without or with NaN; and `_asked`, the
-    names of the parameters that the memory depends on.
+    dtype, device)`, its memory for queries without or with NaN; and `_fixed`, the
+    parameters that `fit` settles for Stage II.
     """
 
     _rules: Mapping = MappingProxyType({})
     _separation_rules: Mapping = MappingProxyType(SEPARATION_RULES)
-    _asked: tuple = ("similarity", "separation")
+    _fixed: tuple = ()
 
     def association(self, X, top=None):
         """Compute retrieval weights: how much each stored pattern has in the answer.
@@ -215,6 +211,11 @@ class StageTwoMixin:
             {name: self._separation_rules[name] for name in defaults},
         )
 
+    def _check_settled(self):
+        """Check all parameters of a fitted estimator, which `fit` may have settled."""
+        self._check_parameters()
+        check_settled(self, self._fixed)
+
     def _separation_params(self):
         """Parameters of the separation, the defaults included."""
         defaults = SEPARATIONS[self.separation].defaults
@@ -226,14 +227,10 @@ class StageTwoMixin:
 
     def _ask(self, X, question):
         """Put a question of Stage II to the memory."""
-        self._check_parameters()
+        self._check_settled()
         device = choose_device(self.device, X)
-        key = (
-            *(getattr(self, name) for name in self._asked),
-            *sorted(self._separation_params().items()),
-        )
 
-        def prepare(complete, dtype):
-            return self._prepare(complete, dtype, device)
+        def prepare(estimator, complete, dtype):
+            return estimator._prepare(complete, dtype, device)
 
-        return ask(self, X, question, prepare, key, device)
+        return ask(self, X, question, prepare, device)

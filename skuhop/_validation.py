@@ -97,6 +97,29 @@ def check_parameters(owner: str, values: Mapping, rules: Rules) -> None:
             )
 
 
+def note_settled(estimator, names) -> dict:
+    """Attribute that remembers parameters as they were at `fit`."""
+    return {"_settled": {name: getattr(estimator, name) for name in names}}
+
+
+def check_settled(estimator, names) -> None:
+    """Refuse to go on with parameters that were changed after `fit` had settled them.
+
+    Raises
+    ------
+    InvalidParameterError
+        Names the parameter, what it was and what it is.
+    """
+    # Files of an older version remember nothing.
+    for name, before in vars(estimator).get("_settled", {}).items():
+        now = getattr(estimator, name)
+        if name in names and now is not before and now != before:
+            raise InvalidParameterError(
+                f"{name}={now!r} was set after fit, which was called with "
+                f"{name}={before!r}; call fit again."
+            )
+
+
 def check_weights(sample_weight, X: np.ndarray) -> np.ndarray | None:
     """Weights of the rows of X as finite non-negative numbers, None if all are one.
 
