@@ -51,10 +51,8 @@ class Reading:
     def __init__(self, estimator):
         self._estimator, self._values = estimator, {}
 
-    @property
-    def __class__(self):  # type: ignore[misc]
-        """Class of the estimator, as `super` in its methods asks for it."""
-        return type(self._estimator)
+    # As `super` asks for it in the estimator's methods.
+    __class__ = property(lambda self: type(self._estimator))  # type: ignore[assignment]
 
     def __getattr__(self, name):
         attributes = vars(self._estimator)

@@ -23,6 +23,7 @@ from skuhop._rows import (
     product,
 )
 from skuhop._stage_one import distinct_rows
+from skuhop._threads import in_few_threads
 from skuhop._validation import all_or_nothing
 from skuhop._values import with_prior
 from skuhop.learning.supervised import LABELS
@@ -313,6 +314,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self.random_state = random_state
 
     @all_or_nothing
+    @in_few_threads
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -342,6 +344,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         return self._fit(X, y, sample_weight, classes=None)
 
     @all_or_nothing
+    @in_few_threads
     def partial_fit(
         self,
         X: ArrayLike,

@@ -18,6 +18,7 @@ from skuhop._sampling import drawing
 from skuhop._scoring import minus_error
 from skuhop._slots import Addressing, absorb, addresses, begin, prior
 from skuhop._stage_two import DTYPES
+from skuhop._threads import in_few_threads
 from skuhop._validation import (
     all_or_nothing,
     check_parameters,
@@ -178,6 +179,7 @@ class KanervaMemory(
         return tags
 
     @all_or_nothing
+    @in_few_threads
     def fit(
         self,
         X: ArrayLike,
@@ -210,6 +212,7 @@ class KanervaMemory(
         return self._write(X, sample_weight, True)
 
     @all_or_nothing
+    @in_few_threads
     def partial_fit(
         self,
         X: ArrayLike,
@@ -289,6 +292,7 @@ class KanervaMemory(
             **{name: to_tensor(value, device) for name, value in kept.items()}
         )
 
+    @in_few_threads
     def address(self, X: ArrayLike) -> np.ndarray:
         """Addresses of rows: where in the memory they are written and read.
 
@@ -314,6 +318,7 @@ class KanervaMemory(
     def _fixed(self):
         return Addressing(self.addressing, self.mean_, self.anchors_, self.beta_)
 
+    @in_few_threads
     def retrieve(
         self, X: ArrayLike, return_std: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -363,6 +368,7 @@ class KanervaMemory(
         """
         return cast("np.ndarray", self.retrieve(X))
 
+    @in_few_threads
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Logarithm of the predictive density of rows at their own addresses.
 
@@ -403,6 +409,7 @@ class KanervaMemory(
         """
         return minus_error(self.transform(X), X, y)
 
+    @in_few_threads
     def sample(
         self,
         n_samples: int = 1,

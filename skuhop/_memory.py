@@ -30,6 +30,7 @@ from skuhop._sparsity import RULES, settled
 from skuhop._stage_one import run_stage_one, stage_one_of
 from skuhop._stage_two import DTYPES, StageTwoMixin, check_null, has_energy
 from skuhop._storing import attributes_for, checked, columns, followed_attributes
+from skuhop._threads import in_few_threads
 from skuhop._validation import after_fit, all_or_nothing, check_weights, note_settled
 from skuhop.retrieval import energies
 from skuhop.retrieval.engine import null_weights
@@ -370,6 +371,7 @@ class UHopMemory(
         return tags
 
     @all_or_nothing
+    @in_few_threads
     @with_callbacks
     def fit(
         self,
@@ -431,6 +433,7 @@ class UHopMemory(
         return self
 
     @all_or_nothing
+    @in_few_threads
     def partial_fit(
         self,
         X: ArrayLike,

@@ -25,6 +25,7 @@ from skuhop._rows import (
     standardised,
 )
 from skuhop._stage_one import distinct_rows
+from skuhop._threads import in_few_threads
 from skuhop._validation import all_or_nothing
 from skuhop.exceptions import InvalidParameterError
 from skuhop.learning.supervised import NUMBERS
@@ -274,6 +275,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         return tags
 
     @all_or_nothing
+    @in_few_threads
     def fit(
         self,
         X: ArrayLike,
@@ -313,6 +315,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         return self._fit(X, y, sample_weight, groups=groups)
 
     @all_or_nothing
+    @in_few_threads
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:

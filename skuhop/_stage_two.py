@@ -14,11 +14,14 @@ from skuhop import _validation as rules
 from skuhop._arrays import NUMPY_DTYPES, as_tensor, choose_device, float_dtypes, like
 from skuhop._cache import derived
 from skuhop._device import in_smaller_chunks, sent, working_memory
+from skuhop._threads import run_in_threads
 from skuhop._validation import check_parameters, check_settled
 from skuhop.retrieval import SEPARATIONS, Memory, associations
 
 DTYPES = [np.float64, np.float32]
 """What is computed in; any other number is converted to the first."""
+_PREPARING = 64
+"""Queries that preparing a memory takes as much work as."""
 SEPARATION_RULES = {
     "alpha": (rules.Number(low=1, open_low=True, high=2),),
     "gamma": (rules.Number(low=1, open_low=True),),
@@ -233,4 +236,6 @@ class StageTwoMixin:
         def prepare(estimator, complete, dtype):
             return estimator._prepare(complete, dtype, device)
 
-        return ask(self, X, question, prepare, device)
+        n, d = self.patterns_.shape
+        size = (len(X) + _PREPARING) * n * max(d, 64) // 64
+        return run_in_threads(size, ask, self, X, question, prepare, device)

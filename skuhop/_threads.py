@@ -1,0 +1,70 @@
+"""How many threads a call may have: one where more would wait for each other.
+
+At the end of every parallel section the threads wait for the slowest. A fit of a small
+table is thousands of sections of less than a millisecond, and beside another busy
+process each of them may wait for a time slice of the scheduler. OpenMP's number of
+threads is a setting of the calling thread, unlike that of `torch.set_num_threads`,
+which threads that start later inherit.
+
+Rejected: a handler of `os.register_at_fork`. A process that was forked after use has no
+threads, and its first parallel section waits for them for ever; but to keep all that it
+does to one thread is not for this package to decide, only what this package does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import TypeVar
+
+import torch
+from threadpoolctl import ThreadpoolController
+
+T = TypeVar("T")
+WORTH = 2**20
+"""Numbers in the tensors of a step from which threads are worth waiting for."""
+_BATCH = 512
+"""Rows that a step of a fit compares each of its rows with, as far as there are any."""
+_PROCESS = os.getpid()
+
+
+@cache
+def _libraries(_loaded) -> list:
+    """OpenMP libraries of this process; of several, each counts its own threads."""
+    openmp = ThreadpoolController().select(user_api="openmp")
+    return [one.dynlib for one in openmp.lib_controllers]
+
+
+def in_few_threads(method):
+    """Decorate a method that works on rows: those of a small table get one thread."""
+
+    @wraps(method)
+    def few(self, *args, **kwargs):
+        rows = args[0] if args else kwargs.get("X")
+        shape = getattr(rows, "shape", ())
+        n, d = shape if len(shape) == 2 else (0, 0)
+        size = n * (d + min(n, _BATCH))
+        return run_in_threads(size, method, self, *args, **kwargs)
+
+    return few
+
+
+def run_in_threads(size: int, work: Callable[..., T], *args, **kwargs) -> T:
+    """``work(*args)`` in one thread unless there are `size` numbers, enough for more.
+
+    In a process that was forked after the import it is always one.
+    """
+    if size >= WORTH and os.getpid() == _PROCESS:
+        return work(*args, **kwargs)
+    torch.get_num_threads()  # sets OpenMP's number when a thread calls it first
+    libraries = _libraries("faiss" in sys.modules)
+    before = [library.omp_get_max_threads() for library in libraries]
+    try:
+        for library in libraries:
+            library.omp_set_num_threads(1)
+        return work(*args, **kwargs)
+    finally:
+        for library, number in zip(libraries, before, strict=True):
+            library.omp_set_num_threads(number)
