@@ -99,7 +99,14 @@ def check_parameters(owner: str, values: Mapping, rules: Rules) -> None:
 
 def note_settled(estimator, names) -> dict:
     """Attribute that remembers parameters as they were at `fit`."""
-    return {"_settled": {name: getattr(estimator, name) for name in names}}
+    return {"_settled": {name: _spelt(getattr(estimator, name)) for name in names}}
+
+
+def _spelt(value):
+    """Plain value, as fitted state is: of what a user wrote, the name."""
+    if not callable(value):
+        return value
+    return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}"
 
 
 def check_settled(estimator, names) -> None:
@@ -112,8 +119,8 @@ def check_settled(estimator, names) -> None:
     """
     # Files of an older version remember nothing.
     for name, before in vars(estimator).get("_settled", {}).items():
-        now = getattr(estimator, name)
-        if name in names and now is not before and now != before:
+        now = _spelt(getattr(estimator, name))
+        if name in names and now != before:
             raise InvalidParameterError(
                 f"{name}={now!r} was set after fit, which was called with "
                 f"{name}={before!r}; call fit again."

@@ -105,7 +105,7 @@ child = os.fork()
 if child == 0:
     signal.alarm(100)
     assert (memory.predict(X) == before).all()
-    UHopMemory(max_iter=1, random_state=0).fit(X[:1100]).transform(X)
+    UHopMemory(max_iter=1, random_state=0).fit(X[:200]).transform(X)
     KanervaMemory(10, beta=1.0, random_state=0).fit(X).transform(X)
     os._exit(0)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
