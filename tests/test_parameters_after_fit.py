@@ -6,6 +6,8 @@ kept in a cache, an object answers as its unpickled copy does.
 
 import inspect
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,3 +194,13 @@ def test_a_dict_that_is_changed_in_place_takes_effect():
     assert not np.allclose(found, before)
     expected = pickle.loads(pickle.dumps(memory)).transform(QUERIES)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_the_user_guide_has_the_same_table():
+    guide = Path(__file__).parents[1] / "doc" / "user_guide.md"
+    table = guide.read_text().split("## Parameters after fit")[1].split("\n## ")[0]
+    rows = [line.split("|")[2:5] for line in table.splitlines() if line[:1] == "|"]
+    for column, effects in enumerate((MEMORY_EFFECTS, HETERO_EFFECTS, KANERVA_EFFECTS)):
+        for effect, row in ((NEXT_CALL, rows[2]), (FIT_AGAIN, rows[3])):
+            expected = {name for name, its in effects.items() if its == effect}
+            assert set(re.findall("`(.+?)`", row[column])) == expected

@@ -11,20 +11,25 @@ Run it with ``python examples/benchmarks/fit_speed.py --data FOLDER``, where FOL
 holds mnist.npz and cifar10.npz (keys X: uint8 images; sklearn.datasets.fetch_openml
 has them as "mnist_784" and "CIFAR_10"); random patterns stand in without. ``--device
 cuda`` runs all on a GPU, ``--smaller 10`` on a tenth of the patterns. Numbers go
-to ``benchmark_results/fit_speed.csv``, the scaling plot beside it.
+to ``benchmark_results/fit_speed.csv``, the scaling plot beside it. ``--busy 1`` instead
+prints seconds of fits and of questions beside so many processes that do nothing but
+count; ``taskset -c 0,1`` before it keeps them all to the same cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from _report import machine, markdown_rows, write_tables
 
-from skuhop import UHopMemory
+from skuhop import UHopClassifier, UHopMemory
 from skuhop.learning import LOSSES
 
 PUBLISHED_STEPS = 100
@@ -145,6 +150,45 @@ def separations(patterns, name, device):
     }
 
 
+@contextmanager
+def busy_processes(number):
+    """Count beside what is done inside, in so many processes."""
+    command = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(command) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def beside_others(n_busy, device):
+    """Seconds of fits and questions of several sizes beside busy processes."""
+    for n, d in ((150, 4), (1000, 20), (20_000, 20)):
+        X = np.random.RandomState(0).normal(size=(n, d))
+        y = X[:, 0] + X[:, 1] ** 2 > 1
+        memory = UHopMemory(random_state=0, max_iter=20, device=device)
+        classifier = UHopClassifier(random_state=0, max_iter=20, device=device)
+        calls = {
+            "classifier, fit (20 steps)": lambda c=classifier, X=X, y=y: c.fit(X, y),
+            "memory, fit (20 steps)": lambda m=memory, X=X: m.fit(X),
+            "memory, 20 queries": lambda m=memory, X=X: m.transform(X[:20]),
+        }
+        for name, call in calls.items():
+            call()
+            with busy_processes(n_busy):
+                start = time.perf_counter()
+                call()
+                seconds = time.perf_counter() - start
+            yield {
+                "rows": f"{n} × {d}",
+                "call": name,
+                "busy processes": str(n_busy),
+                "seconds": f"{seconds:.3f}",
+            }
+
+
 def plot(rows, path):
     """Draw seconds of `fit` against M and against d."""
     import matplotlib.pyplot as plt
@@ -175,7 +219,12 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--smaller", type=int, default=1, metavar="FACTOR")
     parser.add_argument("--out", default="benchmark_results/fit_speed.csv")
+    parser.add_argument("--busy", type=int, metavar="PROCESSES")
     args = parser.parse_args()
+    if args.busy is not None:
+        print(machine(), f"device: {args.device}", sep="; ", end="\n\n")
+        print(markdown_rows(list(beside_others(args.busy, args.device))))
+        return
     mnist, mnist_name = load(args.data, "mnist", 784)
     cifar, cifar_name = load(args.data, "cifar10", 3072)
     print(machine(), f"device: {args.device}", sep="; ", end="\n\n")
