@@ -33,6 +33,7 @@ ESTIMATORS = {
         separation_params={"alpha": "auto"},
         similarity="euclidean",
         max_iter=1,
+        random_state=0,
     ),
     "classifier": UHopClassifier(**FEW),
     "classifier of a network": UHopClassifier(network, **FEW),
