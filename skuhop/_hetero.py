@@ -18,13 +18,12 @@ from skuhop._arrays import choose_device, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._cross_fit import cross_fitted, kernels_to_learn, n_steps
 from skuhop._device import to_numpy
-from skuhop._parameters import HETERO_EFFECTS, fixed_by_fit
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._rows import filled, positive_rows
 from skuhop._stage_two import DTYPES, StageTwoMixin
 from skuhop._streams import followed
-from skuhop._validation import check_weights, note_settled
+from skuhop._validation import check_weights
 from skuhop._values import inputs_of, value_keys, value_memory
 from skuhop.learning.supervised import Line, LineKind, Target
 from skuhop.retrieval import answers
@@ -95,7 +94,6 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     _grouped = False
     trend_coef_: np.ndarray | None = None
     _multi_output = False
-    _fixed = fixed_by_fit(HETERO_EFFECTS)
 
     def __sklearn_tags__(self):
         """Tags of scikit-learn."""
@@ -110,21 +108,16 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         device = choose_device(self.device, X)
         lesson = self._lesson(*self._check_rows(X, y, sample_weight, True), **more)
 
-        settled = note_settled(self, self._fixed)
-
         def rebuild(state):
             *learned, (kept, weights), left_out = state
             stored = lesson.store(lesson.X[kept], lesson.y[kept], weights)
             attributes = lesson.stored | stored | _learned(self._line, *learned)
-            return attributes | settled, {
-                "X": lesson.X[left_out],
-                "y": lesson.y[left_out],
-            }
+            return attributes, {"X": lesson.X[left_out], "y": lesson.y[left_out]}
 
         n_iter = n_steps(self, len(lesson.X)) * len(kernels_to_learn(self))
         progress = StageOneProgress(self, n_iter, lesson.X, lesson.y, rebuild)
         learned = cross_fitted(self, lesson, device, progress)
-        vars(self).update(lesson.stored | _learned(self._line, *learned) | settled)
+        vars(self).update(lesson.stored | _learned(self._line, *learned))
         # Without data: every row is stored by now and would find itself.
         progress.end()
         return self
@@ -151,7 +144,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         if not hasattr(self, "patterns_"):
             self._fit(X, y, sample_weight, **more)
         else:
-            self._check_settled()
+            self._check_parameters()
             rows = self._check_rows(X, y, sample_weight, False)
             X, *rest = positive_rows(*self._joining(*rows, **more))
             new = filled(X, self.mean_).astype(self.patterns_.dtype), *rest

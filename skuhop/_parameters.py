@@ -125,14 +125,15 @@ HETERO_EFFECTS = {
     "weight_decay": NEXT_FIT,
     "batch_size": NEXT_FIT,
     "label_smoothing": NEXT_FIT,
-    "similarity": FIT_AGAIN,
-    "beta": FIT_AGAIN,
-    "linear_share": FIT_AGAIN,
+    "feature_map": NEXT_FIT,  # Stage II has them from `kernels_`
+    "similarity": NEXT_FIT,
+    "beta": NEXT_FIT,
+    "linear_share": NEXT_FIT,
 }
 KANERVA_EFFECTS = {
     "n_slots": NEXT_FIT,
     "addressing": FIT_AGAIN,
-    "beta": FIT_AGAIN,
+    "beta": NEXT_FIT,
     "alpha": NEXT_FIT,
     "corruption": NEXT_FIT,
     "device": NEXT_CALL,

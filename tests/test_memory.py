@@ -313,7 +313,7 @@ def test_a_refit_forgets_the_old_patterns():
     memory.fit(X[:4, :6])
     assert memory.association(QUERIES[:, :6]).shape == (8, 4)
     old = _cache._PREPARED[memory][1].values()
-    assert all(len(entry.patterns) == 4 for entry in old)
+    assert all(len(prepared.patterns) == 4 for prepared, _ in old)
 
 
 def test_a_refit_without_a_linear_map_drops_its_components():

@@ -153,7 +153,7 @@ def test_every_parameter_has_a_row(name):
     estimator, effects, values = ESTIMATORS[name]
     parameters = inspect.signature(type(estimator)).parameters
     assert set(parameters) <= set(effects) and set(parameters) <= set(values)
-    assert set(effects.values()) == {NEXT_FIT, NEXT_CALL, FIT_AGAIN}
+    assert set(effects.values()) <= {NEXT_FIT, NEXT_CALL, FIT_AGAIN}
 
 
 @pytest.mark.parametrize("name, parameter, value", CASES, ids=str)
