@@ -64,13 +64,14 @@ class Reading:
         self._values[name] = dict(value) if _is_changeable(name, value) else value
         return value
 
-    def is_outdated(self) -> bool:
-        """Whether anything that was read is no longer what it was."""
-        now = vars(self._estimator)
-        return not all(
-            now.get(name) is value or (name[-1] != "_" and now.get(name) == value)
-            for name, value in self._values.items()
-        )
+
+def _is_outdated(values: dict, estimator) -> bool:
+    """Whether anything that was read of an estimator is no longer what it was."""
+    now = vars(estimator)
+    return not all(
+        now.get(name) is value or (name[-1] != "_" and now.get(name) == value)
+        for name, value in values.items()
+    )
 
 
 def _is_changeable(name, value) -> bool:
@@ -86,10 +87,10 @@ def derived(estimator, key: Hashable, build: Callable):
 
     def make():
         reading = Reading(estimator)
-        return build(reading), reading
+        return build(reading), reading._values  # not itself, which holds the estimator
 
-    value, reading = prepared(estimator, key, estimator.patterns_, make)
-    if reading.is_outdated():
+    value, values = prepared(estimator, key, estimator.patterns_, make)
+    if _is_outdated(values, estimator):
         _PREPARED.get(estimator, (None, {}))[1].pop(key, None)
         value, _ = prepared(estimator, key, estimator.patterns_, make)
     return value
