@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self, cast
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop._entries import cast, refuse_masked
 from skuhop._parameters import KANERVA_RULES
 from skuhop._persistence import VersionedStateMixin
 from skuhop._sampling import drawing
@@ -228,6 +229,7 @@ class KanervaMemory(
 
     def _write(self, X, sample_weight, first):
         device = self._check()
+        refuse_masked(X=X)
         X = validate_data(self, X, dtype=DTYPES, reset=first)
         weights = check_weights(sample_weight, X)
         X = X.astype(np.float64)
@@ -295,6 +297,7 @@ class KanervaMemory(
         """Rows, checked, and their addresses."""
         device = self._check()
         check_is_fitted(self)
+        refuse_masked(X=X)
         X = validate_data(self, X, dtype=DTYPES, reset=False)
         return X, addresses(X.astype(np.float64), self._fixed(), device)
 
@@ -323,11 +326,16 @@ class KanervaMemory(
             ``sqrt(noise_variance_ * (1 + w^T inv(R^T R) w))``, noise included as in
             `BayesianRidge`; only if `return_std`.
         """
-        X, w = self._addressed(X)
-        answer = (self.mean_ + w @ self.slots_).astype(X.dtype, copy=False)
+        answer, w = self._read(X)
         if not return_std:
             return answer
-        return answer, self._std(w).astype(X.dtype, copy=False)
+        return answer, cast(self._std(w), answer.dtype, "X_std")
+
+    def _read(self, X):
+        """Answers, in the dtype of X, and the addresses that they were read at."""
+        X, w = self._addressed(X)
+        answer = cast(self.mean_ + w @ self.slots_, X.dtype, "What is retrieved")
+        return answer, w
 
     def _std(self, w):
         device = resolve_device(self.device)
@@ -348,7 +356,7 @@ class KanervaMemory(
         X_retrieved : ndarray of shape (n_queries, n_features)
             What the memory answers.
         """
-        return cast("np.ndarray", self.retrieve(X))
+        return self._read(X)[0]
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Logarithm of the predictive density of rows at their own addresses.
@@ -388,7 +396,7 @@ class KanervaMemory(
         score : float
             At most 0; higher is better.
         """
-        return minus_error(self.transform(X), X, y)
+        return minus_error(self, self._read(X)[0], X, y)
 
     def sample(
         self,

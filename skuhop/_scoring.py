@@ -6,15 +6,18 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from skuhop._arrays import as_tensor, float_dtypes, like
+from skuhop._entries import check_columns
 
 
-def minus_error(retrieved, X, y) -> float:
+def minus_error(memory, retrieved, X, y) -> float:
     """Minus the mean over rows of the squared error.
 
     Parameters
     ----------
+    memory : estimator
+        Who has answered.
     retrieved : array of shape (n, d)
-        What a memory has answered.
+        The answers.
     X : array-like of shape (n, d)
         What it was asked: the target where y is None, or one-dimensional, which are
         labels that a search hands on.
@@ -24,9 +27,10 @@ def minus_error(retrieved, X, y) -> float:
     Raises
     ------
     ValueError
-        If y has another shape than the answers.
+        If y has another shape than the answers, or other columns.
     """
     target = X if y is None or np.ndim(y) == 1 else y
+    check_columns(memory, target)
     target = check_array(
         target,
         dtype=float_dtypes(target),

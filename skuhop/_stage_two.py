@@ -14,6 +14,7 @@ from skuhop import _validation as rules
 from skuhop._arrays import NUMPY_DTYPES, as_tensor, choose_device, float_dtypes, like
 from skuhop._cache import prepared
 from skuhop._device import in_smaller_chunks, sent, working_memory
+from skuhop._entries import refuse_masked
 from skuhop._validation import check_parameters
 from skuhop.retrieval import SEPARATIONS, Memory, associations
 
@@ -150,6 +151,7 @@ def check_null(separation: str) -> None:
 def check_queries(estimator, X):
     """Validate queries as an array of floats; NaN is allowed, infinity is not."""
     check_is_fitted(estimator)
+    refuse_masked(X=X)
     return validate_data(
         estimator,
         X,

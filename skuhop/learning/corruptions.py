@@ -50,12 +50,14 @@ def corrupted_copies(corruption, X, random_state, n_copies) -> np.ndarray:
     """
     copies = []
     for _ in range(n_copies):
-        copy = np.asarray(corruption(X.copy(), random_state))
+        with np.errstate(over="ignore"):
+            copy = np.asarray(corruption(X.copy(), random_state))
+            copy = copy.astype(X.dtype, copy=False)
         if copy.shape != X.shape or not np.isfinite(copy).all():
             raise ValueError(
                 "corruption must return a finite array of the shape of its input, "
                 f"{X.shape}; got shape {copy.shape}"
                 + ("." if copy.shape != X.shape else " with NaN or infinity.")
             )
-        copies.append(copy.astype(X.dtype, copy=False))
+        copies.append(copy)
     return np.stack(copies)

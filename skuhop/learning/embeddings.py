@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from skuhop.learning.feature_maps import build_module
 from skuhop.learning.trainer import seeded
 
 Tensors = Mapping[str, Tensor]
@@ -170,11 +171,13 @@ def custom_members(factory: Callable[[int], nn.Module]) -> MemberMap:
     @lru_cache(maxsize=1)
     def skeleton(n_features):
         with seeded(0):
-            return factory(n_features)
+            return build_module(factory, n_features)
 
     def begin(Z, n_members, n_components, seed):
         with seeded(seed):
-            modules = [factory(Z.shape[1]).to(Z) for _ in range(n_members)]
+            modules = [
+                build_module(factory, Z.shape[1]).to(Z) for _ in range(n_members)
+            ]
         states = [module.state_dict() for module in modules]
         return {name: torch.stack([s[name] for s in states]) for name in states[0]}
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skuhop.exceptions import InvalidParameterError
 from skuhop.learning.export import numpy_state
 from skuhop.retrieval.scorers import FeatureMap
 
@@ -148,11 +149,28 @@ def _restore_mlp(state: State, like: Tensor):
     return features
 
 
+def build_module(factory: Callable[[int], nn.Module], n_features: int) -> nn.Module:
+    """Call a user's function, which has to give a module.
+
+    Raises
+    ------
+    InvalidParameterError
+        Says what it gave instead.
+    """
+    module = factory(n_features)
+    if not isinstance(module, nn.Module):
+        raise InvalidParameterError(
+            "The 'feature_map' parameter must be a name or a callable ``n_features -> "
+            f"torch.nn.Module``. Called with {n_features} it returned {module!r}."
+        )
+    return module
+
+
 def custom(factory: Callable[[int], nn.Module]):
     """Start of a feature map that the user writes: ``n_features -> Module``."""
 
     def begin(patterns: Tensor, n_components: int | None, start: State | None):
-        module = factory(patterns.shape[1]).to(patterns)
+        module = build_module(factory, patterns.shape[1]).to(patterns)
         if start is not None:
             _load(module, start)
         return Trainable(
@@ -168,7 +186,7 @@ def restore_custom(factory: Callable[[int], nn.Module]):
     """Rebuild a user's module from its state, in evaluation mode."""
 
     def restore(state: State, like: Tensor):
-        module = factory(like.shape[1]).to(like)
+        module = build_module(factory, like.shape[1]).to(like)
         _load(module, state)
         return module.eval().requires_grad_(False)
 
