@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from skuhop.exceptions import InvalidParameterError
 from skuhop.learning.export import numpy_state
+from skuhop.retrieval.arrays import tensor_of
 from skuhop.retrieval.scorers import FeatureMap
 
 State = Mapping[str, np.ndarray]
@@ -116,7 +117,7 @@ def _warm_start(module, names, start, project):
         old = start.get(names.get(name, name))
         if old is None:
             return
-        old = torch.as_tensor(old).to(value)
+        old = tensor_of(old).to(value)
         if old.shape != value.shape:
             if old.ndim != 2 or len(old) != len(value):
                 return
@@ -135,12 +136,12 @@ _MLP = {
 
 
 def _restore_linear(state: State, like: Tensor):
-    components = torch.as_tensor(np.asarray(state["components"])).to(like)
+    components = tensor_of(state["components"]).to(like)
     return lambda X: X @ components.T
 
 
 def _restore_mlp(state: State, like: Tensor):
-    tensors = {k: torch.as_tensor(np.asarray(v)).to(like) for k, v in state.items()}
+    tensors = {k: tensor_of(v).to(like) for k, v in state.items()}
 
     def features(X):
         hidden = torch.addmm(tensors["hidden.bias"], X, tensors["hidden.weight"].T)
@@ -194,7 +195,7 @@ def restore_custom(factory: Callable[[int], nn.Module]):
 
 
 def _load(module: nn.Module, state: State) -> None:
-    module.load_state_dict({k: torch.tensor(v) for k, v in state.items()})
+    module.load_state_dict({k: tensor_of(v) for k, v in state.items()})
 
 
 class FeatureMapKind(NamedTuple):
@@ -238,8 +239,5 @@ def restore(
     features = kind.restore(state, like)
     if not alignment:
         return FeatureMap(features, features)
-    scale, shift = (
-        torch.as_tensor(np.asarray(alignment[key])).to(like)
-        for key in ("scale", "shift")
-    )
+    scale, shift = (tensor_of(alignment[key]).to(like) for key in ("scale", "shift"))
     return FeatureMap(features, lambda X: features(X * scale + shift))
