@@ -43,7 +43,9 @@ def check_numbers(values, name: str) -> np.ndarray:
         raise TypeError(f"{name} must be dense. Got a sparse matrix.")
     refuse_masked(**{name: values})
     given = np.asarray(values)
-    if given.dtype.kind in "cmM":
+    if given.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported. Got {name} of {given.dtype}.")
+    if given.dtype.kind in "mM":
         raise ValueError(f"{name} must be numbers. Got {given.dtype} data.")
     try:
         numbers = given.astype(np.float64)

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop._device import resolve_device, to_numpy, to_tensor, working_memory
 from skuhop._entries import cast, refuse_masked
 from skuhop._parameters import KANERVA_RULES
 from skuhop._persistence import VersionedStateMixin
@@ -21,6 +21,7 @@ from skuhop._slots import Addressing, absorb, addresses, begin, prior
 from skuhop._stage_two import DTYPES
 from skuhop._validation import check_parameters, check_weights
 from skuhop.exceptions import InvalidParameterError
+from skuhop.retrieval.chunks import row_chunks
 from skuhop.retrieval.linear_gaussian import Written, draw_addresses, posterior, spread
 
 
@@ -295,11 +296,15 @@ class KanervaMemory(
 
     def _addressed(self, X):
         """Rows, checked, and their addresses."""
+        X, device = self._check_queries(X)
+        return X, addresses(X.astype(np.float64), self._fixed(), device)
+
+    def _check_queries(self, X):
+        """Rows, checked, and the device."""
         device = self._check()
         check_is_fitted(self)
         refuse_masked(X=X)
-        X = validate_data(self, X, dtype=DTYPES, reset=False)
-        return X, addresses(X.astype(np.float64), self._fixed(), device)
+        return validate_data(self, X, dtype=DTYPES, reset=False), device
 
     def _fixed(self):
         return Addressing(self.addressing, self.mean_, self.anchors_, self.beta_)
@@ -326,16 +331,23 @@ class KanervaMemory(
             ``sqrt(noise_variance_ * (1 + w^T inv(R^T R) w))``, noise included as in
             `BayesianRidge`; only if `return_std`.
         """
-        answer, w = self._read(X)
-        if not return_std:
-            return answer
-        return answer, cast(self._std(w), answer.dtype, "X_std")
+        answers = self._read(X, return_std)
+        return answers if return_std else answers[0]
 
-    def _read(self, X):
-        """Answers, in the dtype of X, and the addresses that they were read at."""
-        X, w = self._addressed(X)
-        answer = cast(self.mean_ + w @ self.slots_, X.dtype, "What is retrieved")
-        return answer, w
+    def _read(self, X, return_std=False):
+        """Answers and, if wanted, standard deviations, in the dtype of X."""
+        X, device = self._check_queries(X)
+        answers = tuple(np.empty_like(X) for _ in range(1 + bool(return_std)))
+        fixed, row = self._fixed(), 8 * (4 * self.n_slots_ + 4 * X.shape[1])
+        for rows in row_chunks(len(X), row, working_memory()):
+            w = addresses(X[rows].astype(np.float64), fixed, device)
+            found = (
+                self.mean_ + w @ self.slots_,
+                *map(self._std, [w][: int(return_std)]),
+            )
+            for out, part in zip(answers, found, strict=True):
+                out[rows] = cast(part, X.dtype, "What is retrieved")
+        return answers
 
     def _std(self, w):
         device = resolve_device(self.device)

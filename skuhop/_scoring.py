@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from sklearn.utils.validation import check_array
 
 from skuhop._arrays import as_tensor, float_dtypes, like
+from skuhop._device import working_memory
 from skuhop._entries import check_columns
+from skuhop.retrieval.chunks import row_chunks
 
 
 def minus_error(memory, retrieved, X, y) -> float:
@@ -42,5 +45,10 @@ def minus_error(memory, retrieved, X, y) -> float:
             f"y must have the shape of X, {tuple(retrieved.shape)}; got "
             f"{tuple(target.shape)}."
         )
-    error = as_tensor(retrieved) - as_tensor(like(as_tensor(target), retrieved))
-    return -float(error.square().nansum(1).mean())
+    found, right = as_tensor(retrieved), as_tensor(like(as_tensor(target), retrieved))
+    row = 4 * found.element_size() * found.shape[1]
+    errors = [
+        (found[rows] - right[rows]).square().nansum(1)
+        for rows in row_chunks(len(found), row, working_memory())
+    ]
+    return -float(torch.cat(errors).mean())

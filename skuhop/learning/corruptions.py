@@ -13,6 +13,8 @@ KEPT = 0.5
 """Share of the entries that "mask" keeps."""
 NOISE = 0.5
 """Strength of "noise", in standard deviations of the patterns' entries."""
+MOST_TRIED, FEWEST_TRIED = 2**21, 8
+"""Entries of the rows that something is tried out on at most, but so many rows."""
 
 
 def mask(X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
@@ -38,6 +40,15 @@ def any_of_both(X: np.ndarray, random_state: np.random.RandomState) -> np.ndarra
 
 
 CORRUPTIONS: dict[str, Callable] = {"mask": mask, "noise": noise}
+
+
+def limit_rows(wanted: int, n_features: int) -> int:
+    """How many rows to try things out on: fewer than wanted where they are wide.
+
+    A constant of the data, not of the memory at hand: what is learned must not depend
+    on that.
+    """
+    return min(wanted, max(FEWEST_TRIED, MOST_TRIED // n_features))
 
 
 def corrupted_copies(corruption, X, random_state, n_copies) -> np.ndarray:
