@@ -19,7 +19,7 @@ from sklearn.base import clone
 from skuhop import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
-N_EXAMPLES = int(os.environ.get("SKUHOP_FUZZ", 12))
+N_EXAMPLES = int(os.environ.get("SKUHOP_FUZZ", 6))
 fuzz = settings(
     max_examples=N_EXAMPLES,
     deadline=None,

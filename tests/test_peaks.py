@@ -31,11 +31,11 @@ ESTIMATORS = {
 
 def peak_of(call):
     """Answer of a call, and the most bytes that NumPy and torch held at once in it."""
-    tracemalloc.start()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        tracemalloc.start()
         answer = call()
-    arrays = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+        arrays = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
     events = watched.profiler.kineto_results.events()
     events = sorted(
         (e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]"
