@@ -85,4 +85,4 @@ def labels_like(X, labels: np.ndarray, positions):
     if labels.dtype.kind not in "biuf":
         return labels[on_host(positions)]
     positions = as_tensor(positions)
-    return like(torch.as_tensor(labels, device=positions.device)[positions], X)
+    return like(to_tensor(labels, positions.device)[positions], X)

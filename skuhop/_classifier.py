@@ -12,6 +12,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
 from skuhop._arrays import labels_like, on_host
+from skuhop._entries import check_labels
 from skuhop._hetero import HeteroMemory, Lesson, line_attributes, stored_rows
 from skuhop._lines import LOGISTIC
 from skuhop._parameters import CLASSIFIER_RULES
@@ -381,9 +382,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
     def _joining(self, X, y, weights, classes):
         """Give new rows codes of their classes, of which some may be new."""
-        known = unique_labels(
-            self.classes_, y, *(() if classes is None else (on_host(classes),))
-        )
+        known = unique_labels(self.classes_, y, *_further(classes))
         moved = np.searchsorted(known, self.classes_)
         if len(known) > len(moved):  # The line has no answer that is a new class.
             vars(self).update(line_attributes(0.0, None))
@@ -400,7 +399,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     def _lesson(self, X, y, weights, classes):
         """Labels as rows of zeros and a one."""
         # A class whose rows all weigh nothing is a class nevertheless.
-        known = unique_labels(y, *(() if classes is None else (on_host(classes),)))
+        known = unique_labels(y, *_further(classes))
         codes = np.searchsorted(known, y)
         X, codes, weights = positive_rows(X, codes, weights)
         class_weight = class_weights(self.class_weight, known, codes, weights)
@@ -431,7 +430,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         )
 
     def _check_y(self, y):
-        check_classification_targets(y)
+        check_classification_targets(check_labels(y, "y"))
         return column_or_1d(y, warn=True)
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
@@ -451,6 +450,25 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
     def _finished(self, found):
         return with_prior(found, self.class_prior_, self.prior_weight_)
+
+    def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
+        """Logarithms of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_queries, n_classes)
+            Logarithms of `predict_proba`; minus infinity where that is 0.
+        """
+
+        def logarithms(*args):
+            return self._answers(*args).log_()
+
+        return self._ask(self._check_queries(X), logarithms)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Most probable classes.
@@ -474,6 +492,11 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
     def _read_out(self):
         return np.eye(len(self.classes_))[self.pattern_classes_]
+
+
+def _further(classes):
+    """Labels that are named and need no rows, as arguments of `unique_labels`."""
+    return () if classes is None else (check_labels(on_host(classes), "classes"),)
 
 
 def _stored(patterns, codes, weights, n_classes):

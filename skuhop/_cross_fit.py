@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from skuhop._device import to_numpy, to_tensor
+from skuhop._entries import check_total
 from skuhop._rows import count_copies, ones_unless
 from skuhop._stage_one import distinct_rows
 from skuhop.learning.inputs import common_scale, standardisation
@@ -49,6 +50,7 @@ def cross_fitted(estimator, lesson, device, progress):
     ones and those it has not seen: a row that is stored would find itself.
     """
     totals = ones_unless(lesson.weights, lesson.X)
+    check_total(totals * lesson.factors, np.float32, "sample_weight times class_weight")
     inputs = standardisation(to_tensor(lesson.X, device), to_tensor(totals, device))
     ways = [way for way in (inputs, common_scale(inputs)) if way is not None]
     kernels = kernels_to_learn(estimator)

@@ -12,6 +12,7 @@ from sklearn import get_config
 from torch import Tensor
 
 from skuhop.exceptions import InsufficientMemoryError, InvalidParameterError
+from skuhop.retrieval.arrays import tensor_of
 from skuhop.retrieval.products import bf16, exact
 
 
@@ -61,15 +62,9 @@ _NO_FLOAT64 = "device='mps' has no float64; pass float32 data or use device='cpu
 def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
     """Make a tensor on `device`; on the CPU it shares the array's memory where it can.
 
-    Copied are arrays that torch refuses (negative strides, foreign byte order) and
-    read-only ones, of which it would warn.
+    See `skuhop.retrieval.arrays.tensor_of`.
     """
-    array = np.require(array, requirements=["C", "W"])
-    if min(array.strides, default=0) < 0:  # which NumPy minds not in a single row
-        array = array.copy()
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    return move(torch.from_numpy(array), device)
+    return move(tensor_of(array), device)
 
 
 def move(tensor: Tensor, device: torch.device) -> Tensor:

@@ -18,6 +18,7 @@ from skuhop._arrays import choose_device, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
 from skuhop._cross_fit import cross_fitted, kernels_to_learn, n_steps
 from skuhop._device import to_numpy
+from skuhop._entries import cast, refuse_masked
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._rows import filled, positive_rows
@@ -125,10 +126,11 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     def _check_rows(self, X, y, sample_weight, reset):
         """Validate rows, values and weights."""
         X, y, sample_weight = map(on_host, (X, y, sample_weight))
+        refuse_masked(X=X)
         X, y = validate_data(
             self,
             X,
-            y,
+            None if y is None else self._check_y(y),
             dtype=DTYPES,
             order="C",
             copy=True,
@@ -136,7 +138,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             ensure_all_finite="allow-nan",
             multi_output=self._multi_output,
         )
-        return X, self._check_y(y), check_weights(sample_weight, X)
+        return X, y, check_weights(sample_weight, X)
 
     def _partial_fit(self, X, y, sample_weight, **more):
         """Store rows under Phi as it is; the first call is `_fit`."""
@@ -147,7 +149,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             self._check_parameters()
             rows = self._check_rows(X, y, sample_weight, False)
             X, *rest = positive_rows(*self._joining(*rows, **more))
-            new = filled(X, self.mean_).astype(self.patterns_.dtype), *rest
+            new = cast(filled(X, self.mean_), self.patterns_.dtype, "X"), *rest
         values = getattr(self, self._belonging)
         stock, stream = followed(self, values, value_keys, device, new, self._grouped)
         vars(self).update(self._kept(*stock[:3]), stream_=stream)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self, cast
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +11,8 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skuhop._device import resolve_device, to_numpy, to_tensor
+from skuhop._device import resolve_device, to_numpy, to_tensor, working_memory
+from skuhop._entries import cast, refuse_masked
 from skuhop._parameters import KANERVA_EFFECTS, KANERVA_RULES, fixed_by_fit
 from skuhop._persistence import VersionedStateMixin
 from skuhop._sampling import drawing
@@ -27,6 +28,7 @@ from skuhop._validation import (
     note_settled,
 )
 from skuhop.exceptions import InvalidParameterError
+from skuhop.retrieval.chunks import row_chunks
 from skuhop.retrieval.linear_gaussian import Written, draw_addresses, posterior, spread
 
 _FIXED = fixed_by_fit(KANERVA_EFFECTS)
@@ -241,6 +243,7 @@ class KanervaMemory(
 
     def _write(self, X, sample_weight, first):
         device = self._check(fitted=not first)
+        refuse_masked(X=X)
         X = validate_data(self, X, dtype=DTYPES, reset=first)
         weights = check_weights(sample_weight, X)
         X = X.astype(np.float64)
@@ -310,10 +313,15 @@ class KanervaMemory(
 
     def _addressed(self, X):
         """Rows, checked, and their addresses."""
+        X, device = self._check_queries(X)
+        return X, addresses(X.astype(np.float64), self._fixed(), device)
+
+    def _check_queries(self, X):
+        """Rows, checked, and the device."""
         device = self._check()
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=DTYPES, reset=False)
-        return X, addresses(X.astype(np.float64), self._fixed(), device)
+        refuse_masked(X=X)
+        return validate_data(self, X, dtype=DTYPES, reset=False), device
 
     def _fixed(self):
         return Addressing(self.addressing, self.mean_, self.anchors_, self.beta_)
@@ -341,11 +349,23 @@ class KanervaMemory(
             ``sqrt(noise_variance_ * (1 + w^T inv(R^T R) w))``, noise included as in
             `BayesianRidge`; only if `return_std`.
         """
-        X, w = self._addressed(X)
-        answer = (self.mean_ + w @ self.slots_).astype(X.dtype, copy=False)
-        if not return_std:
-            return answer
-        return answer, self._std(w).astype(X.dtype, copy=False)
+        answers = self._read(X, return_std)
+        return answers if return_std else answers[0]
+
+    def _read(self, X, return_std=False):
+        """Answers and, if wanted, standard deviations, in the dtype of X."""
+        X, device = self._check_queries(X)
+        answers = tuple(np.empty_like(X) for _ in range(1 + bool(return_std)))
+        fixed, row = self._fixed(), 8 * (4 * self.n_slots_ + 4 * X.shape[1])
+        for rows in row_chunks(len(X), row, working_memory()):
+            w = addresses(X[rows].astype(np.float64), fixed, device)
+            found = (
+                self.mean_ + w @ self.slots_,
+                *map(self._std, [w][: int(return_std)]),
+            )
+            for out, part in zip(answers, found, strict=True):
+                out[rows] = cast(part, X.dtype, "What is retrieved")
+        return answers
 
     def _std(self, w):
         device = resolve_device(self.device)
@@ -366,7 +386,7 @@ class KanervaMemory(
         X_retrieved : ndarray of shape (n_queries, n_features)
             What the memory answers.
         """
-        return cast("np.ndarray", self.retrieve(X))
+        return self._read(X)[0]
 
     @in_few_threads
     def score_samples(self, X: ArrayLike) -> np.ndarray:
@@ -407,7 +427,7 @@ class KanervaMemory(
         score : float
             At most 0; higher is better.
         """
-        return minus_error(self.transform(X), X, y)
+        return minus_error(self, self._read(X)[0], X, y)
 
     @in_few_threads
     def sample(

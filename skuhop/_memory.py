@@ -13,12 +13,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop._arrays import choose_device, on_host
 from skuhop._compat import CallbackSupportMixin, with_callbacks
+from skuhop._entries import cast, refuse_masked
 from skuhop._index import check_index
 from skuhop._parameters import MEMORY_EFFECTS, MEMORY_RULES, fixed_by_fit
 from skuhop._persistence import VersionedStateMixin
 from skuhop._progress import StageOneProgress
 from skuhop._recall import (
     nearest_patterns,
+    of_answers,
     recall_memory,
     retrieving,
     weight_kept_out,
@@ -110,7 +112,8 @@ class UHopMemory(
         What a query with missing entries (NaN) is: a stored pattern, noise and damage
         apart, or a new row that resembles stored ones, as in imputation. For "new"
         `fit` learns from the patterns themselves how far neighbours may be, and the
-        answer is a mean over neighbours, whatever the similarity.
+        answer is a mean over neighbours, whatever the similarity; a query that lacks
+        nothing comes back from `transform` as it is.
 
     answer : {"plain", "l2", "layernorm"}, default="plain"
         What `transform` makes of every answer, after each update: nothing, a row of
@@ -475,8 +478,9 @@ class UHopMemory(
         else:
             self._check_settled()
             X, sample_weight = map(on_host, (X, sample_weight))
+            refuse_masked(X=X)
             X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
-            X = X.astype(self.patterns_.dtype)
+            X = cast(X, self.patterns_.dtype, "X")
             new = positive_rows(X, X[:, :0], check_weights(sample_weight, X))
         self.__dict__.update(followed_attributes(self, new, device))
         return self
@@ -560,7 +564,7 @@ class UHopMemory(
             tail. Like every estimate from a sample it cannot know of a heavy pattern
             that both the index and the draws have missed.
         """
-        return self._ask(self._check_queries(X), tail_std)
+        return self._ask(self._check_queries(X), of_answers(self, tail_std))
 
     def missing_weight(self, X: ArrayLike) -> np.ndarray:
         """Estimate of the weight that an index keeps out of the answers of `transform`.
@@ -580,7 +584,7 @@ class UHopMemory(
             answered from the whole memory. It is no bound: a single pattern that the
             index lost may have more.
         """
-        return self._ask(self._check_queries(X), weight_kept_out)
+        return self._ask(self._check_queries(X), of_answers(self, weight_kept_out))
 
     @available_if(has_energy)
     def energy(self, X: ArrayLike) -> np.ndarray:
@@ -684,7 +688,7 @@ class UHopMemory(
             At most 0; higher is better. Entries where the target is NaN do not
             count.
         """
-        return minus_error(self._retrieve(X), X, y)
+        return minus_error(self, self._retrieve(X), X, y)
 
     def _prepare(self, complete, dtype, device):
         return recall_memory(self, complete, dtype, device)

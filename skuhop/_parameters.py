@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from numbers import Integral
 
+import numpy as np
+
 from skuhop import _validation as rules
 from skuhop._device import PRODUCTS
 from skuhop._index import KINDS
@@ -17,6 +19,13 @@ from skuhop.retrieval.read_outs import READ_OUTS
 
 _AUTO = rules.Choice(("auto",))
 _CORRUPTION = (rules.NONE, rules.Choice(tuple(CORRUPTIONS)), rules.CALLABLE)
+_CLASS_WEIGHT = rules.Number(low=0, high=float(np.finfo(np.float32).max))
+_WEIGHTS = rules.Kind(
+    lambda value: (
+        isinstance(value, dict) and all(map(_CLASS_WEIGHT.accepts, value.values()))
+    ),
+    f"a dict whose every value is {_CLASS_WEIGHT}",
+)
 _A_DICT = rules.Kind(lambda value: isinstance(value, dict), "a dict")
 _SHARED = {
     "separation": (rules.Choice(tuple(SEPARATIONS)),),
@@ -67,7 +76,7 @@ _HETERO_RULES = {
 CLASSIFIER_RULES: rules.Rules = {
     **_HETERO_RULES,
     "loss": (rules.Choice(("log_loss", *LOSSES)),),
-    "class_weight": (rules.Choice(("balanced",)), _A_DICT, rules.NONE),
+    "class_weight": (rules.Choice(("balanced",)), _WEIGHTS, rules.NONE),
     "label_smoothing": (rules.Number(low=0, high=1),),
 }
 REGRESSOR_RULES: rules.Rules = {

@@ -9,6 +9,7 @@ from sklearn.utils.random import sample_without_replacement
 
 from skuhop._damage import damage_scorer, linear_matrix
 from skuhop._device import choose_product, to_tensor
+from skuhop._entries import cast
 from skuhop._index import KINDS, SMALLEST, build_index, open_index, wanted
 from skuhop._stage_one import kept_kind
 from skuhop.learning import restore
@@ -45,7 +46,7 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
     """
 
     def tensor(array):
-        return to_tensor(array.astype(dtype, copy=False), device)
+        return to_tensor(cast(array, dtype, "What is stored"), device)
 
     patterns, mean = tensor(estimator.patterns_), tensor(estimator.mean_)
     weights = estimator.sample_weight_
@@ -71,10 +72,28 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
     )
 
 
+def is_answer(estimator, complete: bool) -> bool:
+    """Whether rows come back as they are: new ones that lack nothing."""
+    return complete and estimator.missing == "new"
+
+
+def of_answers(estimator, question):
+    """Make a question about what answers may lack; rows that come back lack nothing."""
+
+    def asked(memory, rows, budget):
+        if is_answer(estimator, memory.complete):
+            return rows.new_zeros(len(rows))
+        return question(memory, rows, budget)
+
+    return asked
+
+
 def retrieving(estimator):
     """Question whose answers are those of `transform`."""
 
     def retrieve(memory, rows, budget):
+        if is_answer(estimator, memory.complete):
+            return rows.clone()
         # The weights of a row with NaN come from its observed entries, which do not
         # move: a second update would repeat the first.
         steps = estimator.update_steps if memory.complete else 1

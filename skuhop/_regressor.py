@@ -8,11 +8,10 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import check_consistent_length, column_or_1d
 
 from skuhop._arrays import on_host
+from skuhop._entries import check_labels, check_numbers
 from skuhop._hetero import HeteroMemory, Lesson, stored_rows
 from skuhop._lines import RIDGE
 from skuhop._parameters import REGRESSOR_RULES
@@ -380,7 +379,13 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         exact = found if found.device.type == "mps" else found.double()
         centre, scale = map(exact.new_tensor, (self.value_mean_, self.value_scale_))
         answer = centre + (1 - self.prior_weight_) * exact * scale
-        return answer.reshape(len(answer), *self.values_.shape[1:]).to(found)
+        narrow = answer.reshape(len(answer), *self.values_.shape[1:]).to(found)
+        if narrow.isinf().any():
+            raise ValueError(
+                f"y is beyond the range of {str(found.dtype).split('.')[1]}, the "
+                "precision of X; ask with X in float64."
+            )
+        return narrow
 
     def _lesson(self, X, y, weights, groups):
         """Numbers, standardised column by column."""
@@ -404,12 +409,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         )
 
     def _check_y(self, y):
-        if issparse(y):
-            raise TypeError("y must be dense. Got a sparse matrix.")
-        try:
-            return np.asarray(y, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"y must be numbers. Got {y.dtype} data.") from error
+        return check_numbers(y, "y")
 
     def _read_out(self):
         columns = self.values_.reshape(len(self.values_), -1)
@@ -434,9 +434,16 @@ def _checked_groups(groups, n_samples):
     """Give groups numbers from 0; without any, all rows are of one."""
     if groups is None:
         return np.zeros(n_samples)
-    groups = column_or_1d(on_host(groups))
-    check_consistent_length(groups, np.empty(n_samples))
-    return np.unique(groups, return_inverse=True)[1]
+    groups = np.asarray(check_labels(on_host(groups), "groups"))
+    if groups.shape not in ((n_samples,), (n_samples, 1)):
+        raise ValueError(
+            f"groups must have one label for each row of X. Got inconsistent numbers: "
+            f"groups of shape {groups.shape}, {n_samples} rows."
+        )
+    try:
+        return np.unique(groups.ravel(), return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(f"groups must be labels of one kind: {error}.") from error
 
 
 def _leading_axes(values, weights):

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from sklearn.utils.validation import check_array
 
 from skuhop._arrays import as_tensor, float_dtypes, like
+from skuhop._device import working_memory
+from skuhop._entries import check_columns
+from skuhop.retrieval.chunks import row_chunks
 
 
-def minus_error(retrieved, X, y) -> float:
+def minus_error(memory, retrieved, X, y) -> float:
     """Minus the mean over rows of the squared error.
 
     Parameters
     ----------
+    memory : estimator
+        Who has answered.
     retrieved : array of shape (n, d)
-        What a memory has answered.
+        The answers.
     X : array-like of shape (n, d)
         What it was asked: the target where y is None, or one-dimensional, which are
         labels that a search hands on.
@@ -24,9 +30,10 @@ def minus_error(retrieved, X, y) -> float:
     Raises
     ------
     ValueError
-        If y has another shape than the answers.
+        If y has another shape than the answers, or other columns.
     """
     target = X if y is None or np.ndim(y) == 1 else y
+    check_columns(memory, target)
     target = check_array(
         target,
         dtype=float_dtypes(target),
@@ -38,5 +45,10 @@ def minus_error(retrieved, X, y) -> float:
             f"y must have the shape of X, {tuple(retrieved.shape)}; got "
             f"{tuple(target.shape)}."
         )
-    error = as_tensor(retrieved) - as_tensor(like(as_tensor(target), retrieved))
-    return -float(error.square().nansum(1).mean())
+    found, right = as_tensor(retrieved), as_tensor(like(as_tensor(target), retrieved))
+    row = 4 * found.element_size() * found.shape[1]
+    errors = [
+        (found[rows] - right[rows]).square().nansum(1)
+        for rows in row_chunks(len(found), row, working_memory())
+    ]
+    return -float(torch.cat(errors).mean())

@@ -11,7 +11,7 @@ import torch
 from skuhop._device import in_smaller_chunks, to_numpy, to_tensor, working_memory
 from skuhop._rows import ones_unless
 from skuhop._stage_one import distinct_rows, resolve_corruption
-from skuhop.learning import corrupted_copies
+from skuhop.learning import corrupted_copies, limit_rows
 from skuhop.retrieval.addresses import ADDRESSES
 from skuhop.retrieval.chunks import row_chunks
 from skuhop.retrieval.linear_gaussian import (
@@ -109,8 +109,9 @@ def _best_beta(memory, X, weights, fixed, rng, device):
     some = rng.permutation(len(X))[:most]
     X, weights = X[some], ones_unless(weights, X)[some]
     corrupt = resolve_corruption(memory.corruption)
-    right, weight = X[:_TRIAL_QUERIES], weights[:_TRIAL_QUERIES, None]
-    copies = corrupted_copies(corrupt, right, rng, -(-_TRIAL_QUERIES // len(right)))
+    n_queries = limit_rows(_TRIAL_QUERIES, X.shape[1])
+    right, weight = X[:n_queries], weights[:n_queries, None]
+    copies = corrupted_copies(corrupt, right, rng, -(-n_queries // len(right)))
     variance = np.average(((X - fixed.mean) ** 2).sum(1), weights=weights)
     if variance == 0:
         return 1.0

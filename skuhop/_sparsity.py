@@ -16,7 +16,7 @@ from skuhop._device import to_tensor
 from skuhop._recall import recall_memory
 from skuhop._stage_one import N_WATCHED, resolve_corruption
 from skuhop._stage_two import SEPARATION_RULES
-from skuhop.learning import corrupted_copies
+from skuhop.learning import corrupted_copies, limit_rows
 from skuhop.retrieval import SEPARATIONS, answers
 from skuhop.retrieval.separations import separation_rule
 
@@ -61,9 +61,10 @@ def _errors(estimator, attributes, distinct, device) -> dict:
     """Mean squared error of retrieval from corrupted copies, for every alpha."""
     seed = check_random_state(estimator.random_state).randint(2**31 - 1)
     rng = np.random.RandomState(seed)
-    right = distinct[rng.permutation(len(distinct))[:N_WATCHED]]
+    n_watched = limit_rows(N_WATCHED, distinct.shape[1])
+    right = distinct[rng.permutation(len(distinct))[:n_watched]]
     corrupt = resolve_corruption(estimator.corruption)
-    copies = corrupted_copies(corrupt, right, rng, -(-N_WATCHED // len(right)))
+    copies = corrupted_copies(corrupt, right, rng, -(-n_watched // len(right)))
     queries = to_tensor(copies.reshape(-1, right.shape[1]), device)
     parameters = estimator.get_params(deep=False)
     plain = {"separation": "softmax", "index": None}

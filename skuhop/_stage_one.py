@@ -19,6 +19,7 @@ from skuhop.learning import (
     feature_map_kind,
     learn,
     learn_precision,
+    limit_rows,
 )
 from skuhop.retrieval import build_scorer
 
@@ -154,8 +155,9 @@ def _watch(settings, patterns, X, w, corrupt, seed, device):
     """Make the score of a feature map: how surely it retrieves held-out copies."""
     rng = np.random.RandomState(seed)
     order = rng.permutation(len(patterns))
-    rows = np.sort(order[:N_WATCHED])
-    n_copies = -(-N_WATCHED // len(patterns))
+    n_watched = limit_rows(N_WATCHED, patterns.shape[1])
+    rows = np.sort(order[:n_watched])
+    n_copies = -(-n_watched // len(patterns))
     copies = corrupted_copies(corrupt, patterns[rows], rng, n_copies)
     queries = to_tensor(copies.reshape(-1, patterns.shape[1]), device)
     rivals = np.sort(order[:N_RIVALS])

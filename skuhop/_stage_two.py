@@ -14,14 +14,18 @@ from skuhop import _validation as rules
 from skuhop._arrays import NUMPY_DTYPES, as_tensor, choose_device, float_dtypes, like
 from skuhop._cache import derived
 from skuhop._device import in_smaller_chunks, sent, working_memory
+from skuhop._entries import refuse_masked
 from skuhop._threads import run_in_threads
 from skuhop._validation import check_parameters, check_settled
 from skuhop.retrieval import SEPARATIONS, Memory, associations
+from skuhop.retrieval.chunks import row_chunks
 
 DTYPES = [np.float64, np.float32]
 """What is computed in; any other number is converted to the first."""
 _PREPARING = 64
 """Queries that preparing a memory takes as much work as."""
+_COUNTED = 9
+"""Bytes per entry for counting what is missing: one, and eight as it is added up."""
 SEPARATION_RULES = {
     "alpha": (rules.Number(low=1, open_low=True, high=2),),
     "gamma": (rules.Number(low=1, open_low=True),),
@@ -56,8 +60,8 @@ def ask(
     budget = working_memory()
     given = as_tensor(X)
     dtype = NUMPY_DTYPES[given.dtype]
-    parts = []
-    for complete, rows in _by_completeness(given):
+    out = None
+    for complete, rows in _by_completeness(given, budget):
         queries = given if rows is None else given[rows]
 
         def answer(budget, complete=complete, queries=queries):
@@ -70,23 +74,33 @@ def ask(
                 [question(memory, piece, budget) for piece in sent(queries, device)]
             )
 
-        parts.append((rows, in_smaller_chunks(answer, budget, device)))
-    return like(_merge(parts, len(given)), X)
+        found = in_smaller_chunks(answer, budget, device)
+        out = found if rows is None else _put(found, rows, len(given), out)
+    return like(out, X)
 
 
-def _by_completeness(X):
-    """Which rows are complete and which are not, as (complete, rows) of either kind.
+def _by_completeness(X, budget):
+    """Yield rows that are complete and that are not, as (complete, rows), in chunks.
 
-    Rows is None for all as they stand. Incomplete rows come in the order of how many
-    entries they lack, as `retrieval.new_rows` likes them.
+    Rows is None for all as they stand, or a slice. Incomplete rows come in the order of
+    how many entries they lack, as `retrieval.new_rows` likes them. Chunks, because rows
+    that are taken are copied, as are their answers when they are put in their places.
     """
-    lacking = X.isnan().sum(dim=1)
+    row = _COUNTED * X.shape[1]
+    lacking = torch.cat(
+        [X[some].isnan().sum(dim=1) for some in row_chunks(len(X), row, budget)]
+    )
     n_incomplete = int(lacking.count_nonzero())
+    row = 4 * X.element_size() * X.shape[1]
     if n_incomplete == 0:
-        return [(True, None)]
+        whole = [None] if len(X) * row <= budget else row_chunks(len(X), row, budget)
+        yield from ((True, rows) for rows in whole)
+        return
     order = lacking.argsort(stable=True)
     known, unknown = order.tensor_split([len(X) - n_incomplete])
-    return [pair for pair in ((True, known), (False, unknown)) if len(pair[1])]
+    for complete, rows in ((True, known), (False, unknown)):
+        for some in row_chunks(len(rows), row, budget):
+            yield complete, rows[some]
 
 
 def _joined(pieces):
@@ -98,18 +112,15 @@ def _joined(pieces):
     return torch.cat(pieces)
 
 
-def _merge(parts, n_rows):
-    """Put the answers for parts of the rows together again."""
-    if isinstance(parts[0][1], tuple):
-        rows = [rows for rows, _ in parts]
-        pieces = zip(*(found for _, found in parts), strict=True)
-        return tuple(_merge(list(zip(rows, p, strict=True)), n_rows) for p in pieces)
-    first = parts[0][1]
-    if parts[0][0] is None:
-        return first
-    out = first.new_empty((n_rows, *first.shape[1:]))
-    for rows, found in parts:
-        out[rows.to(out.device)] = found
+def _put(found, rows, n_rows, out):
+    """Put answers for some rows, a tensor or a tuple of them, in their places."""
+    if isinstance(found, tuple):
+        places = out or (None,) * len(found)
+        pairs = zip(found, places, strict=True)
+        return tuple(_put(part, rows, n_rows, place) for part, place in pairs)
+    if out is None:
+        out = found.new_empty((n_rows, *found.shape[1:]))
+    out[rows if isinstance(rows, slice) else rows.to(out.device)] = found
     return out
 
 
@@ -149,6 +160,7 @@ def check_null(separation: str) -> None:
 def check_queries(estimator, X):
     """Validate queries as an array of floats; NaN is allowed, infinity is not."""
     check_is_fitted(estimator)
+    refuse_masked(X=X)
     return validate_data(
         estimator,
         X,

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from skuhop._damage import learn_damage_model
+from skuhop._entries import check_columns, refuse_masked
 from skuhop._recall import fit_index, pattern_keys
 from skuhop._rows import positive_rows
 from skuhop._sparsity import fit_separation
@@ -51,6 +52,8 @@ def checked(memory, X, sample_weight, queries) -> Told:
     ValueError
         If it cannot be stored or learned from.
     """
+    refuse_masked(X=X, queries=queries)
+    check_columns(X, queries)
     X = check_array(
         X, dtype=DTYPES, order="C", copy=True, estimator=memory, input_name="X"
     )

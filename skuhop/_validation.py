@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from skuhop._entries import check_numbers, check_total
 from skuhop.exceptions import InvalidParameterError
 
 
@@ -133,15 +134,20 @@ def check_weights(sample_weight, X: np.ndarray) -> np.ndarray | None:
     Raises
     ------
     ValueError
-        If a weight is negative or not finite, or if all are zero.
+        If a weight is no number, negative or not finite, if all are zero, or if
+        their sum is beyond the range of the dtype of X.
     """
     if sample_weight is None:
         return None
+    given = check_numbers(sample_weight, "sample_weight")[()]
+    with np.errstate(over="ignore"):
+        if not given.astype(X.dtype).any():
+            raise ValueError("All sample_weight entries are zero: no row would count.")
     weights = _check_sample_weight(
-        sample_weight, X, dtype=X.dtype, copy=True, ensure_non_negative=True
+        given, X, dtype=np.float64, copy=True, ensure_non_negative=True
     )
-    if not weights.any():
-        raise ValueError("All sample_weight entries are zero: nothing would be stored.")
+    check_total(weights, X.dtype, "sample_weight")
+    weights = weights.astype(X.dtype)
     return None if (weights == 1).all() else weights
 
 

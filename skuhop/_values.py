@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from skuhop._device import choose_product, to_tensor
+from skuhop._entries import cast
 from skuhop.learning.feature_maps import FeatureMap
 from skuhop.learning.inputs import Inputs
 from skuhop.learning.kernels import Kernel, joint_features
@@ -94,7 +95,10 @@ def _features(estimator, dtype, device):
 
 def _tensor(array, dtype, device):
     array = np.asarray(array)
-    return to_tensor(array.astype(dtype) if array.dtype.kind == "f" else array, device)
+    return to_tensor(
+        cast(array, dtype, "What is stored") if array.dtype.kind == "f" else array,
+        device,
+    )
 
 
 def with_prior(votes: Tensor, prior: np.ndarray, share: float) -> Tensor:

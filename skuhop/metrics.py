@@ -13,11 +13,12 @@ from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import pairwise_distances_argmin
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from skuhop import _validation as rules
+from skuhop._entries import check_columns, refuse_masked
+from skuhop._nearest import nearest_rows
 from skuhop._stage_one import resolve_corruption
 from skuhop._stage_two import DTYPES
 from skuhop.learning import CORRUPTIONS
@@ -29,9 +30,10 @@ _ROUNDING = 1e-5
 
 
 def _both(true, retrieved):
-    """Two finite arrays of the same shape."""
-    true = check_array(true, input_name="patterns_true")
-    retrieved = check_array(retrieved, input_name="patterns_retrieved")
+    """Two finite arrays of the same shape and the same columns, in float64."""
+    check_columns(true, retrieved)
+    true = _rows(true, "patterns_true")
+    retrieved = _rows(retrieved, "patterns_retrieved")
     if true.shape != retrieved.shape:
         raise ValueError(
             "patterns_true and patterns_retrieved must have the same shape; got "
@@ -40,10 +42,23 @@ def _both(true, retrieved):
     return true, retrieved
 
 
+def _rows(array, name):
+    """Finite rows in float64: small numbers wrap or overflow when squared."""
+    refuse_masked(**{name: array})
+    return check_array(array, dtype=np.float64, input_name=name)
+
+
 def _weights(sample_weight, true):
     """Weights of the rows as an array, or None."""
     check_consistent_length(true, sample_weight)
-    return None if sample_weight is None else np.asarray(sample_weight)
+    return rules.check_weights(sample_weight, true)
+
+
+def _precision(*arrays):
+    """Coarsest precision that rows were given in."""
+    dtypes = [getattr(array, "dtype", np.dtype("f8")) for array in arrays]
+    floats = [d for d in dtypes if d in (np.float16, np.float32)]
+    return min(floats, key=lambda dtype: dtype.itemsize, default=np.dtype("f8"))
 
 
 def retrieval_error(
@@ -132,14 +147,18 @@ def hit_rate(
     """
     true, retrieved = _both(patterns_true, patterns_retrieved)
     weights = _weights(sample_weight, true)
-    stored = true if patterns is None else check_array(patterns, input_name="patterns")
+    check_columns(patterns_true, patterns)
+    stored = true if patterns is None else _rows(patterns, "patterns")
     if stored.shape[1] != true.shape[1]:
         raise ValueError(
             f"patterns must have the {true.shape[1]} features of patterns_true; got "
             f"{stored.shape[1]}."
         )
-    nearest = stored[pairwise_distances_argmin(retrieved, stored)]
-    hits = (nearest == true).all(axis=1)
+    # A row and its copy in a coarser precision are one.
+    dtype = _precision(patterns_true, true if patterns is None else patterns)
+    with np.errstate(over="ignore"):
+        right, known = true.astype(dtype), stored.astype(dtype)
+    hits = (known[nearest_rows(retrieved, stored)] == right).all(axis=1)
     return float(np.average(hits, weights=weights))
 
 
@@ -277,7 +296,8 @@ def _check_stored(memory, right):
     stored = getattr(memory, "patterns_", None)
     if stored is None:
         return
-    nearest = stored[pairwise_distances_argmin(right, stored)]
+    right, stored = right.astype(np.float64), stored.astype(np.float64)
+    nearest = stored[nearest_rows(right, stored)]
     gap = np.linalg.norm(nearest - right, axis=1)
     foreign = gap > _ROUNDING * np.linalg.norm(right, axis=1)
     if foreign.any():

@@ -233,9 +233,8 @@ def test_new_rows_are_completed_by_their_neighbours(similarity):
     np.testing.assert_allclose(memory.association(queries), p, rtol=1e-7)
     expected = np.where(np.isnan(queries), p @ X, queries)
     np.testing.assert_allclose(memory.transform(queries), expected, rtol=1e-7)
-    # What is complete is no imputation: nothing changes for it.
-    plain = fit(similarity=similarity)
-    np.testing.assert_array_equal(memory.transform(X), plain.transform(X))
+    # What is complete lacks nothing.
+    np.testing.assert_array_equal(memory.transform(X), X)
 
 
 def test_new_rows_are_completed_as_well_as_by_the_best_k_neighbours():
@@ -427,3 +426,30 @@ def test_answers_need_no_gradient():
 class _Linear(torch.nn.Linear):
     def __init__(self, n_features):
         super().__init__(n_features, 4)
+
+
+@pytest.mark.parametrize("params", [{}, {"answer": "l2"}, {"update_steps": 3}])
+@pytest.mark.parametrize("similarity", ["auto", "euclidean"])
+def test_new_rows_that_lack_nothing_come_back_as_they_are(similarity, params):
+    memory = fit(similarity=similarity, missing="new", **params)
+    queries = with_gaps()
+    queries[0] = np.random.RandomState(0).randn(queries.shape[1])
+    complete = ~np.isnan(queries).any(axis=1)
+    assert 0 < complete.sum() < len(complete)
+    for dtype in ("f4", "f8"):
+        asked = queries.astype(dtype)
+        found = memory.transform(asked)
+        known = ~np.isnan(asked)
+        np.testing.assert_array_equal(found[known], asked[known])
+        assert np.isfinite(found).all() and found.dtype == dtype
+        again = memory.transform(asked[complete])
+        np.testing.assert_array_equal(again, asked[complete])
+        again[:] = 0  # and are a copy
+        np.testing.assert_array_equal(asked[known], queries.astype(dtype)[known])
+    assert memory.missing_weight(queries[complete]).max() == 0
+    assert memory.tail_std(queries[complete]).max() == 0
+    # What is asked about them is answered as ever.
+    copies = fit(similarity=similarity, **params)
+    rows = queries[complete]
+    np.testing.assert_array_equal(memory.predict(rows), copies.predict(rows))
+    np.testing.assert_array_equal(memory.energy(rows), copies.energy(rows))

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skuhop import UHopMemory
+from skuhop._nearest import nearest_rows
 from skuhop.metrics import StoredPatterns, hit_rate, retrieval_error, retrieval_scorer
 
 X = np.random.RandomState(0).normal(size=(12, 9))
@@ -202,3 +203,52 @@ def test_a_corruption_that_changes_the_shape():
     scorer = retrieval_scorer(lambda X, _: X[:, :2])
     with pytest.raises(ValueError, match=r"\(12, 9\); got shape \(12, 2\)"):
         scorer(clone(PLAIN).fit(X), X)
+
+
+# --- numbers that wrap, overflow or lie far from zero --------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i8", "f2", "f4", bool])
+def test_numbers_of_few_bits(dtype):
+    rows = (200 * np.eye(3)).astype(dtype)
+    zero = np.zeros_like(rows)
+    expected = np.square(rows.astype(float)).sum(1).mean()
+    for pair in ((rows, zero), (zero, rows), (rows, zero.astype(float))):
+        assert retrieval_error(*pair) == expected
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e7, -1e8, 1e12])
+@pytest.mark.parametrize("among", [None, X])
+def test_hits_far_from_zero(offset, among):
+    among = None if among is None else among + offset
+    assert hit_rate(X + offset, X + offset + 1e-3, patterns=among) == 1
+    swapped = X[::-1] + offset
+    assert hit_rate(X + offset, swapped, patterns=among) == 0
+
+
+def test_hits_in_clusters_that_are_far_apart():
+    far = np.concatenate([X, X + 1e9, X - 1e9])
+    assert hit_rate(far, far + 1e-3) == 1
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e150])
+def test_hits_at_all_scales(scale):
+    assert hit_rate(scale * X, scale * (X + 1e-3)) == 1
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4"])
+def test_a_row_and_its_copy_in_another_precision_are_one(dtype):
+    copy = X.astype(dtype)
+    assert hit_rate(X, copy) == hit_rate(copy, X) == 1
+    assert hit_rate(X, X, patterns=copy) == hit_rate(copy, X, patterns=X) == 1
+    assert hit_rate(X[::-1], X, patterns=copy) == 0
+
+
+@given(rows=matrices, stored=matrices, offset=st.sampled_from([0, 1e6, 2.0**40]))
+def test_the_nearest_by_differences(rows, stored, offset):
+    expected = ((rows[:, None] - stored) ** 2).sum(2)
+    found = nearest_rows(rows + offset, stored + offset)
+    least = expected[np.arange(len(rows)), found]
+    if offset < 2**40:  # there only the first bits of the numbers are left
+        np.testing.assert_allclose(least, expected.min(1), rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(nearest_rows(stored, stored) <= np.arange(5), True)

@@ -186,10 +186,13 @@ def test_files_of_earlier_versions_load_and_answer_as_they_did(file):
     saved = np.load(file.parent / "answers.npz")
     methods = {"classifier": "predict_proba", "regressor": "predict"}
     method = methods.get(file.stem, "transform")
-    found = getattr(estimator, method)(saved[f"{file.stem}_queries"])
-    np.testing.assert_allclose(
-        found, saved[f"{file.stem}_answers"], rtol=1e-5, atol=1e-6
-    )
+    queries, expected = (saved[f"{file.stem}_{k}"] for k in ("queries", "answers"))
+    if file.stem == "new_rows":
+        # Rows that lack nothing once came back as stored ones; now they stay.
+        complete = ~np.isnan(queries).any(axis=1, keepdims=True)
+        expected = np.where(complete, queries, expected)
+    found = getattr(estimator, method)(queries)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_this_version_has_saved_files():

@@ -732,3 +732,91 @@ def test_a_worker_killed_in_the_middle(tmp_path):
             np.testing.assert_allclose(
                 sharded.transform(queries[:50]), expected[:50], **CLOSE
             )
+
+
+# --- sources that are none, or have changed ------------------------------------------
+
+
+def written(path, kind):
+    if kind == "npz":
+        np.savez(path, X)
+    elif kind == "object":
+        with path.open("wb") as file:
+            np.save(file, X.astype(object))
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        content = {"text": b"1,2\n3,4\n", "empty": b"", "cut": b"\x93NUMPY"}
+        path.write_bytes(content[kind])
+    return path
+
+
+@pytest.mark.parametrize("kind", ["npz", "text", "empty", "cut", "object", "directory"])
+def test_files_that_are_no_arrays(client, tmp_path, kind):
+    path = written(tmp_path / "rows.npz", kind)
+    for source in (path, str(path)):
+        with pytest.raises(ValueError, match=r"X must be.*\.npy file.*rows\.npz"):
+            ShardedMemory(memory()).fit(source)
+    with pytest.raises(ValueError, match=r"y must be.*\.npy file"):
+        ShardedMemory(regressor()).fit(X, path)
+
+
+@pytest.mark.parametrize("change", ["value", "rows", "order"])
+def test_a_source_that_has_changed(client, tmp_path, change):
+    path = tmp_path / "X.npy"
+    np.save(path, X)
+    sharded = ShardedMemory(memory(feature_map="identity"), shard_size=100).fit(path)
+    expected = sharded.predict(X[:20])
+    os.utime(path)  # a copy of the file, or a touch, is no change
+    np.testing.assert_array_equal(sharded.release().predict(X[:20]), expected)
+    changed = X.copy()
+    changed[150, 3] += 1
+    np.save(path, {"value": changed, "rows": X[:, :] * 2, "order": X[::-1]}[change])
+    again = pickle.loads(pickle.dumps(sharded.release()))
+    for model in (sharded, again):
+        with pytest.raises(ValueError, match="has changed since.*call fit again"):
+            model.transform(X[:5])
+    np.testing.assert_array_equal(sharded.fit(path).predict(X[:5]).shape, (5,))
+
+
+def test_shards_of_an_older_file_have_no_checksums(client):
+    sharded = ShardedMemory(memory(), shard_size=100).fit(X)
+    expected = sharded.predict(X[:20])
+    del sharded.shard_checksums_
+    np.testing.assert_array_equal(sharded.release().predict(X[:20]), expected)
+
+
+def test_what_shards_may_hold(client):
+    wrong = VALUES.astype(object)
+    wrong[7, 1] = None
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        ShardedMemory(regressor().fit(X, VALUES), shard_size=100).fit(X, wrong)
+    labels = Y.astype(object)
+    labels[7] = None
+    with pytest.raises(ValueError, match="y must not have missing labels"):
+        ShardedMemory(classifier().fit(X, Y), shard_size=100).fit(X, labels)
+    masked = np.ma.masked_greater(X, 0.9)
+    with pytest.raises(ValueError, match="X must not have masked entries"):
+        ShardedMemory(memory()).fit(masked)
+    near = memory(feature_map="identity").fit(X)
+    far = ShardedMemory(near, shard_size=100).fit(1e39 * X)
+    with pytest.raises(ValueError, match="within the range of float32"):
+        far.transform(X[:3].astype("f4"))
+
+
+def test_frames_of_other_columns(client):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X, columns=list("abcdefgh"))
+    other = frame[list("bacdefgh")]
+    fitted = memory().fit(frame)
+    with pytest.raises(ValueError, match="feature names should match"):
+        ShardedMemory(fitted).fit(other)
+    with pytest.raises(ValueError, match="feature names should match"):
+        ShardedMemory(fitted).fit(frame).score(frame, other)
+
+
+def test_new_rows_that_lack_nothing(client):
+    whole = memory(feature_map="identity", missing="new").fit(X)
+    sharded = ShardedMemory(whole, shard_size=100).fit(X)
+    np.testing.assert_array_equal(sharded.transform(QUERIES[1:3]), QUERIES[1:3])
+    assert_same_memory(sharded, whole)

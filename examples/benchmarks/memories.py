@@ -1,4 +1,4 @@
-"""Tables: compact memory, normalised answers, sparsity, rejection, sampled tails.
+"""Tables: compact memory, answers, sparsity, rejection, sampled tails, peaks of memory.
 
 Run ``python examples/benchmarks/memories.py``; everything is bundled with scikit-learn
 or made up, and takes some two minutes on one core. Names of tables as arguments make
@@ -7,15 +7,19 @@ these alone.
 
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
+from sklearn import clone, config_context
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from skuhop import KanervaMemory, UHopMemory
+from skuhop import KanervaMemory, UHopClassifier, UHopMemory
 
 RNG = np.random.RandomState(0)
 DIGITS, LABELS = load_digits(return_X_y=True)
@@ -178,7 +182,58 @@ def tails():
         row(f"{beta:g}", lacking, *gaps, np.sqrt((std**2).mean()), whole, fast)
 
 
-TABLES = {f.__name__: f for f in (kanerva, answers, sparsity, rejection, tails)}
+def peaks():
+    """MiB held beside data and answer, at most, in a process for each call."""
+    calls = {
+        "transform, 400,000 x 64": (UHopMemory(**PLAIN), 50, 64, 400_000),
+        "transform, half with gaps": (UHopMemory(**PLAIN), 50, 64, -400_000),
+        "predict_proba, 400,000 x 64": (UHopClassifier(max_iter=5), 500, 64, 400_000),
+        "KanervaMemory.transform": (KanervaMemory(50), 500, 64, 400_000),
+        "fit, 50,000 x 64": (UHopMemory(max_iter=10), 50_000, 64, 0),
+        "fit, 5 x 1,000,000": (UHopMemory(max_iter=10), 5, 1_000_000, 0),
+        'the same, missing="new"': (UHopMemory(**PLAIN, missing="new"), 5, 10**6, 0),
+    }
+    budgets = (16, 64, 1024)
+    row("call", *(f"`working_memory` {budget} MiB" for budget in budgets))
+    row(*["---"] * (1 + len(budgets)))
+    for name, call in calls.items():
+        cells = []
+        for budget in budgets:
+            with ProcessPoolExecutor(1, get_context("spawn")) as child:
+                cells.append(child.submit(peak_of, *call, budget).result())
+        row(name, *(f"{cell:.0f}" for cell in cells))
+
+
+PLAIN = {"feature_map": "identity", "similarity": "euclidean"}
+
+
+def peak_of(estimator, n_rows, n_features, n_queries, budget):
+    """MiB by which resident memory grows at most, less what the answer takes.
+
+    A negative number of queries is for rows of which every other one lacks an entry;
+    without queries it is `fit` that is watched.
+    """
+    rng = np.random.default_rng(0)
+
+    def made(n):
+        return rng.random((n, n_features), dtype=np.float32)
+
+    def fitted(X):
+        return clone(estimator).fit(X, (X[:, 0] > 0.5).astype(int))
+
+    small = fitted(made(100)[:, :9]) if n_features > 1000 else fitted(made(100))
+    X, queries = made(n_rows), made(abs(n_queries))
+    queries[: len(queries) * (n_queries < 0) : 2, 0] = np.nan
+    ask = getattr(small, "predict_proba", None) or small.transform
+    with config_context(working_memory=budget):
+        ask(made(100)[:, : small.n_features_in_])
+        before = getrusage(RUSAGE_SELF).ru_maxrss
+        answer = ask(queries) if n_queries else fitted(X).mean_
+        after = getrusage(RUSAGE_SELF).ru_maxrss
+    return (after - before) / 2**10 - answer.nbytes / 2**20
+
+
+TABLES = {f.__name__: f for f in (kanerva, answers, sparsity, rejection, tails, peaks)}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or TABLES:

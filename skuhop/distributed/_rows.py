@@ -15,6 +15,7 @@ from sklearn.utils import check_array, column_or_1d
 
 from skuhop import UHopClassifier, UHopMemory, UHopRegressor
 from skuhop._device import resolve_device
+from skuhop._entries import check_columns, check_labels, refuse_masked
 from skuhop._rows import filled, ones_unless, positive_rows, standard
 from skuhop._stage_two import DTYPES
 from skuhop._validation import check_weights
@@ -90,7 +91,8 @@ def _memory_rows(model: Model, X, y, weights) -> dict:
 def _class_rows(model: Model, X, y, weights) -> dict:
     """As `UHopClassifier.partial_fit` stores rows, for labels that are known."""
     estimator = model.estimator
-    y = column_or_1d(_of_every_row(y, X, "a classifier stores rows with labels"))
+    y = _of_every_row(y, X, "a classifier stores rows with labels")
+    y = column_or_1d(check_labels(y, "y"))
     known = estimator.classes_
     codes = np.searchsorted(known, y).clip(max=len(known) - 1)
     if (known[codes] != y).any():
@@ -169,6 +171,8 @@ def stored_rows(model: Model, X, y, sample_weight) -> dict:
         If rows are not what the estimator can store.
     """
     kind = kind_of(model.estimator)
+    refuse_masked(X=X, y=y, sample_weight=sample_weight)
+    check_columns(model.estimator, X)
     X = check_array(
         X,
         dtype=DTYPES,

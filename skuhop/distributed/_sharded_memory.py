@@ -16,6 +16,7 @@ from skuhop import UHopMemory
 from skuhop import _validation as rules
 from skuhop._arrays import on_host
 from skuhop._cache import prepared, release
+from skuhop._entries import check_columns
 from skuhop._persistence import VersionedStateMixin
 from skuhop._stage_two import check_null, check_queries, check_top
 from skuhop._validation import after_fit, all_or_nothing, check_parameters
@@ -126,6 +127,10 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
     shard_sizes_ : ndarray of shape (n_shards,)
         Number of patterns stored in each shard.
 
+    shard_checksums_ : ndarray of shape (n_shards,)
+        CRC-32 of what each shard stores. A shard that is read again, by another worker
+        or where a pickle is loaded, must come to the same.
+
     n_patterns_ : int
         Number of patterns stored in all.
 
@@ -160,9 +165,9 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
     Notes
     -----
     If a worker dies in the middle of a call, its shards are read again from their
-    source by others, and the call goes on. Sources must not change meanwhile.
-    Patterns in futures are as safe as these are: ``client.submit`` can be repeated,
-    ``client.scatter`` cannot.
+    source by others, and the call goes on. Sources must not change: if one has by then,
+    a checksum tells, and the question fails. Patterns in futures are as safe as these
+    are: ``client.submit`` can be repeated, ``client.scatter`` cannot.
 
     Shards are held until the memory is fitted again, released or deleted. A pickle has
     no shards and no client; where it is loaded, the first call reads them again.
@@ -252,6 +257,8 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             raise ValueError("X has no rows: nothing would be stored.")
         arguments = as_arguments(client, sources)
         if _is_fitted(estimator):
+            if in_memory(X):
+                check_columns(estimator, X)
             estimator = copy.copy(estimator)
         else:
             estimator = self._learn(clone(estimator), client, arguments, y is None)
@@ -260,7 +267,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         model = model_of(estimator, weighted)
         remote = send(client, model)
         shards = load(client, remote, arguments)
-        sizes, summaries = summarise(client, remote, shards)
+        sizes, checksums, summaries = summarise(client, remote, shards)
         if not sum(sizes):
             raise ValueError("All weights are zero: nothing would be stored.")
         kind = kind_of(estimator)
@@ -269,6 +276,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         self._name_features(X, estimator)
         self.estimator_, self.weighted_, self.sources_ = estimator, weighted, sources
         self.shard_sizes_, self.n_patterns_ = np.array(sizes), sum(sizes)
+        self.shard_checksums_ = np.array(checksums)
         self.__dict__.update(zip(kind.common, kind.together(summaries), strict=True))
         if hasattr(estimator, "classes_"):
             self.classes_ = estimator.classes_
@@ -334,7 +342,10 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         common = kind_of(self.estimator_).common
         model = model.knowing({name: getattr(self, name) for name in common})
         sizes = self.shard_sizes_.tolist()
-        held = [(s, n) for s, n in zip(shards, sizes, strict=True) if n]
+        # A file may be older than checksums.
+        checksums = getattr(self, "shard_checksums_", np.full(len(sizes), None))
+        columns = zip(shards, sizes, checksums.tolist(), strict=True)
+        held = [column for column in columns if column[1]]
         held = map(list, zip(*held, strict=True))
         return Cluster(client, model, send(client, model), *held)
 

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skuhop._entries import refuse_masked
+
 
 class FileRows(NamedTuple):
     """Rows of a C-ordered array in a file that all workers can read."""
@@ -89,22 +91,34 @@ def _is_list(source):
     )
 
 
+def _mapped(path, name):
+    """Map an ``.npy`` file; other files, archives of arrays too, are refused."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, IsADirectoryError) as error:
+        raise ValueError(
+            f"{name} must be the path of an .npy file, as np.save writes it. Got "
+            f"{os.fspath(path)!r}: {error}."
+        ) from error
+
+
 def _opened(source, name):
     """Make a source something with a length that slices without reading."""
     if isinstance(source, (str, os.PathLike)):
-        source = np.load(source, mmap_mode="r", allow_pickle=False)
+        source = _mapped(source, name)
     if _is_zarr(source):
         return LazyRows(source, 0, source.shape[0])
     if is_dask(source):
         return source if source.ndim == 1 else source.rechunk({1: -1})
-    if is_task(source) or isinstance(source, (np.memmap, LazyRows)):
+    if is_task(source) or isinstance(source, LazyRows):
         return source
     if hasattr(source, "to_delayed"):
         raise TypeError(
             f"{name} must be a Dask array, not a {type(source).__name__}. Dask's data "
             "frames have to_dask_array(lengths=True)."
         )
-    source = np.asarray(source)
+    refuse_masked(**{name: source})
+    source = source if isinstance(source, np.memmap) else np.asarray(source)
     if source.ndim == 0:
         raise ValueError(f"{name} must be an array with rows; got {source!r}.")
     return source

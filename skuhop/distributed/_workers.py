@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from zlib import crc32
 
 import numpy as np
 
@@ -22,11 +23,20 @@ class Shard:
     """
 
     def __init__(self, rows: dict):
-        self.rows = rows
+        self.rows, self.checksum = rows, _checksum(rows)
 
     def __sizeof__(self):
         """Bytes of the rows: Dask decides by it what to move and what to spill."""
         return 1024 + sum(a.nbytes for a in self.rows.values() if a is not None)
+
+
+def _checksum(rows: dict) -> int:
+    """CRC-32 of the bytes of all arrays."""
+    value = 0
+    for name in sorted(rows):
+        if rows[name] is not None:
+            value = crc32(np.ascontiguousarray(rows[name]).data, value)
+    return value
 
 
 def given(value):
@@ -43,10 +53,11 @@ def load(number: int, model: Model, X, y, sample_weight) -> Shard:
     return Shard(rows)
 
 
-def summary(shard: Shard, model: Model) -> tuple[int, object]:
-    """Give the number of patterns, and what its kind wants to know of a shard."""
+def summary(shard: Shard, model: Model) -> tuple[int, int, object]:
+    """Give the number of patterns, their checksum, and what its kind wants to know."""
     estimator = model.holding(shard.rows)
-    return len(estimator.patterns_), kind_of(estimator).summary(estimator)
+    more = kind_of(estimator).summary(estimator)
+    return len(estimator.patterns_), shard.checksum, more
 
 
 def n_rows(X) -> int:
@@ -66,6 +77,7 @@ def ask(
     question: Callable,
     complete: bool,
     first: int,
+    checksum: int | None,
     budget: int,
 ):
     """Partial result of a shard, as NumPy arrays.
@@ -82,9 +94,21 @@ def ask(
     complete : bool
     first : int
         Position of the shard's first pattern in the whole memory.
+    checksum : int or None
+        That of the rows when they were stored, if it is known.
     budget : int
         Bytes.
+
+    Raises
+    ------
+    ValueError
+        If the source of the shard has changed since.
     """
+    if checksum not in (None, shard.checksum):
+        raise ValueError(
+            f"The source of the shard that begins with pattern {first} has changed "
+            "since ShardedMemory.fit has read it; call fit again."
+        )
     estimator = model.holding(shard.rows)
     device = resolve_device(estimator.device)
 

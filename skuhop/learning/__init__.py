@@ -2,7 +2,12 @@
 
 from skuhop.learning.bank import learn_bank
 from skuhop.learning.completion import learn_precision
-from skuhop.learning.corruptions import CORRUPTIONS, any_of_both, corrupted_copies
+from skuhop.learning.corruptions import (
+    CORRUPTIONS,
+    any_of_both,
+    corrupted_copies,
+    limit_rows,
+)
 from skuhop.learning.feature_maps import FEATURE_MAPS, feature_map_kind, restore
 from skuhop.learning.losses import LOSSES
 from skuhop.learning.told import learn_channels, learn_exponents
@@ -24,5 +29,6 @@ __all__ = [
     "learn_exponents",
     "learn_from_queries",
     "learn_precision",
+    "limit_rows",
     "restore",
 ]

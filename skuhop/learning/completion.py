@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skuhop.learning.corruptions import limit_rows
 from skuhop.learning.optimiser import Adam
 from skuhop.retrieval.new_rows import asked, growths, likelihood_ratios, stored
 from skuhop.retrieval.products import exact
@@ -63,7 +64,7 @@ def learn_precision(patterns: Tensor, weights: Tensor | None, seed: int) -> Tens
         return torch.full_like(patterns[0], spread**-2)
     task = _Completion((X / spread).to(torch.float32), weights)
     generator = torch.Generator().manual_seed(seed)
-    watched = task.draw(generator, N_WATCHED, n)
+    watched = task.draw(generator, limit_rows(N_WATCHED, d), n)
     best, error = task.levelled(torch.zeros_like(task.unit), (COARSE, FINE), watched)
     if d <= MOST_FEATURES:
         learned = _descend(task, best.clone(), generator)

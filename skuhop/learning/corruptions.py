@@ -13,6 +13,8 @@ KEPT = 0.5
 """Share of the entries that "mask" keeps."""
 NOISE = 0.5
 """Strength of "noise", in standard deviations of the patterns' entries."""
+MOST_TRIED, FEWEST_TRIED = 2**21, 8
+"""Entries of the rows that something is tried out on at most, but so many rows."""
 
 
 def mask(X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
@@ -40,6 +42,15 @@ def any_of_both(X: np.ndarray, random_state: np.random.RandomState) -> np.ndarra
 CORRUPTIONS: dict[str, Callable] = {"mask": mask, "noise": noise}
 
 
+def limit_rows(wanted: int, n_features: int) -> int:
+    """How many rows to try things out on: fewer than wanted where they are wide.
+
+    A constant of the data, not of the memory at hand: what is learned must not depend
+    on that.
+    """
+    return min(wanted, max(FEWEST_TRIED, MOST_TRIED // n_features))
+
+
 def corrupted_copies(corruption, X, random_state, n_copies) -> np.ndarray:
     """Corrupt `X` several times, shape (n_copies, n, d), and check what comes back.
 
@@ -50,12 +61,14 @@ def corrupted_copies(corruption, X, random_state, n_copies) -> np.ndarray:
     """
     copies = []
     for _ in range(n_copies):
-        copy = np.asarray(corruption(X.copy(), random_state))
+        with np.errstate(over="ignore"):
+            copy = np.asarray(corruption(X.copy(), random_state))
+            copy = copy.astype(X.dtype, copy=False)
         if copy.shape != X.shape or not np.isfinite(copy).all():
             raise ValueError(
                 "corruption must return a finite array of the shape of its input, "
                 f"{X.shape}; got shape {copy.shape}"
                 + ("." if copy.shape != X.shape else " with NaN or infinity.")
             )
-        copies.append(copy.astype(X.dtype, copy=False))
+        copies.append(copy)
     return np.stack(copies)

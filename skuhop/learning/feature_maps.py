@@ -21,6 +21,7 @@ from skuhop.learning.modules import (
     build_module,
     call_apart,
 )
+from skuhop.retrieval.arrays import tensor_of
 from skuhop.retrieval.scorers import FeatureMap
 
 State = Mapping[str, np.ndarray]
@@ -128,12 +129,12 @@ _MLP = {
 
 
 def _restore_linear(state: State, like: Tensor):
-    components = torch.as_tensor(np.asarray(state["components"])).to(like)
+    components = tensor_of(state["components"]).to(like)
     return lambda X: X @ components.T
 
 
 def _restore_mlp(state: State, like: Tensor):
-    tensors = {k: torch.as_tensor(np.asarray(v)).to(like) for k, v in state.items()}
+    tensors = {k: tensor_of(v).to(like) for k, v in state.items()}
 
     def features(X):
         hidden = torch.addmm(tensors["hidden.bias"], X, tensors["hidden.weight"].T)
@@ -223,8 +224,5 @@ def restore(
     features = kind.restore(state, like)
     if not alignment:
         return FeatureMap(features, features)
-    scale, shift = (
-        torch.as_tensor(np.asarray(alignment[key])).to(like)
-        for key in ("scale", "shift")
-    )
+    scale, shift = (tensor_of(alignment[key]).to(like) for key in ("scale", "shift"))
     return FeatureMap(features, lambda X: features(X * scale + shift))

@@ -23,7 +23,7 @@ COUNTED_VALUES = 2**22
 """Entries of corrupted copies that are counted, in at most COUNTED_ROWS rows."""
 COUNTED_ROWS = 8000
 MOST_COPIES = 80
-HELD_OUT_ROWS = 2000
+HELD_OUT_ROWS, FEWEST_ROWS = 2000, 8
 MOST_SCORES = 2**23
 """Scores per expert of the held-out copies at most."""
 COMPONENTS = (1, 5)
@@ -113,6 +113,7 @@ def learn_exponents(
     """
     n = len(patterns)
     most = min(HELD_OUT_ROWS, max(1, MOST_SCORES // n))
+    most = min(most, max(FEWEST_ROWS, COUNTED_VALUES // patterns.shape[1]))
     rows = torch.from_numpy(np.sort(order[:most]))
     n_copies = max(1, most // len(rows))
     queries = torch.cat([damage(rows) for _ in range(n_copies)])

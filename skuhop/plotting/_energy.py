@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skuhop import _validation as rules
+from skuhop._entries import check_columns
 from skuhop.plotting._style import COLOURS, axes
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ class EnergyDisplay:
         patterns = estimator.patterns_
         shown = patterns
         if queries is not None:
+            check_columns(estimator, queries)
             queries = check_array(queries, dtype=patterns.dtype, input_name="queries")
             shown = np.concatenate([patterns, queries])
         room = margin * np.ptp(patterns, axis=0)

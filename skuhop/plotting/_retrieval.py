@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array
 
+from skuhop._entries import check_columns
 from skuhop.plotting._style import axes
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ class RetrievalDisplay:
         display : RetrievalDisplay
             The display, drawn.
         """
+        if stored is not None:
+            check_columns(queries, stored)
         answers = estimator.transform(queries)
         return cls.from_predictions(
             queries, answers, stored, image_shape=image_shape, ax=ax, **options
@@ -169,6 +172,7 @@ class RetrievalDisplay:
             If the shapes differ.
         """
         given = {"queries": queries, "retrieved": retrieved, "stored": stored}
+        check_columns(*given.values())
         rows = {
             name: check_array(
                 array, dtype=float, ensure_all_finite="allow-nan", input_name=name

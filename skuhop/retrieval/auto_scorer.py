@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import torch
 
 from skuhop.retrieval import evidence
+from skuhop.retrieval.arrays import tensor_of
 from skuhop.retrieval.channel_bank import ChannelBank, StoredBins
 from skuhop.retrieval.noise_models import COSTS, NoiseModels
 from skuhop.retrieval.scorers import Query
@@ -147,7 +148,7 @@ def build_auto_scorer(
     """Build the scorer from NumPy state, on the device of the patterns."""
 
     def tensors(state):
-        return {k: torch.as_tensor(v, device=patterns.device) for k, v in state.items()}
+        return {k: tensor_of(v).to(patterns.device) for k, v in state.items()}
 
     return AutoScorer(
         tensors(bank),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skuhop.retrieval.arrays import tensor_of
 from skuhop.retrieval.channel_scorers import ChannelScorer, PooledScorer
 from skuhop.retrieval.evidence import nearest_code
 from skuhop.retrieval.scorers import KernelScorer, Query, Scorer
@@ -81,7 +82,7 @@ def told_experts(
         )
 
     def tensor(name):
-        return torch.as_tensor(channel[name], device=patterns.device)
+        return tensor_of(channel[name]).to(patterns.device)
 
     bins = torch.bucketize(patterns, tensor("pattern_edges").to(patterns))
     bins = nearest_code(bins, tensor("pattern_codes"))

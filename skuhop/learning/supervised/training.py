@@ -32,6 +32,7 @@ from skuhop.learning.supervised.scores import (
     member_scores,
     separation_loss,
 )
+from skuhop.retrieval.arrays import tensor_of
 
 DROPPED = 0.3
 """Share of the entries of columns of few values that every other member is spared."""
@@ -46,7 +47,7 @@ def _begin(kind: MemberMap, start, settings: Settings, Z: Tensor) -> dict[str, T
         np.shape(start[name]) == tuple(t.shape) for name, t in tensors.items()
     )
     if fits:
-        tensors = {k: torch.tensor(start[k]).to(t) for k, t in tensors.items()}
+        tensors = {k: tensor_of(start[k]).to(t) for k, t in tensors.items()}
     return tensors
 
 
