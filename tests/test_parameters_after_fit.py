@@ -156,7 +156,12 @@ def test_every_parameter_has_a_row(name):
     assert set(effects.values()) <= {NEXT_FIT, NEXT_CALL, FIT_AGAIN}
 
 
-@pytest.mark.parametrize("name, parameter, value", CASES, ids=str)
+def name_case(part):
+    """Name a part of a case, the same in every process."""
+    return getattr(part, "__name__", str(part))
+
+
+@pytest.mark.parametrize("name, parameter, value", CASES, ids=name_case)
 def test_an_object_answers_as_its_unpickled_copy(name, parameter, value):
     estimator = fitted(name)
     before = answers(estimator)

@@ -111,8 +111,8 @@ def build_module(factory: Factory, like: Tensor, draws: Draws) -> nn.Module:
     module = draws.run(factory, like.shape[1])
     if not isinstance(module, nn.Module):
         raise InvalidParameterError(
-            "A callable feature_map must return a torch.nn.Module. Got "
-            f"{type(module).__name__}."
+            "The 'feature_map' parameter must be a name or a callable ``n_features -> "
+            f"torch.nn.Module``. Called with {like.shape[1]} it returned {module!r}."
         )
     return module.to(like)
 
