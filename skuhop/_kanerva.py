@@ -326,7 +326,6 @@ class KanervaMemory(
     def _fixed(self):
         return Addressing(self.addressing, self.mean_, self.anchors_, self.beta_)
 
-    @in_few_threads
     def retrieve(
         self, X: ArrayLike, return_std: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -352,6 +351,7 @@ class KanervaMemory(
         answers = self._read(X, return_std)
         return answers if return_std else answers[0]
 
+    @in_few_threads
     def _read(self, X, return_std=False):
         """Answers and, if wanted, standard deviations, in the dtype of X."""
         X, device = self._check_queries(X)

@@ -20,11 +20,16 @@ Y = (X[:, 0] > 0).astype(int)
 
 
 def settings():
-    """What is one for the whole process, in plain values."""
+    """What is one for the whole process, in plain values.
+
+    But for the filter that scikit-learn's `check_array` sets for a moment, in a way that
+    threads take from each other.
+    """
     matmul = torch.backends.cuda.matmul
+    filters = [text for text in map(str, warnings.filters) if "Complex" not in text]
     return {
         "threads": [(one["filepath"], one["num_threads"]) for one in threadpool_info()],
-        "filters": [*map(str, warnings.filters)],
+        "filters": filters,
         "showwarning": warnings.showwarning,
         "tf32": getattr(matmul, "fp32_precision", None) or matmul.allow_tf32,
         "torch": torch.get_rng_state().tolist(),

@@ -71,5 +71,7 @@ def test_states_are_swapped_in_a_copy():
 
 
 def test_a_factory_must_give_a_module():
-    with pytest.raises(InvalidParameterError, match=r"torch\.nn\.Module.*NoneType"):
+    with pytest.raises(
+        InvalidParameterError, match=r"torch\.nn\.Module.*returned None"
+    ):
         build_module(lambda n: None, x, Draws(0))
