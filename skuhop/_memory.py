@@ -248,6 +248,10 @@ class UHopMemory(
     mean_ : ndarray of shape (n_features,)
         Weighted mean of the patterns.
 
+    unit_ : float
+        Power of two near the largest entry of the patterns, in which rows are compared,
+        so that their size does not matter.
+
     loss_curve_ : list of float
         Separation loss before every step of Stage I.
 
@@ -417,7 +421,7 @@ class UHopMemory(
         device = choose_device(self.device, X)
         X, sample_weight, queries = map(on_host, (X, sample_weight, queries))
         told = checked(self, X, sample_weight, queries)
-        settings = stage_one_of(self)
+        settings = stage_one_of(self)._replace(unit=told.unit)
         attributes = attributes_for(self, told, settings, device)
         data = {"X": told.X, "y": told.X}
         settled = note_settled(self, (*self._fixed, "similarity"))

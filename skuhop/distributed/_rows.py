@@ -73,7 +73,8 @@ def model_of(estimator, weighted: bool) -> Model:
         exact = copy.copy(estimator)
         exact.index = None
         for complete in (True, False):
-            betas[complete] = exact._prepare(complete, dtype, cpu).scorer.beta
+            scorer = exact._prepare(complete, dtype, cpu).scorer
+            betas[complete] = scorer.beta / scorer.energy_unit
     kind, light = kind_of(estimator), copy.copy(estimator)
     vars(light).update(
         kind.without, patterns_=np.array(estimator.mean_[None]), sample_weight_=None
