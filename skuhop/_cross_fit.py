@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skuhop._device import to_numpy, to_tensor
 from skuhop._entries import check_total
-from skuhop._rows import count_copies, ones_unless
+from skuhop._rows import count_copies, ones_unless, unit_of
 from skuhop._stage_one import distinct_rows
 from skuhop.learning.inputs import common_scale, standardisation
 from skuhop.learning.kernels import Kernel, kernels_of
@@ -27,6 +27,7 @@ from skuhop.learning.supervised import (
     take_trend,
 )
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
+from skuhop.retrieval.scorers import largest_beta
 
 _SMALL = 2000
 """Fewer patterns than this are learned with 8 folds, others with 4."""
@@ -63,7 +64,15 @@ def cross_fitted(estimator, lesson, device, progress):
     multiplicity = (totals[rows] * share).astype(totals.dtype)
     X = to_tensor(lesson.X[rows], device)
     as_they_are = estimator.feature_map == "identity"
-    tried = [X] if as_they_are else [way(X) for way in ways]
+    unit = unit_of(lesson.X) if as_they_are else 1.0
+    size = settings.similarity.in_user_units(unit)
+    if settings.beta is not None:
+        settings = settings._replace(beta=largest_beta(settings.beta * size))
+    if as_they_are:
+        origin = inputs.centre if settings.similarity.centred else 0
+        tried = [(X - origin) / unit]
+    else:
+        tried = [way(X) for way in ways]
     tried = [Z.to(torch.float32) for Z in tried]
     weights = multiplicity * lesson.factors[rows]
     problem = Problem(
@@ -101,6 +110,9 @@ def cross_fitted(estimator, lesson, device, progress):
     # Rows come sorted, and of many only the first are looked at.
     order = np.random.RandomState(settings.seed).permutation(len(rows))
     beside = learner(fitted.penalty, order) if fitted.linear_share > 0 else None
+    betas = [np.asarray(kernel.betas) / size for kernel in fitted.kernels]
+    pairs = zip(fitted.kernels, betas, strict=True)
+    fitted = fitted._replace(kernels=[k._replace(betas=b) for k, b in pairs])
     return inputs, fitted, Lines(beside, learner.trend(order))
 
 

@@ -79,7 +79,14 @@ def resolve_corruption(corruption, unit: float = 1.0) -> Callable:
         return any_of_both
     if isinstance(corruption, str):
         return CORRUPTIONS[corruption]
-    return lambda X, random_state: np.asarray(corruption(X * unit, random_state)) / unit
+    if unit == 1:
+        return corruption
+
+    def corrupt(X, random_state):
+        copy = np.asarray(corruption(X * unit, random_state))
+        return copy / unit if copy.dtype.kind in "biuf" else copy
+
+    return corrupt
 
 
 def distinct_rows(X: np.ndarray, weights: np.ndarray | None):
@@ -209,6 +216,8 @@ def _watch(settings, patterns, X, w, corrupt, seed, device):
     )
 
     def score(feature_map):
+        if callable(settings.feature_map) and feature_map is not None:
+            feature_map = feature_map._replace(keeps_unit=False)
         parts = X, mean, w, feature_map
         scorer = build_scorer(similarity, beta, *parts, unit=settings.unit)
         scores = scorer.block(scorer.prepare(queries), 0, len(X))

@@ -127,18 +127,13 @@ class Scorer(Protocol):
         """
 
 
-def largest_beta(beta: float, dtype: torch.dtype) -> float:
+def largest_beta(beta: float, dtype: torch.dtype = torch.float32) -> float:
     """Beta small enough that ``beta * score`` stays finite.
 
     At the square root of the largest number every separation is long since the
     maximum, so nothing is lost.
     """
     return min(beta, torch.finfo(dtype).max ** 0.5)
-
-
-def _energy_unit(similarity: Similarity, beta: float | None, unit: float) -> float:
-    """Energy of one in a unit, in the user's; likelihoods have none."""
-    return 1.0 if beta is None else math.prod([unit] * similarity.degree)
 
 
 def _growth(similarity: Similarity, units: Tensor, n: Tensor | int) -> Tensor | None:
@@ -170,8 +165,8 @@ class KernelScorer:
     product : callable, default=exact
         How queries and keys are multiplied; see `products`. Not where the noise level
         is profiled out: its logarithm is of a small difference of large products.
-    unit : float, default=1
-        What queries are divided by.
+    unit : float or None, default=1
+        What queries are divided by; None if the feature map takes them as they are.
     source : Tensor of shape (M, d) or None, default=None
         The patterns before they were divided, if answers are read out of them.
     """
@@ -190,19 +185,21 @@ class KernelScorer:
         unit=1.0,
         source=None,
     ):
-        self.similarity, self.unit = similarity, unit
+        self.similarity, self.rows_unit = similarity, unit
+        self.unit = unit or 1.0
         self.feature_map = feature_map
         self.n_patterns = len(patterns)
         self.profiled = beta is None
         self.product = exact if self.profiled else product
         self.beta = 1.0 if self.profiled else largest_beta(beta, patterns.dtype)
-        self.feature_unit = unit
+        self.feature_unit = self.unit
         if feature_map is not None and not feature_map.keeps_unit:
             self.feature_unit = 1.0
-        self.energy_unit = _energy_unit(similarity, beta, self.feature_unit)
+        in_user_units = similarity.in_user_units(self.feature_unit)
+        self.energy_unit = 1.0 if self.profiled else in_user_units
         # On a GPU nobody asks for it, and it would only keep the patterns alive.
         same = feature_map is None and not self.profiled and similarity.degree
-        source = patterns if source is None and unit == 1 else source
+        source = patterns if source is None and self.unit == 1 else source
         self.source = source if same and patterns.device.type == "cpu" else None
         if self.profiled:
             patterns = torch.cat([patterns, mean[None]])
@@ -219,7 +216,7 @@ class KernelScorer:
 
     def prepare(self, X):
         """Encode queries of shape (n, d)."""
-        X, units = enter(X, self.unit)
+        X, units = enter(X, self.rows_unit)
         features = X if self.feature_map is None else self.feature_map.queries(X)
         if self.origin is not None:
             features = features - self.origin
@@ -340,7 +337,7 @@ class ObservedScorer:
         self.n_patterns = len(patterns)
         self.profiled = beta is None
         self.beta = 1.0 if self.profiled else largest_beta(beta, patterns.dtype)
-        self.energy_unit = _energy_unit(similarity, beta, unit)
+        self.energy_unit = 1.0 if self.profiled else similarity.in_user_units(unit)
         self.patterns = torch.cat([patterns, mean[None]])
         self.origin = mean if similarity.centred else torch.zeros_like(mean)
         self.patterns -= self.origin
@@ -418,7 +415,7 @@ def _in_unit(similarity, beta, unit, features, weights) -> float | None:
     """Beta for scores in a unit; None where the noise level is to be profiled out."""
     rule = SIMILARITIES[similarity]
     if beta != "auto":
-        return float(beta) * math.prod([unit] * rule.degree)
+        return float(beta) * rule.in_user_units(unit)
     if rule.profile is not None:
         return None
     return attention_beta(features, weights)
@@ -443,7 +440,8 @@ def build_scorer(
     if beta == "auto" and feature_map is not None:
         features = feature_map.patterns(patterns)
     own = feature_map is not None and not feature_map.keeps_unit
-    beta = _in_unit(similarity, beta, 1.0 if own else unit, features, weights)
+    scale = 1.0 if own or unit is None else unit
+    beta = _in_unit(similarity, beta, scale, features, weights)
     rule = SIMILARITIES[similarity]
     parts = patterns, mean, feature_map, beta, product
     return KernelScorer(rule, *parts, unit, source)

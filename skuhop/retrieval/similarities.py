@@ -11,6 +11,7 @@ farthest pattern.)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -55,6 +56,10 @@ class Similarity(NamedTuple):
     self_score: Callable
     centred: bool = False
     degree: int = 0
+
+    def in_user_units(self, unit: float) -> float:
+        """Score, in the user's units, of a score of one in another unit."""
+        return math.prod([unit] * self.degree)
 
 
 def _log_residual(residual: Tensor, scale: Tensor) -> Tensor:

@@ -50,8 +50,10 @@ def largest(X: Tensor) -> Tensor:
     return torch.linalg.vector_norm(X.detach(), math.inf, dim=1, keepdim=True)
 
 
-def enter(X: Tensor, unit: float) -> tuple[Tensor, Tensor]:
+def enter(X: Tensor, unit: float | None) -> tuple[Tensor, Tensor]:
     """Divide rows by a unit, or those that are far too large for it by their own.
+
+    None leaves rows as they are: they have no unit, or a feature map sees to it.
 
     Returns
     -------
@@ -60,6 +62,8 @@ def enter(X: Tensor, unit: float) -> tuple[Tensor, Tensor]:
     units : Tensor of shape (n, 1)
         What they were divided by: `unit`, or more for what is far away.
     """
+    if unit is None:
+        return X, torch.ones_like(X[:, :1])
     most = torch.finfo(X.dtype).max ** 0.5 / (_HEADROOM * max(1, X.shape[1]))
     units = (largest(X) / most).clamp_min_(unit)
     return X / units, units
