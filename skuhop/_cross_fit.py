@@ -52,7 +52,10 @@ def cross_fitted(estimator, lesson, device, progress):
     """
     totals = ones_unless(lesson.weights, lesson.X)
     check_total(totals * lesson.factors, np.float32, "sample_weight times class_weight")
-    inputs = standardisation(to_tensor(lesson.X, device), to_tensor(totals, device))
+    # Distinct rows are in float64, whatever was given.
+    eps = float(np.finfo(lesson.stored["patterns_"].dtype).eps)
+    parts = to_tensor(lesson.X, device), to_tensor(totals, device)
+    inputs = standardisation(*parts, eps)
     ways = [way for way in (inputs, common_scale(inputs)) if way is not None]
     kernels = kernels_to_learn(estimator)
     settings = settings_of(estimator, kernels[0], len(lesson.X))

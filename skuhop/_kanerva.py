@@ -417,8 +417,9 @@ class KanervaMemory(
         std = self._std(w)
         std[:, ~self._varies()] = self._common_level()
         gap = (X - self.mean_ - w @ self.slots_) / std
-        scores = -(np.log(2 * np.pi) + gap**2).sum(1) / 2 - np.log(std).sum(1)
-        return scores.astype(X.dtype, copy=False)
+        with np.errstate(over="ignore"):  # Of what is far away nothing is known.
+            scores = -(np.log(2 * np.pi) + gap**2).sum(1) / 2 - np.log(std).sum(1)
+            return scores.astype(X.dtype, copy=False)
 
     def _varies(self):
         """Say which features have ever differed from their mean."""

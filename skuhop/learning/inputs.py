@@ -44,11 +44,14 @@ class Inputs(NamedTuple):
         return Z.masked_fill(Z.abs() <= rounding, 0).clamp_(-most, most)
 
 
-def standardisation(X: Tensor, w: Tensor | None) -> Inputs:
-    """Weighted mean and inverse standard deviation of every feature."""
+def standardisation(X: Tensor, w: Tensor | None, eps: float | None = None) -> Inputs:
+    """Weighted mean and inverse standard deviation of every feature.
+
+    `eps` is the rounding of the rows, if not that of their dtype.
+    """
     share = X.new_full((len(X),), 1 / len(X)) if w is None else w / w.sum()
     size = X.abs().amax(0)
-    rounding = 16 * torch.finfo(X.dtype).eps * size
+    rounding = 16 * (eps or torch.finfo(X.dtype).eps) * size
     centre = share @ X
     # The mean of a centred feature is rounding as well.
     centre = centre.masked_fill(centre.abs() <= rounding, 0)

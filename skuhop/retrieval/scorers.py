@@ -136,6 +136,11 @@ def largest_beta(beta: float, dtype: torch.dtype = torch.float32) -> float:
     return min(beta, torch.finfo(dtype).max ** 0.5)
 
 
+def _times(scores: Tensor, scale: Tensor) -> Tensor:
+    """Scores times a scale that may be infinite, which leaves a score of 0 alone."""
+    return torch.where(scores == 0, scores, scores * scale)
+
+
 def _growth(similarity: Similarity, units: Tensor, n: Tensor | int) -> Tensor | None:
     """What log-likelihoods (n,) of n features lose for being measured in units."""
     if similarity.degree == 0:
@@ -233,8 +238,8 @@ class KernelScorer:
             most = largest_beta(math.inf, X.dtype)
             vectors = vectors * (self.beta * excess).clamp_max_(most)
         scale = self.beta * excess[:, 0] ** self.similarity.degree
-        offset = None if bias is None else bias * scale
-        return Query((vectors, None, None), own * scale, offset)
+        offset = None if bias is None else _times(bias, scale)
+        return Query((vectors, None, None), _times(own, scale), offset)
 
     def pairs(self, query, indices):
         """Scores (n, k) of the patterns at `indices`, its own k for every query."""
@@ -356,8 +361,8 @@ class ObservedScorer:
             return Query((values, mask, n), torch.zeros_like(own), offset)
         excess = units / self.unit
         factor = (self.beta * excess).clamp_max_(largest_beta(math.inf, X.dtype))
-        own = own * (self.beta * excess[:, 0] ** self.similarity.degree)
-        return Query((values, mask, factor), own)
+        scale = self.beta * excess[:, 0] ** self.similarity.degree
+        return Query((values, mask, factor), _times(own, scale))
 
     def block(self, query, start, stop):
         """Scores of the patterns from `start` to `stop`."""
