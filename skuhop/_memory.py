@@ -594,9 +594,12 @@ class UHopMemory(
     def energy(self, X: ArrayLike) -> np.ndarray:
         """Kernelised Hopfield energy ``s(x, x) / 2 - Psi*(beta s(Xi, x)) / beta``.
 
-        Stage II never raises it with the similarity "dot" and, "softmax1" apart,
-        with "euclidean". With ``beta="auto"`` it is minus the log-likelihood of the
-        query. The "polynomial" separation has no energy, nor then this method.
+        With a number for `beta`, a linear feature map that the posterior loss has not
+        aligned, or none, ``answer="plain"`` and queries without NaN, Stage II never
+        raises it for the similarity "euclidean", "softmax1" apart; nor, whatever
+        `beta`, for "dot". Elsewhere it may rise. With ``beta="auto"``, "dot" apart, it
+        is minus the log-likelihood of the query. The "polynomial" separation has no
+        energy, nor then this method.
 
         Parameters
         ----------
@@ -607,6 +610,11 @@ class UHopMemory(
         -------
         energy : ndarray of shape (n_queries,)
             Energy of every query.
+
+        Raises
+        ------
+        ValueError
+            If energies, which grow like squares, have no place in the precision of X.
         """
         return self._ask(self._check_queries(X), energies)
 

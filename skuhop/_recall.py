@@ -146,7 +146,7 @@ def unit_in(estimator, dtype) -> float:
     # Files of earlier versions have none.
     unit = getattr(estimator, "unit_", None) or unit_of(estimator.patterns_)
     info = np.finfo(dtype)
-    if not info.tiny <= unit <= info.max:
+    if not float(info.tiny) <= unit <= float(info.max):
         raise ValueError(
             f"The stored patterns are of the size {unit:.0e}, which {np.dtype(dtype)} "
             "cannot hold: pass queries in float64, or scale the data."
