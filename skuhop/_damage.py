@@ -140,9 +140,7 @@ def damage_scorer(model, patterns, weights, tensors, mean, feature_map, matrix, 
         What queries are divided by.
     """
     if "rule" in model:
-        return build_scorer(
-            model["rule"], "auto", tensors, mean, None, None, unit=unit
-        )
+        return build_scorer(model["rule"], "auto", tensors, mean, None, None, unit=unit)
     if "trust" in model:
         pool = model["channel"], model["trust"]
         return told_pool(*pool, tensors, mean, feature_map, unit)

@@ -136,7 +136,7 @@ def pattern_keys(estimator, patterns, device):
 
 
 def unit_in(estimator, dtype) -> float:
-    """Unit of a fitted memory, if rows of its size are numbers of a dtype.
+    """Give the unit of a fitted memory, if rows of its size are numbers of a dtype.
 
     Raises
     ------

@@ -54,7 +54,10 @@ def fit_separation(estimator, attributes: dict, distinct: np.ndarray, device) ->
         good = errors <= errors.min() + _ALIKE * distinct.var(axis=0).sum()
         params["alpha"] = ALPHAS[int(np.argmax(good))]
         unit = attributes["unit_"]
-        scores = {"alpha": list(ALPHAS), "error": [e * unit * unit for e in errors.tolist()]}
+        scores = {
+            "alpha": list(ALPHAS),
+            "error": [e * unit * unit for e in errors.tolist()],
+        }
     return {"separation_params_": params, "separation_scores_": scores}
 
 

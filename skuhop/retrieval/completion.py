@@ -36,7 +36,7 @@ class Completion(NamedTuple):
         return self.fill(X, answers(self.memory, self.scaled(X), _BUDGET))
 
     def scaled(self, X: Tensor) -> Tensor:
-        """Queries as the memory compares them."""
+        """Scale queries as the memory compares them."""
         most = torch.finfo(X.dtype).max
         return (X * self.scale).clamp_(-most, most)
 
@@ -58,6 +58,7 @@ class CompletingScorer:
     def __init__(self, scorer: Scorer, complete: Completion):
         self.scorer, self.complete = scorer, complete
         self.n_patterns, self.beta = scorer.n_patterns, scorer.beta
+        self.energy_unit = scorer.energy_unit
         self.width = max(scorer.width, complete.memory.scorer.width)
         self.row_width = scorer.row_width + complete.memory.scorer.row_width
         self.block, self.null = scorer.block, scorer.null

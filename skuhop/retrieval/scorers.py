@@ -142,7 +142,7 @@ def _times(scores: Tensor, scale: Tensor) -> Tensor:
 
 
 def _growth(similarity: Similarity, units: Tensor, n: Tensor | int) -> Tensor | None:
-    """What log-likelihoods (n,) of n features lose for being measured in units."""
+    """Log-densities (n,) of n features that lie in units, less those in 1."""
     if similarity.degree == 0:
         return None
     return (-n * units.log())[:, 0]

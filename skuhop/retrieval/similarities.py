@@ -205,9 +205,7 @@ SIMILARITIES = {
     "euclidean": Similarity(
         _encode_euclidean, None, _observed_euclidean, _profile_euclidean, _zero, True, 2
     ),
-    "dot": Similarity(
-        _encode_dot, None, _observed_dot, None, _squared_norm, degree=2
-    ),
+    "dot": Similarity(_encode_dot, None, _observed_dot, None, _squared_norm, degree=2),
     "cosine": Similarity(_encode_cosine, None, _observed_cosine, _profile_angle, _one),
     "correlation": Similarity(
         _encode_correlation, None, _observed_correlation, _profile_angle, _one
