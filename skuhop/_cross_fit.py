@@ -66,17 +66,17 @@ def cross_fitted(estimator, lesson, device, progress):
     share = to_numpy(division.copies) / copies[to_numpy(division.rows)]
     multiplicity = (totals[rows] * share).astype(totals.dtype)
     X = to_tensor(lesson.X[rows], device)
-    as_they_are = estimator.feature_map == "identity"
-    unit = unit_of(lesson.X) if as_they_are else 1.0
-    size = settings.similarity.in_user_units(unit)
-    if settings.beta is not None:
-        settings = settings._replace(beta=largest_beta(settings.beta * size))
-    if as_they_are:
+    unit = 1.0
+    if estimator.feature_map == "identity":
+        unit = unit_of(lesson.X)
         origin = inputs.centre if settings.similarity.centred else 0
         tried = [(X - origin) / unit]
     else:
         tried = [way(X) for way in ways]
     tried = [Z.to(torch.float32) for Z in tried]
+    size = settings.similarity.in_user_units(unit)
+    if settings.beta is not None:
+        settings = settings._replace(beta=largest_beta(settings.beta * size))
     weights = multiplicity * lesson.factors[rows]
     problem = Problem(
         tried[0],
@@ -113,9 +113,8 @@ def cross_fitted(estimator, lesson, device, progress):
     # Rows come sorted, and of many only the first are looked at.
     order = np.random.RandomState(settings.seed).permutation(len(rows))
     beside = learner(fitted.penalty, order) if fitted.linear_share > 0 else None
-    betas = [np.asarray(kernel.betas) / size for kernel in fitted.kernels]
-    pairs = zip(fitted.kernels, betas, strict=True)
-    fitted = fitted._replace(kernels=[k._replace(betas=b) for k, b in pairs])
+    found = [k._replace(betas=np.asarray(k.betas) / size) for k in fitted.kernels]
+    fitted = fitted._replace(kernels=found)
     return inputs, fitted, Lines(beside, learner.trend(order))
 
 
