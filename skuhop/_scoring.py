@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from sklearn.utils.validation import check_array
 
 from skuhop._arrays import as_tensor, float_dtypes, like
