@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skuhop._device import to_numpy, to_tensor
 from skuhop._entries import check_total
-from skuhop._rows import count_copies, ones_unless
+from skuhop._rows import count_copies, ones_unless, unit_of
 from skuhop._stage_one import distinct_rows
 from skuhop.learning.inputs import common_scale, standardisation
 from skuhop.learning.kernels import Kernel, kernels_of
@@ -27,6 +27,7 @@ from skuhop.learning.supervised import (
     take_trend,
 )
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
+from skuhop.retrieval.scorers import largest_beta
 
 _SMALL = 2000
 """Fewer patterns than this are learned with 8 folds, others with 4."""
@@ -51,7 +52,10 @@ def cross_fitted(estimator, lesson, device, progress):
     """
     totals = ones_unless(lesson.weights, lesson.X)
     check_total(totals * lesson.factors, np.float32, "sample_weight times class_weight")
-    inputs = standardisation(to_tensor(lesson.X, device), to_tensor(totals, device))
+    # Distinct rows are in float64, whatever was given.
+    eps = float(np.finfo(lesson.stored["patterns_"].dtype).eps)
+    parts = to_tensor(lesson.X, device), to_tensor(totals, device)
+    inputs = standardisation(*parts, eps)
     ways = [way for way in (inputs, common_scale(inputs)) if way is not None]
     kernels = kernels_to_learn(estimator)
     settings = settings_of(estimator, kernels[0], len(lesson.X))
@@ -62,9 +66,17 @@ def cross_fitted(estimator, lesson, device, progress):
     share = to_numpy(division.copies) / copies[to_numpy(division.rows)]
     multiplicity = (totals[rows] * share).astype(totals.dtype)
     X = to_tensor(lesson.X[rows], device)
-    as_they_are = estimator.feature_map == "identity"
-    tried = [X] if as_they_are else [way(X) for way in ways]
+    unit = 1.0
+    if estimator.feature_map == "identity":
+        unit = unit_of(lesson.X)
+        origin = inputs.centre if settings.similarity.centred else 0
+        tried = [(X - origin) / unit]
+    else:
+        tried = [way(X) for way in ways]
     tried = [Z.to(torch.float32) for Z in tried]
+    size = settings.similarity.in_user_units(unit)
+    if settings.beta is not None:
+        settings = settings._replace(beta=largest_beta(settings.beta * size))
     weights = multiplicity * lesson.factors[rows]
     problem = Problem(
         tried[0],
@@ -101,6 +113,8 @@ def cross_fitted(estimator, lesson, device, progress):
     # Rows come sorted, and of many only the first are looked at.
     order = np.random.RandomState(settings.seed).permutation(len(rows))
     beside = learner(fitted.penalty, order) if fitted.linear_share > 0 else None
+    found = [k._replace(betas=np.asarray(k.betas) / size) for k in fitted.kernels]
+    fitted = fitted._replace(kernels=found)
     return inputs, fitted, Lines(beside, learner.trend(order))
 
 

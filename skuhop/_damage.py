@@ -27,6 +27,7 @@ from skuhop.learning import (
     restore,
 )
 from skuhop.retrieval import build_auto_scorer, build_scorer, told_experts, told_pool
+from skuhop.retrieval.units import divided, enter
 
 FEWEST_FEATURES = 8
 """With fewer, a query has no histogram to speak of, and that is the null of all
@@ -45,9 +46,9 @@ def learn_damage_model(
     learned : Learned
         The feature map.
     patterns, weights : ndarray of shape (M, d) and (M,), or None for weights
-        Distinct patterns, as `distinct_rows` gives them.
+        Distinct patterns, as `distinct_rows` gives them, divided by the unit.
     queries : ndarray of shape (n, d) or None
-        Unlabelled queries without NaN.
+        Unlabelled queries without NaN, as they are.
     device : torch.device
         Where to compute.
 
@@ -67,7 +68,8 @@ def learn_damage_model(
         return {"rule": "euclidean"}
     X = to_tensor(patterns, device)
     w = None if weights is None else to_tensor(weights, device)
-    model = {"bank": learn_bank(X, w), "learned": {}}
+    unit = settings.unit
+    model = {"bank": divided(learn_bank(X, w), 1 / unit), "learned": {}}
     if queries is not None and len(queries):
         feature_map = _restore(settings, learned, X)
         matrix = feature_map and linear_matrix(learned.state, learned.alignment, X)
@@ -80,21 +82,23 @@ def learn_damage_model(
             mean=mean,
             feature_map=feature_map,
             components=matrix,
+            unit=unit,
         )
-        model["learned"] = learn_from_queries(scorer, to_tensor(queries, device))
+        rows, _ = enter(to_tensor(queries, device), unit)
+        model["learned"] = learn_from_queries(scorer, rows)
     return model
 
 
 def _restore(settings, learned, like):
     kind = kept_kind(settings.feature_map, learned.selection)
-    return restore(kind, learned.state, learned.alignment, like)
+    return restore(kind, learned.state, learned.alignment, like, settings.unit)
 
 
 def _learn_pool(settings, learned, patterns, weights, device):
     """Learn channel tables, and how far to trust every expert, on corrupted copies."""
     seed = int(check_random_state(settings.random_state).randint(2**31 - 1))
     rng = np.random.RandomState(seed)
-    corrupt = resolve_corruption(settings.corruption)
+    corrupt = resolve_corruption(settings.corruption, settings.unit)
     X = to_tensor(patterns, device)
     w = None if weights is None else to_tensor(weights, device)
 
@@ -107,7 +111,7 @@ def _learn_pool(settings, learned, patterns, weights, device):
     order = rng.permutation(len(patterns))
     exponents = learn_exponents(experts, X, w, damage, order)
     trust = dict(zip(experts, exponents.tolist(), strict=True))
-    return {"channel": channel, "trust": trust}
+    return {"channel": divided(channel, 1 / settings.unit), "trust": trust}
 
 
 def linear_matrix(state, alignment, like):
@@ -117,7 +121,7 @@ def linear_matrix(state, alignment, like):
     return to_tensor(state["components"], like.device).to(like)
 
 
-def damage_scorer(model, patterns, weights, tensors, mean, feature_map, matrix):
+def damage_scorer(model, patterns, weights, tensors, mean, feature_map, matrix, unit):
     """Build the scorer that a damage model stands for.
 
     Parameters
@@ -127,17 +131,20 @@ def damage_scorer(model, patterns, weights, tensors, mean, feature_map, matrix):
     patterns, weights : ndarray
         What is stored.
     tensors, mean : Tensor of shape (M, d) and (d,)
-        The patterns and their mean on the device.
+        The patterns and their mean on the device, divided by the unit.
     feature_map : FeatureMap or None
         The learned feature map.
     matrix : Tensor or None
         What `linear_matrix` gave.
+    unit : float
+        What queries are divided by.
     """
     if "rule" in model:
-        return build_scorer(model["rule"], "auto", tensors, mean, None, None)
+        return build_scorer(model["rule"], "auto", tensors, mean, None, None, unit=unit)
     if "trust" in model:
-        return told_pool(model["channel"], model["trust"], tensors, mean, feature_map)
-    rows, totals, columns = distinct_rows(patterns, weights)
+        pool = model["channel"], model["trust"]
+        return told_pool(*pool, tensors, mean, feature_map, unit)
+    rows, totals, columns = distinct_rows(patterns / unit, weights)
     rows, totals, columns = (
         None if array is None else to_tensor(array, tensors.device)
         for array in (rows, totals, columns)
@@ -151,4 +158,5 @@ def damage_scorer(model, patterns, weights, tensors, mean, feature_map, matrix):
         mean=mean,
         feature_map=feature_map,
         components=matrix,
+        unit=unit,
     )

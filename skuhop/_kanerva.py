@@ -99,6 +99,10 @@ class KanervaMemory(
     mean_ : ndarray of shape (n_features,)
         Weighted mean of the first write, which empty slots answer with.
 
+    unit_ : float
+        Power of two near the largest entry of the first write, in which rows are
+        compared and written, so that their size does not matter.
+
     beta_, alpha_ : float
         The sharpness and the prior precision in use.
 
@@ -109,8 +113,8 @@ class KanervaMemory(
         Sum of the weights of all rows written.
 
     written_ : dict of str to ndarray
-        What is kept of the rows: the factor F of their addresses, the rotated rows, the
-        residual sums of squares and the sum of the addresses.
+        What is kept of the rows, in parts of `unit_`: the factor F of their addresses,
+        the rotated rows, the residual sums of squares and the sum of the addresses.
 
     n_features_in_ : int
         Number of features seen during `fit`.
@@ -264,9 +268,10 @@ class KanervaMemory(
             mean_=fixed.mean,
             anchors_=fixed.anchors,
             beta_=fixed.beta,
-            slots_=to_numpy(after.slots),
+            unit_=fixed.unit,
+            slots_=to_numpy(after.slots) * fixed.unit,
             precision_factor_=to_numpy(after.precision_factor),
-            noise_variance_=to_numpy(after.noise_variance),
+            noise_variance_=to_numpy(after.noise_variance) * fixed.unit * fixed.unit,
             alpha_=alpha,
             n_slots_=len(after.slots),
             n_samples_seen_=count,
@@ -324,7 +329,9 @@ class KanervaMemory(
         return validate_data(self, X, dtype=DTYPES, reset=False), device
 
     def _fixed(self):
-        return Addressing(self.addressing, self.mean_, self.anchors_, self.beta_)
+        # Files of earlier versions have no unit.
+        unit = getattr(self, "unit_", 1.0)
+        return Addressing(self.addressing, self.mean_, self.anchors_, self.beta_, unit)
 
     def retrieve(
         self, X: ArrayLike, return_std: bool = False
@@ -371,7 +378,7 @@ class KanervaMemory(
         device = resolve_device(self.device)
         factor = to_tensor(self.precision_factor_, device)
         unsure = to_numpy(spread(factor, to_tensor(w, device)))
-        return np.sqrt(np.outer(1 + unsure, self.noise_variance_))
+        return np.outer(np.sqrt(1 + unsure), np.sqrt(self.noise_variance_))
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Retrieve rows: the first answer of `retrieve`.
@@ -393,7 +400,8 @@ class KanervaMemory(
         """Logarithm of the predictive density of rows at their own addresses.
 
         Low for rows that the memory cannot give back, be they too noisy or unlike all
-        that it was shown. A conditional density: it does not integrate to one.
+        that it was shown. A conditional density: it does not integrate to one. A
+        feature that has never varied counts as if its noise were that of the others.
 
         Parameters
         ----------
@@ -407,9 +415,22 @@ class KanervaMemory(
         """
         X, w = self._addressed(X)
         std = self._std(w)
+        std[:, ~self._varies()] = self._common_level()
         gap = (X - self.mean_ - w @ self.slots_) / std
-        scores = -(np.log(2 * np.pi) + gap**2).sum(1) / 2 - np.log(std).sum(1)
-        return scores.astype(X.dtype, copy=False)
+        with np.errstate(over="ignore"):  # Of what is far away nothing is known.
+            scores = -(np.log(2 * np.pi) + gap**2).sum(1) / 2 - np.log(std).sum(1)
+            return scores.astype(X.dtype, copy=False)
+
+    def _varies(self):
+        """Say which features have ever differed from their mean."""
+        written = self.written_
+        return written["residual"] + (written["rotated"] ** 2).sum(0) > 0
+
+    def _common_level(self):
+        """Noise level of the features that vary, which those that do not are given."""
+        unit = self._fixed().unit
+        levels = np.sqrt(self.noise_variance_[self._varies()]) / unit
+        return np.sqrt(np.mean(levels**2)) * unit if len(levels) else unit
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Minus the mean over rows of the squared error of `transform`.

@@ -248,6 +248,10 @@ class UHopMemory(
     mean_ : ndarray of shape (n_features,)
         Weighted mean of the patterns.
 
+    unit_ : float
+        Power of two near the largest entry of the patterns, in which rows are compared,
+        so that their size does not matter.
+
     loss_curve_ : list of float
         Separation loss before every step of Stage I.
 
@@ -417,7 +421,7 @@ class UHopMemory(
         device = choose_device(self.device, X)
         X, sample_weight, queries = map(on_host, (X, sample_weight, queries))
         told = checked(self, X, sample_weight, queries)
-        settings = stage_one_of(self)
+        settings = stage_one_of(self)._replace(unit=told.unit)
         attributes = attributes_for(self, told, settings, device)
         data = {"X": told.X, "y": told.X}
         settled = note_settled(self, (*self._fixed, "similarity"))
@@ -590,9 +594,12 @@ class UHopMemory(
     def energy(self, X: ArrayLike) -> np.ndarray:
         """Kernelised Hopfield energy ``s(x, x) / 2 - Psi*(beta s(Xi, x)) / beta``.
 
-        Stage II never raises it with the similarity "dot" and, "softmax1" apart,
-        with "euclidean". With ``beta="auto"`` it is minus the log-likelihood of the
-        query. The "polynomial" separation has no energy, nor then this method.
+        With a number for `beta`, a linear feature map that the posterior loss has not
+        aligned, or none, ``answer="plain"`` and queries without NaN, Stage II never
+        raises it for the similarity "euclidean", "softmax1" apart; nor, whatever
+        `beta`, for "dot". Elsewhere it may rise. With ``beta="auto"``, "dot" apart, it
+        is minus the log-likelihood of the query. The "polynomial" separation has no
+        energy, nor then this method.
 
         Parameters
         ----------
@@ -603,6 +610,11 @@ class UHopMemory(
         -------
         energy : ndarray of shape (n_queries,)
             Energy of every query.
+
+        Raises
+        ------
+        ValueError
+            If energies, which grow like squares, have no place in the precision of X.
         """
         return self._ask(self._check_queries(X), energies)
 

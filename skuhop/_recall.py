@@ -11,6 +11,7 @@ from skuhop._damage import damage_scorer, linear_matrix
 from skuhop._device import choose_product, to_tensor
 from skuhop._entries import cast
 from skuhop._index import KINDS, SMALLEST, build_index, open_index, wanted
+from skuhop._rows import unit_of
 from skuhop._stage_one import kept_kind
 from skuhop.learning import restore
 from skuhop.retrieval import (
@@ -48,22 +49,24 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
     def tensor(array):
         return to_tensor(cast(array, dtype, "What is stored"), device)
 
-    patterns, mean = tensor(estimator.patterns_), tensor(estimator.mean_)
+    unit = unit_in(estimator, dtype)
+    patterns, mean = tensor(estimator.patterns_), tensor(estimator.mean_ / unit)
+    scaled = patterns if unit == 1 else tensor(estimator.patterns_ / unit)
     weights = estimator.sample_weight_
     weights = None if weights is None else tensor(weights)
     rule, beta = estimator.similarity, estimator.beta
     product = choose_product(estimator.precision, dtype, device)
     if not complete and estimator.missing == "new":
-        scorer = _new_row_scorer(estimator, patterns, mean)
+        scorer = _new_row_scorer(estimator, scaled, mean, unit)
     elif not complete:
-        scorer = build_observed_scorer(rule, beta, patterns, mean, weights)
+        scorer = build_observed_scorer(rule, beta, scaled, mean, weights, unit)
     else:
-        feature_map = _feature_map(estimator, patterns)
+        feature_map = _feature_map(estimator, patterns, unit)
         if rule in SIMILARITIES:
-            parts = patterns, mean, weights, feature_map
-            scorer = build_scorer(rule, beta, *parts, product)
+            parts = scaled, mean, weights, feature_map
+            scorer = build_scorer(rule, beta, *parts, product, unit, patterns)
         else:
-            scorer = _damage_scorer(estimator, patterns, mean, feature_map)
+            scorer = _damage_scorer(estimator, scaled, mean, feature_map, unit)
     params = estimator._separation_params()
     separation, params = separation_rule(estimator.separation, params)
     nearest = _nearest(estimator, weights, patterns) if complete else None
@@ -123,37 +126,59 @@ def pattern_keys(estimator, patterns, device):
     "auto" and "channel", which compare in several ways, stand for the distance of the
     features.
     """
-    rows = to_tensor(patterns, device)
-    feature_map = _feature_map(estimator, rows)
+    unit = unit_of(patterns)
+    rows = to_tensor(patterns / unit, device)
+    feature_map = _feature_map(estimator, rows, unit)
     features = rows if feature_map is None else feature_map.patterns(rows)
     name = estimator.similarity
     rule = SIMILARITIES[name if name in SIMILARITIES else "euclidean"]
     return rule.encode(features)[0]
 
 
-def _feature_map(estimator, like):
-    """Restore the learned feature map, None for the identity."""
+def unit_in(estimator, dtype) -> float:
+    """Give the unit of a fitted memory, if rows of its size are numbers of a dtype.
+
+    Raises
+    ------
+    ValueError
+        If they are not; names the size.
+    """
+    # Files of earlier versions have none.
+    unit = getattr(estimator, "unit_", None) or unit_of(estimator.patterns_)
+    info = np.finfo(dtype)
+    if not float(info.tiny) <= unit <= float(info.max):
+        raise ValueError(
+            f"The stored patterns are of the size {unit:.0e}, which {np.dtype(dtype)} "
+            "cannot hold: pass queries in float64, or scale the data."
+        )
+    return unit
+
+
+def _feature_map(estimator, like, unit):
+    """Restore the learned feature map for rows in a unit, None for the identity."""
     return restore(
         kept_kind(estimator.feature_map, estimator.selection_),
         estimator.feature_map_state_,
         estimator.alignment_,
         like,
+        unit,
     )
 
 
-def _new_row_scorer(estimator, patterns, mean):
+def _new_row_scorer(estimator, patterns, mean, unit):
     """Scorer for incomplete queries that are no copies of stored patterns."""
     if estimator.inverse_noise_variance_ is None:
         raise ValueError(
             "missing='new' needs what only fit can learn; call fit again after "
             "setting it."
         )
-    learned = to_tensor(estimator.inverse_noise_variance_, patterns.device)
-    scorer = NewRowScorer(patterns, mean, learned.to(patterns))
+    precision = estimator.inverse_noise_variance_.astype(np.float64) * unit * unit
+    precision = patterns.new_tensor(precision.tolist())
+    scorer = NewRowScorer(patterns, mean, precision, unit)
     return _scaled(scorer, estimator.beta)
 
 
-def _damage_scorer(estimator, patterns, mean, feature_map):
+def _damage_scorer(estimator, patterns, mean, feature_map, unit):
     """Scorer for the similarities that know what damage looks like."""
     before = getattr(estimator, "_settled", {}).get("similarity")
     if not estimator.damage_model_ or before not in (None, estimator.similarity):
@@ -172,6 +197,7 @@ def _damage_scorer(estimator, patterns, mean, feature_map):
         mean,
         feature_map,
         matrix,
+        unit,
     )
     return _scaled(scorer, estimator.beta)
 
@@ -181,16 +207,17 @@ def _scaled(scorer, beta):
     return scorer if beta == "auto" else ScaledScorer(scorer, beta)
 
 
-def fit_index(estimator, X, mean, learned, device) -> dict:
+def fit_index(estimator, X, attributes, learned, device) -> dict:
     """Build an index of the keys as fitted state; empty if none is wanted."""
     rule = estimator.similarity
     index = wanted(estimator.index, rule, len(X))
     if index is None:
         return {}
-    patterns = to_tensor(X, device)
+    unit = attributes["unit_"]
+    patterns = to_tensor(X / unit, device)
     kind = kept_kind(estimator.feature_map, learned.selection)
-    feature_map = restore(kind, learned.state, learned.alignment, patterns)
-    mean = to_tensor(mean, device)
+    feature_map = restore(kind, learned.state, learned.alignment, patterns, unit)
+    mean = to_tensor(attributes["mean_"] / unit, device)
     scorer = build_scorer(rule, 1.0, patterns, mean, None, feature_map)
     state = build_index(index, scorer)
     if state is None:

@@ -373,6 +373,19 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         """
         return self._ask(self._check_queries(X), self._answers)
 
+    def _answers(self, memory, rows, budget):
+        self._check_size(torch.finfo(rows.dtype))
+        return super()._answers(memory, rows, budget)
+
+    def _check_size(self, info):
+        """Refuse to answer in a precision that has no numbers of the size of y."""
+        size = np.abs(self.values_).max(initial=0)
+        if size > info.max or 0 < size < info.tiny:
+            raise ValueError(
+                f"y is of the size {size:.0e}, which {info.dtype} cannot hold: pass "
+                "queries in float64, or scale y."
+            )
+
     def _finished(self, found):
         # Values are read out as deviations from their mean, so that whatever weight is
         # not given to them is at the mean.
@@ -453,7 +466,7 @@ def _leading_axes(values, weights):
     axes will do, without those that hold next to nothing.
     """
     n_columns = values.shape[1]
-    if n_columns <= _MANY_COLUMNS:
+    if n_columns <= _MANY_COLUMNS or not values.any():
         return values
     share = ones_unless(weights, values)
     spread, axes = np.linalg.eigh((values.T * share) @ values / share.sum())

@@ -5,6 +5,29 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
+from skuhop.retrieval.units import power_of_two
+
+
+def unit_of(X: np.ndarray) -> float:
+    """Power of two near the largest entry, in which rows are compared."""
+    size = max(float(X.max(initial=0)), -float(X.min(initial=0)))
+    return power_of_two(size, float(np.finfo(X.dtype).tiny))
+
+
+def column_units(X: np.ndarray) -> np.ndarray:
+    """Powers of two near the largest entries of columns; 1 where all are zero."""
+    size = np.abs(X).max(axis=0, initial=0)
+    mantissa, exponent = np.frexp(np.where(size > 0, size, 1))
+    most = -np.finfo(X.dtype).minexp
+    return np.ldexp(X.dtype.type(1), (exponent - (mantissa == 0.5)).clip(-most, most))
+
+
+def mean_row(X: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Weighted mean of rows, of any size; that of a constant column to the last bit."""
+    unit = unit_of(X)
+    mean = (np.average(X / unit, axis=0, weights=weights) * unit).astype(X.dtype)
+    return np.where((X == X[0]).all(axis=0), X[0], mean)
+
 
 def ones_unless(weights, X):
     return np.ones(len(X), X.dtype) if weights is None else weights

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.utils import check_random_state
 
+from skuhop._rows import unit_of
 from skuhop._stage_one import kept_kind
 from skuhop._validation import COUNT, check_parameters
 
@@ -65,13 +66,15 @@ def draw(memory, n_samples: int, rng) -> np.ndarray:
         no matrix.
     """
     patterns, weights = memory.patterns_, memory.sample_weight_
+    unit = unit_of(patterns)
+    beta = memory.beta * unit * unit
     W, scale, shift = _linear_map(memory)
     logits = np.zeros(len(patterns)) if weights is None else np.log(weights)
     if memory.similarity == "dot":
-        keys = patterns if W is None else patterns @ W.T
-        logits = logits + memory.beta / 2 * (keys.astype(np.float64) ** 2).sum(1)
+        keys = patterns / unit if W is None else patterns / unit @ W.T
+        logits = logits + beta / 2 * (keys.astype(np.float64) ** 2).sum(1)
     chosen = rng.choice(len(patterns), size=n_samples, p=softmax(logits))
-    noise = rng.standard_normal((n_samples, patterns.shape[1])) / np.sqrt(memory.beta)
+    noise = rng.standard_normal((n_samples, patterns.shape[1])) / np.sqrt(beta) * unit
     if W is not None:
         noise = np.linalg.solve(W, noise.T).T
     return ((patterns[chosen] + noise - shift) / scale).astype(patterns.dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from sklearn.utils.validation import check_array
 
 from skuhop._arrays import as_tensor, float_dtypes, like
@@ -47,8 +46,11 @@ def minus_error(memory, retrieved, X, y) -> float:
         )
     found, right = as_tensor(retrieved), as_tensor(like(as_tensor(target), retrieved))
     row = 4 * found.element_size() * found.shape[1]
-    errors = [
-        (found[rows] - right[rows]).square().nansum(1)
-        for rows in row_chunks(len(found), row, working_memory())
-    ]
-    return -float(torch.cat(errors).mean())
+    total = 0.0
+    for rows in row_chunks(len(found), row, working_memory()):
+        error = found[rows] - right[rows]
+        # Squares of the parts of the largest error cannot overflow.
+        largest = float(error.nan_to_num(0.0).abs().max())
+        squares = (error / (largest or 1.0)).square().nansum()
+        total += float(squares) * largest * largest
+    return -total / len(found)

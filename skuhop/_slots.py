@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from skuhop._device import in_smaller_chunks, to_numpy, to_tensor, working_memory
-from skuhop._rows import ones_unless
+from skuhop._rows import mean_row, ones_unless, unit_of
 from skuhop._stage_one import distinct_rows, resolve_corruption
 from skuhop.learning import corrupted_copies, limit_rows
 from skuhop.retrieval.addresses import ADDRESSES
@@ -36,7 +36,7 @@ has met: one at a time, or that was another one's."""
 
 
 class Addressing(NamedTuple):
-    """What the first write fixes: how rows are addressed.
+    """What the first write fixes: how rows are addressed, in the user's units.
 
     Attributes
     ----------
@@ -48,12 +48,39 @@ class Addressing(NamedTuple):
         Landmarks, or frequencies and phases.
     beta : float
         Sharpness.
+    unit : float
+        Power of two that rows are divided by before they are compared or written.
     """
 
     rule: str
     mean: np.ndarray
     anchors: np.ndarray
     beta: float
+    unit: float = 1.0
+
+    def in_unit(self, X: np.ndarray, device) -> torch.Tensor:
+        """Rows less their mean, as they are compared and written."""
+        return to_tensor((X - self.mean) / self.unit, device)
+
+    def address(self, rows: torch.Tensor) -> torch.Tensor:
+        """Addresses of what `in_unit` gives."""
+        anchors = to_tensor(self.anchors / self._anchor_unit, rows.device)
+        beta = self.beta * self.unit * self.unit
+        return ADDRESSES[self.rule](rows, anchors, beta)
+
+    @property
+    def _anchor_unit(self) -> float:
+        """Frequencies have no unit, landmarks are rows."""
+        return 1.0 if self.rule == "fourier" else self.unit
+
+    def given_back(self, unit: float) -> Addressing:
+        """Make the addressing of rows that are so many times as large."""
+        larger = self._replace(unit=unit)
+        return larger._replace(
+            mean=self.mean * unit,
+            anchors=self.anchors * larger._anchor_unit,
+            beta=self.beta / unit / unit,
+        )
 
 
 def begin(memory, X, weights, rng, device) -> Addressing:
@@ -72,14 +99,17 @@ def begin(memory, X, weights, rng, device) -> Addressing:
     device : torch.device
         Where to compute.
     """
-    X, weights, _ = distinct_rows(X, weights)
-    mean = np.average(X, axis=0, weights=weights)
+    unit = unit_of(X)
+    X, weights, _ = distinct_rows(X / unit, weights)
+    mean = mean_row(X, weights)
     find = _frequencies if memory.addressing == "fourier" else _landmarks
     anchors = find(X - mean, weights, memory.n_slots, rng)
     fixed = Addressing(memory.addressing, mean, anchors, 1.0)
-    auto = memory.beta == "auto"
-    beta = _best_beta(memory, X, weights, fixed, rng, device) if auto else memory.beta
-    return fixed._replace(beta=float(beta))
+    if memory.beta != "auto":
+        return fixed.given_back(unit)._replace(beta=float(memory.beta))
+    corrupt = resolve_corruption(memory.corruption, unit)
+    beta = _best_beta(memory, X, weights, fixed, corrupt, rng, device)
+    return fixed._replace(beta=float(beta)).given_back(unit)
 
 
 def _frequencies(X, weights, n_slots, rng):
@@ -103,12 +133,11 @@ def _landmarks(X, weights, n_slots, rng):
         return clusters.fit(X, sample_weight=weights).cluster_centers_
 
 
-def _best_beta(memory, X, weights, fixed, rng, device):
+def _best_beta(memory, X, weights, fixed, corrupt, rng, device):
     """Try every beta on some of the rows and corrupted copies of a few of these."""
     most = max(_TRIAL_ROWS, _TRIAL_PER_SLOT * memory.n_slots)
     some = rng.permutation(len(X))[:most]
     X, weights = X[some], ones_unless(weights, X)[some]
-    corrupt = resolve_corruption(memory.corruption)
     n_queries = limit_rows(_TRIAL_QUERIES, X.shape[1])
     right, weight = X[:n_queries], weights[:n_queries, None]
     copies = corrupted_copies(corrupt, right, rng, -(-n_queries // len(right)))
@@ -135,16 +164,15 @@ def prior(alpha, written: Written) -> float:
 
 def absorb(written: Written | None, X, weights, fixed: Addressing, device) -> Written:
     """Write rows in portions that fit into memory, after what is written."""
-    address, anchors = ADDRESSES[fixed.rule], to_tensor(fixed.anchors, device)
-    row = 8 * (4 * len(anchors) + 4 * X.shape[1])
+    row = 8 * (4 * len(fixed.anchors) + 4 * X.shape[1])
 
     def work(budget):
         found = written
         for rows in row_chunks(len(X), row, budget):
-            part = to_tensor(X[rows] - fixed.mean, device)
+            part = fixed.in_unit(X[rows], device)
             own = None if weights is None else to_tensor(weights[rows], device)
-            found = found or blank(len(anchors), part)
-            found = write(found, address(part, anchors, fixed.beta), part, own)
+            found = found or blank(len(fixed.anchors), part)
+            found = write(found, fixed.address(part), part, own)
         return found
 
     return in_smaller_chunks(work, working_memory(), device)
@@ -152,12 +180,11 @@ def absorb(written: Written | None, X, weights, fixed: Addressing, device) -> Wr
 
 def addresses(X, fixed: Addressing, device) -> np.ndarray:
     """Addresses of rows as an array (n, n_slots)."""
-    address, anchors = ADDRESSES[fixed.rule], to_tensor(fixed.anchors, device)
-    row = 8 * (3 * len(anchors) + 2 * X.shape[1])
+    row = 8 * (3 * len(fixed.anchors) + 2 * X.shape[1])
 
     def work(budget):
         parts = [
-            address(to_tensor(X[rows] - fixed.mean, device), anchors, fixed.beta)
+            fixed.address(fixed.in_unit(X[rows], device))
             for rows in row_chunks(len(X), row, budget)
         ]
         return to_numpy(torch.cat(parts))

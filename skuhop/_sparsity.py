@@ -42,7 +42,7 @@ def fit_separation(estimator, attributes: dict, distinct: np.ndarray, device) ->
     attributes : dict
         Fitted attributes so far.
     distinct : ndarray of shape (M, d)
-        Distinct patterns.
+        Distinct patterns, divided by the unit.
     device : torch.device
         Where to compute.
     """
@@ -50,22 +50,30 @@ def fit_separation(estimator, attributes: dict, distinct: np.ndarray, device) ->
     params = {**SEPARATIONS[estimator.separation].defaults, **given}
     scores: dict = {}
     if params.get("alpha") == "auto":
-        scores = _errors(estimator, attributes, distinct, device)
-        errors = np.array(scores["error"])
+        errors = np.array(_errors(estimator, attributes, distinct, device))
         good = errors <= errors.min() + _ALIKE * distinct.var(axis=0).sum()
-        params["alpha"] = scores["alpha"][int(np.argmax(good))]
+        params["alpha"] = ALPHAS[int(np.argmax(good))]
+        unit = attributes["unit_"]
+        scores = {
+            "alpha": list(ALPHAS),
+            "error": [e * unit * unit for e in errors.tolist()],
+        }
     return {"separation_params_": params, "separation_scores_": scores}
 
 
-def _errors(estimator, attributes, distinct, device) -> dict:
-    """Mean squared error of retrieval from corrupted copies, for every alpha."""
+def _errors(estimator, attributes, distinct, device) -> list:
+    """Mean squared error of retrieval from corrupted copies, for every alpha.
+
+    In the unit, as the distinct patterns are.
+    """
     seed = check_random_state(estimator.random_state).randint(2**31 - 1)
     rng = np.random.RandomState(seed)
     n_watched = limit_rows(N_WATCHED, distinct.shape[1])
     right = distinct[rng.permutation(len(distinct))[:n_watched]]
-    corrupt = resolve_corruption(estimator.corruption)
+    unit = attributes["unit_"]
+    corrupt = resolve_corruption(estimator.corruption, unit)
     copies = corrupted_copies(corrupt, right, rng, -(-n_watched // len(right)))
-    queries = to_tensor(copies.reshape(-1, right.shape[1]), device)
+    queries = to_tensor(copies.reshape(-1, right.shape[1]) * unit, device)
     parameters = estimator.get_params(deep=False)
     plain = {"separation": "softmax", "index": None}
     stand_in = SimpleNamespace(
@@ -77,9 +85,9 @@ def _errors(estimator, attributes, distinct, device) -> dict:
     for alpha in ALPHAS:
         separation, params = separation_rule("entmax", {"alpha": alpha})
         tried = memory._replace(separation=separation, params=params)
-        gap = answers(tried, queries, _BUDGET) - target
+        gap = answers(tried, queries, _BUDGET) / unit - target
         errors.append(gap.square().sum(1).mean().item())
-    return {"alpha": list(ALPHAS), "error": errors}
+    return errors
 
 
 def settled(params: dict, estimator) -> dict:

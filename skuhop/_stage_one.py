@@ -10,6 +10,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from skuhop._device import to_numpy, to_tensor
+from skuhop._rows import column_units
 from skuhop.learning import (
     CORRUPTIONS,
     Learned,
@@ -20,6 +21,7 @@ from skuhop.learning import (
     learn,
     learn_precision,
     limit_rows,
+    state_for_unit,
 )
 from skuhop.retrieval import build_scorer
 
@@ -43,6 +45,8 @@ class StageOne(NamedTuple):
     schedule: Schedule
     start: dict | None
     random_state: object
+    unit: float = 1.0
+    """What patterns are divided by before anything is learned from them."""
 
 
 def stage_one_of(memory) -> StageOne:
@@ -66,22 +70,35 @@ def stage_one_of(memory) -> StageOne:
     )
 
 
-def resolve_corruption(corruption) -> Callable:
-    """Turn the parameter into a function; the unknown gets masks and noise."""
+def resolve_corruption(corruption, unit: float = 1.0) -> Callable:
+    """Turn the parameter into a function of rows in a unit; a user's sees them without.
+
+    The unknown gets masks and noise, which are the same in any unit.
+    """
     if corruption is None:
         return any_of_both
-    return CORRUPTIONS[corruption] if isinstance(corruption, str) else corruption
+    if isinstance(corruption, str):
+        return CORRUPTIONS[corruption]
+    if unit == 1:
+        return corruption
+
+    def corrupt(X, random_state):
+        copy = np.asarray(corruption(X * unit, random_state))
+        return copy / unit if copy.dtype.kind in "biuf" else copy
+
+    return corrupt
 
 
 def distinct_rows(X: np.ndarray, weights: np.ndarray | None):
     """Distinct rows in an order of their own, their weights, and which row is which.
 
     Stage I works on these, so that neither the order of the patterns nor the way a
-    weight is spelt (a number, or copies) can change what is learned, not by a bit.
+    weight is spelt (a number, or copies) can change what is learned, not by a bit. Nor
+    does the order change with a power of two that multiplies a column.
     """
     X = np.ascontiguousarray(X + 0.0)  # -0.0 becomes 0.0: equal bits for equal rows
-    rows = X.view(np.dtype((np.void, X.itemsize * X.shape[1]))).ravel()
-    _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
+    rows = (X / column_units(X)).view(np.dtype((np.void, X.itemsize * X.shape[1])))
+    _, first, inverse = np.unique(rows.ravel(), return_index=True, return_inverse=True)
     inverse = inverse.ravel()
     total = np.bincount(inverse, weights=weights).astype(X.dtype)
     return X[first], None if (total == 1).all() else total, inverse
@@ -90,15 +107,20 @@ def distinct_rows(X: np.ndarray, weights: np.ndarray | None):
 def run_stage_one(settings: StageOne, patterns, weights, device, report) -> Learned:
     """Learn the feature map on distinct patterns, as `distinct_rows` gives them.
 
-    `report` hears of every step, see `skuhop.learning.learn`.
+    They are divided by the unit; what is learned is for rows that are not. `report`
+    hears of every step, see `skuhop.learning.learn`.
     """
     kind = feature_map_kind(settings.feature_map)
     if kind is None:
         return Learned({}, {}, [], [], {"kept": "identity", "reason": "as asked"})
+    if not kind.keeps_unit:  # What a user's module makes of rows hangs on their size.
+        patterns = patterns * settings.unit
+        settings = settings._replace(unit=1.0)
+    unit = settings.unit
     rng = check_random_state(settings.random_state)
     seed = int(rng.randint(2**31 - 1))
     rng = np.random.RandomState(seed)
-    corrupt = resolve_corruption(settings.corruption)
+    corrupt = resolve_corruption(settings.corruption, unit)
     X = to_tensor(patterns, device)
     w = None if weights is None else to_tensor(weights, device)
 
@@ -106,7 +128,11 @@ def run_stage_one(settings: StageOne, patterns, weights, device, report) -> Lear
         rows = patterns[batch.cpu().numpy()]
         return to_tensor(corrupted_copies(corrupt, rows, rng, 1)[0], device)
 
+    def tell(step, loss, so_far):
+        return report(step, loss, lambda: for_unit(so_far(), 1 / unit))
+
     watch = _watch(settings, patterns, X, w, corrupt, seed, device)
+    start = settings.start
     learned = learn(
         kind,
         X,
@@ -115,20 +141,36 @@ def run_stage_one(settings: StageOne, patterns, weights, device, report) -> Lear
         damage=damage,
         watch=watch,
         n_components=settings.n_components,
-        start=settings.start,
+        start=None if start is None else state_for_unit(start, unit),
         schedule=settings.schedule,
         seed=seed,
-        report=report,
+        report=None if report is None else tell,
     )
-    return _or_identity(learned, watch, settings.n_components)
+    learned = _or_identity(learned, watch, settings.n_components)
+    return for_unit(learned, 1 / unit)
 
 
-def run_completion(patterns, weights, random_state, device) -> np.ndarray:
-    """Learn from distinct patterns what incomplete new rows are compared by."""
+def for_unit(learned: Learned, unit: float) -> Learned:
+    """Make what has been learned fit for rows that are divided by a unit."""
+    if unit == 1:
+        return learned
+    state, alignment = learned.state, learned.alignment
+    if alignment:
+        alignment = {**alignment, "shift": alignment["shift"] / unit}
+    return learned._replace(state=state_for_unit(state, unit), alignment=alignment)
+
+
+def run_completion(patterns, weights, random_state, device, unit) -> np.ndarray:
+    """Learn from distinct patterns what incomplete new rows are compared by.
+
+    They are divided by the unit; what is learned is for rows that are not, and needs
+    the range of float64 whatever they are.
+    """
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     X = to_tensor(patterns, device)
     w = None if weights is None else to_tensor(weights, device)
-    return to_numpy(learn_precision(X, w, seed)).copy()
+    precision = to_numpy(learn_precision(X, w, seed)).astype(np.float64)
+    return precision / unit / unit
 
 
 def _or_identity(learned: Learned, watch, n_components) -> Learned:
@@ -159,7 +201,7 @@ def _watch(settings, patterns, X, w, corrupt, seed, device):
     rows = np.sort(order[:n_watched])
     n_copies = -(-n_watched // len(patterns))
     copies = corrupted_copies(corrupt, patterns[rows], rng, n_copies)
-    queries = to_tensor(copies.reshape(-1, patterns.shape[1]), device)
+    queries = to_tensor(copies.reshape(-1, patterns.shape[1]), device) * settings.unit
     rivals = np.sort(order[:N_RIVALS])
     right = torch.from_numpy(np.tile(np.searchsorted(rivals, rows), n_copies))
     right = right.to(queries.device)
@@ -174,7 +216,10 @@ def _watch(settings, patterns, X, w, corrupt, seed, device):
     )
 
     def score(feature_map):
-        scorer = build_scorer(similarity, beta, X, mean, w, feature_map)
+        if callable(settings.feature_map) and feature_map is not None:
+            feature_map = feature_map._replace(keeps_unit=False)
+        parts = X, mean, w, feature_map
+        scorer = build_scorer(similarity, beta, *parts, unit=settings.unit)
         scores = scorer.block(scorer.prepare(queries), 0, len(X))
         if w is not None:
             scores = scores + w.log()

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array
 from skuhop._damage import learn_damage_model
 from skuhop._entries import check_columns, refuse_masked
 from skuhop._recall import fit_index, pattern_keys
-from skuhop._rows import positive_rows
+from skuhop._rows import mean_row, positive_rows, unit_of
 from skuhop._sparsity import fit_separation
 from skuhop._stage_one import StageOne, distinct_rows, run_completion
 from skuhop._stage_two import DTYPES
@@ -32,9 +32,11 @@ class Told(NamedTuple):
     queries : ndarray of shape (n, d) or None
         Damaged rows without NaN, to learn from.
     distinct : ndarray of shape (m, d)
-        The distinct ones of X, on which Stage I works.
+        The distinct ones of X, divided by the unit: on these Stage I works.
     totals : ndarray of shape (m,) or None
         Weights of these.
+    unit : float
+        Power of two of the size of X.
     """
 
     X: np.ndarray
@@ -42,6 +44,7 @@ class Told(NamedTuple):
     queries: np.ndarray | None
     distinct: np.ndarray
     totals: np.ndarray | None
+    unit: float
 
 
 def checked(memory, X, sample_weight, queries) -> Told:
@@ -60,7 +63,8 @@ def checked(memory, X, sample_weight, queries) -> Told:
     X, _, weights = positive_rows(X, X, check_weights(sample_weight, X))
     queries = _checked_queries(memory, queries, X)
     distinct, totals, _ = distinct_rows(X, weights)
-    return Told(X, weights, queries, distinct, totals)
+    unit = unit_of(X)
+    return Told(X, weights, queries, distinct / unit, totals, unit)
 
 
 def _checked_queries(memory, queries, X):
@@ -94,7 +98,7 @@ def attributes_for(
     inverse = None
     if memory.missing == "new":
         inverse = run_completion(
-            told.distinct, told.totals, memory.random_state, device
+            told.distinct, told.totals, memory.random_state, device, told.unit
         )
 
     def attributes(learned):
@@ -102,7 +106,7 @@ def attributes_for(
             settings, learned, told.distinct, told.totals, told.queries, device
         )
         found = _attributes(told.X, told.weights, learned, damage_model, inverse)
-        index = fit_index(memory, told.X, found["mean_"], learned, device)
+        index = fit_index(memory, told.X, found, learned, device)
         separation = fit_separation(memory, found, told.distinct, device)
         return found | separation | {"index_": index, "stream_": {}}
 
@@ -136,7 +140,7 @@ def followed_attributes(memory, new, device) -> dict:
         memory.damage_model_,
         memory.inverse_noise_variance_,
     )
-    index = fit_index(memory, X, found["mean_"], learned, device)
+    index = fit_index(memory, X, found, learned, device)
     return found | {"index_": index, "stream_": stream}
 
 
@@ -145,7 +149,8 @@ def _attributes(X, weights, learned, damage_model, inverse_noise_variance) -> di
     attributes = {
         "patterns_": X,
         "sample_weight_": weights,
-        "mean_": np.average(X, axis=0, weights=weights).astype(X.dtype),
+        "mean_": mean_row(X, weights),
+        "unit_": unit_of(X),
         "feature_map_state_": learned.state,
         "alignment_": learned.alignment,
         "loss_curve_": learned.loss_curve,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import update_wrapper, wraps
 from numbers import Integral, Real
@@ -42,7 +43,8 @@ class Number(NamedTuple):
         if not isinstance(value, self.kind) or isinstance(value, (bool, np.bool_)):
             return False
         above = value > self.low if self.open_low else value >= self.low
-        return bool(above and value <= self.high and np.isfinite(value))
+        # Not isfinite, which knows no integers of more than 64 bits.
+        return bool(above and value <= self.high and abs(value) <= sys.float_info.max)
 
     def __str__(self):
         """Describe the kind and the bounds."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from skuhop._device import choose_product, to_tensor
 from skuhop._entries import cast
+from skuhop._rows import unit_of
 from skuhop.learning.feature_maps import FeatureMap
 from skuhop.learning.inputs import Inputs
 from skuhop.learning.kernels import Kernel, joint_features
@@ -18,6 +19,7 @@ from skuhop.retrieval import (
     build_scorer,
 )
 from skuhop.retrieval.completion import CompletingScorer, Completion
+from skuhop.retrieval.units import enter
 
 
 def value_memory(estimator, values, complete, dtype, device) -> Memory:
@@ -40,6 +42,7 @@ def value_memory(estimator, values, complete, dtype, device) -> Memory:
     def tensor(array):
         return _tensor(array, dtype, device)
 
+    _check_range(estimator.patterns_, dtype)
     patterns, (mean, scale) = tensor(estimator.patterns_), inputs_of(estimator, tensor)
     weights = (
         None if estimator.sample_weight_ is None else tensor(estimator.sample_weight_)
@@ -48,7 +51,7 @@ def value_memory(estimator, values, complete, dtype, device) -> Memory:
     feature_map = FeatureMap(features, features)
     product = choose_product(estimator.precision, dtype, device)
     stored = patterns, mean, weights, feature_map
-    scorer = build_scorer(similarity, 1.0, *stored, product)
+    scorer = build_scorer(similarity, 1.0, *stored, product, unit=None)
     if not complete:
         scaled = (patterns * scale, mean * scale)
         observed = build_observed_scorer("euclidean", "auto", *scaled, weights)
@@ -58,6 +61,26 @@ def value_memory(estimator, values, complete, dtype, device) -> Memory:
     params = estimator._separation_params()
     memory = Memory(scorer, separation, params, tensor(values), weights, complete)
     return memory._replace(product=product)
+
+
+def _check_range(X, dtype):
+    """Refuse to compute with columns in a dtype that has no numbers of their size.
+
+    Raises
+    ------
+    ValueError
+        Names the size.
+    """
+    info = np.finfo(dtype)
+    if X.dtype == dtype:
+        return
+    size = np.abs(X).max(axis=0, initial=0)
+    lost = size[(size > info.max) | ((size > 0) & (size < info.tiny))]
+    if len(lost):
+        raise ValueError(
+            f"A column of the stored rows is of the size {lost[0]:.0e}, which "
+            f"{np.dtype(dtype)} cannot hold: pass queries in float64, or scale it."
+        )
 
 
 def inputs_of(estimator, tensor) -> Inputs:
@@ -77,18 +100,26 @@ def _features(estimator, dtype, device):
     def tensor(array):
         return _tensor(array, dtype, device)
 
+    as_they_are = estimator.kernels_[0]["feature_map"] == "identity"
+    unit = unit_of(estimator.patterns_) if as_they_are else 1.0
+    most = np.finfo(dtype).max ** 0.5
+
+    def betas(kernel):
+        size = SIMILARITIES[kernel["similarity"]].in_user_units(unit)
+        return tensor(np.minimum(np.asarray(kernel["betas"], float) * size, most))
+
     kernels = [
         Kernel(
             kernel["feature_map"],
             kernel["similarity"],
-            tensor(kernel["betas"]),
+            betas(kernel),
             {name: tensor(array) for name, array in kernel["state"].items()},
         )
         for kernel in estimator.kernels_
     ]
     features, similarity = joint_features(kernels)
-    if kernels[0].feature_map == "identity":
-        return features, similarity
+    if as_they_are:
+        return lambda X: features(enter(X, unit)[0]), similarity
     inputs = inputs_of(estimator, tensor)
     return lambda X: features(inputs(X)), similarity
 

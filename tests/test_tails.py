@@ -53,10 +53,7 @@ def exact_sums(memory, query, top):
     """Normaliser and numerator of the whole, on the scale of the best score found."""
     scores = memory.scorer.block(query, 0, 1500)
     if not memory.separation.shift_invariant:
-        null = memory.scorer.null(query)
-        scores = (
-            scores - (null if query.offset is None else null - query.offset)[:, None]
-        )
+        scores = scores - memory.scorer.null(query)[:, None]
     lifted = memory.separation.lift(scores, top[:, None], **memory.params)
     lifted = lifted if memory.weights is None else lifted * memory.weights
     return lifted.sum(1), lifted @ memory.patterns

@@ -16,7 +16,7 @@ from sklearn.utils import check_array, column_or_1d
 from skuhop import UHopClassifier, UHopMemory, UHopRegressor
 from skuhop._device import resolve_device
 from skuhop._entries import check_columns, check_labels, refuse_masked
-from skuhop._rows import filled, ones_unless, positive_rows, standard
+from skuhop._rows import filled, ones_unless, positive_rows, standard, unit_of
 from skuhop._stage_two import DTYPES
 from skuhop._validation import check_weights
 from skuhop.retrieval import SIMILARITIES
@@ -73,12 +73,15 @@ def model_of(estimator, weighted: bool) -> Model:
         exact = copy.copy(estimator)
         exact.index = None
         for complete in (True, False):
-            betas[complete] = exact._prepare(complete, dtype, cpu).scorer.beta
+            scorer = exact._prepare(complete, dtype, cpu).scorer
+            betas[complete] = scorer.beta / scorer.energy_unit
     kind, light = kind_of(estimator), copy.copy(estimator)
     vars(light).update(
         kind.without, patterns_=np.array(estimator.mean_[None]), sample_weight_=None
     )
-    if kind.values is not None:
+    if kind.values is None:  # Files of earlier versions have no unit.
+        vars(light).setdefault("unit_", unit_of(estimator.patterns_))
+    else:
         vars(light)[kind.values] = np.array(getattr(estimator, kind.values)[:1])
     return Model(light, weighted, betas)
 

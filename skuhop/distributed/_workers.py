@@ -128,4 +128,4 @@ def ask(
 def completing(memory, X, budget, first):
     """Partial result of what fills missing entries where patterns have values."""
     complete = memory.scorer.complete
-    return partial(complete.memory, X * complete.scale, budget, first)
+    return partial(complete.memory, complete.scaled(X), budget, first)

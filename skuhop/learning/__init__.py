@@ -8,7 +8,12 @@ from skuhop.learning.corruptions import (
     corrupted_copies,
     limit_rows,
 )
-from skuhop.learning.feature_maps import FEATURE_MAPS, feature_map_kind, restore
+from skuhop.learning.feature_maps import (
+    FEATURE_MAPS,
+    feature_map_kind,
+    restore,
+    state_for_unit,
+)
 from skuhop.learning.losses import LOSSES
 from skuhop.learning.told import learn_channels, learn_exponents
 from skuhop.learning.trainer import Learned, Schedule, learn
@@ -31,4 +36,5 @@ __all__ = [
     "learn_precision",
     "limit_rows",
     "restore",
+    "state_for_unit",
 ]

@@ -166,7 +166,7 @@ def learn_bank(patterns: Tensor, weights: Tensor | None) -> dict[str, np.ndarray
     state = {
         "edges": bins.edges,
         "codes": codes,
-        "span": torch.tensor(bins.span),
+        "span": torch.tensor(bins.span, dtype=torch.float64),
         "tables": tables,
         "uniform": torch.tensor(UNIFORM, dtype=torch.float64),
         "base": base,

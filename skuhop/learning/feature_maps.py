@@ -2,6 +2,9 @@
 
 A feature map is prepared for training as a module with the inputs it shall see, and
 leaves training as NumPy arrays, from which `restore` builds it again on any device.
+
+Rows may have been divided by a unit (see `retrieval.units`): states are made to fit,
+and a user's module sees rows as they were.
 """
 
 from __future__ import annotations
@@ -184,10 +187,14 @@ def fits(start: Mapping, state: Mapping) -> bool:
 
 
 class FeatureMapKind(NamedTuple):
-    """How a feature map begins Stage I and comes back for Stage II."""
+    """How a feature map begins Stage I and comes back for Stage II.
+
+    `keeps_unit` as in `FeatureMap`.
+    """
 
     begin: Callable[[Tensor, int | None, State | None, int], Trainable]
     restore: Callable[[State, Tensor], Callable[[Tensor], Tensor]]
+    keeps_unit: bool = True
 
 
 FEATURE_MAPS = {
@@ -199,12 +206,25 @@ FEATURE_MAPS = {
 def feature_map_kind(feature_map) -> FeatureMapKind | None:
     """Row of the table, one made for a callable, or None for the identity."""
     if callable(feature_map):
-        return FeatureMapKind(custom(feature_map), restore_custom(feature_map))
+        return FeatureMapKind(custom(feature_map), restore_custom(feature_map), False)
     return FEATURE_MAPS.get(feature_map)
 
 
+_POWERS = {"hidden.weight": 1, "out": -1}
+"""Powers of a unit that parameters are multiplied by for rows divided by it."""
+
+
+def state_for_unit(state: State, unit: float) -> dict[str, np.ndarray]:
+    """Make the state of a map in the table fit for rows divided by a unit."""
+    return {k: v * unit ** _POWERS.get(k, 0) for k, v in state.items()}
+
+
 def restore(
-    kind: FeatureMapKind | None, state: State, alignment: State, like: Tensor
+    kind: FeatureMapKind | None,
+    state: State,
+    alignment: State,
+    like: Tensor,
+    unit: float = 1.0,
 ) -> FeatureMap | None:
     """Rebuild a feature map in the dtype and on the device of `like`.
 
@@ -218,11 +238,23 @@ def restore(
         Empty, or the `scale` and `shift` that queries are to get before Phi.
     like : Tensor
         Patterns.
+    unit : float, default=1
+        What rows have been divided by.
     """
     if kind is None:
         return None
-    features = kind.restore(state, like)
+    if kind.keeps_unit:
+        features = kind.restore(state_for_unit(state, unit), like)
+    else:
+        module = kind.restore(state, like)
+
+        def features(X):
+            return module(X * unit)
+
     if not alignment:
-        return FeatureMap(features, features)
-    scale, shift = (tensor_of(alignment[key]).to(like) for key in ("scale", "shift"))
-    return FeatureMap(features, lambda X: features(X * scale + shift))
+        return FeatureMap(features, features, kind.keeps_unit)
+    scale, shift = (
+        tensor_of(np.asarray(alignment[key]) / divisor).to(like)
+        for key, divisor in (("scale", 1.0), ("shift", unit))
+    )
+    return FeatureMap(features, lambda X: features(X * scale + shift), kind.keeps_unit)

@@ -111,7 +111,7 @@ def _block(kernel: Kernel) -> Callable[[Tensor], Tensor]:
 
     def block(Z):
         if kind is None:
-            phi = Z[None]
+            phi = Z[None]  # Rows may be of any size, and angles see none.
         else:
             phi = kind.features(kernel.state, Z.expand(len(betas), *Z.shape), False)
         if angular:

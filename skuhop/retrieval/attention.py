@@ -83,20 +83,20 @@ def fused(memory: Memory, X: Tensor, budget: int):
     -------
     arguments : tuple or None
         An iterator of rows and their vectors, the keys, the values, the bias, and what
-        is to be added to the answers, None for nothing.
+        answers are to be multiplied by, and added to then, None for neither.
     """
-    scores, values, origin = _linear(memory), memory.patterns, None
+    scores, values, back = _linear(memory), memory.patterns, None
     if scores is None or scores.keys.shape != values.shape or not _is_plain(memory, X):
         return None
     if scores.source is values:
-        values, origin = scores.keys, scores.origin
+        values, back = scores.keys, (scores.unit, scores.origin)
     bias = _bias(memory, scores)
     if bias is not None:
         bias = bias[None, None, None]
     row = X.element_size() * (memory.scorer.row_width + 2 * values.shape[1])
     chunks = row_chunks(len(X), row, budget)
     vectors = ((rows, scores.vectors(X[rows])[None, None]) for rows in chunks)
-    return vectors, scores.keys[None, None], values[None, None], bias, origin
+    return vectors, scores.keys[None, None], values[None, None], bias, back
 
 
 def attention(memory: Memory, X: Tensor, budget: int, out: Tensor) -> bool:
@@ -104,12 +104,12 @@ def attention(memory: Memory, X: Tensor, budget: int, out: Tensor) -> bool:
     found = fused(memory, X, budget)
     if found is None:
         return False
-    vectors, keys, values, bias, origin = found
+    vectors, keys, values, bias, back = found
     for rows, query in vectors:
         answer = functional.scaled_dot_product_attention(
             query, keys, values, attn_mask=bias, scale=1.0
         )
-        out[rows] = _moved(answer[0, 0], origin)
+        out[rows] = _moved(answer[0, 0], back)
     return True
 
 
@@ -172,16 +172,21 @@ def attention_sums(memory: Memory, X: Tensor, budget: int) -> Sums | None:
     found = fused(memory, X, budget)
     if kernel is None or found is None:
         return None
-    vectors, keys, values, bias, origin = found
+    vectors, keys, values, bias, back = found
     parts = []
     for _, query in vectors:
         answer, top = kernel(query, keys, values, attn_mask=bias, scale=1.0)
         top = top.to(X.dtype)[0, 0]
-        parts.append(Sums(top, torch.ones_like(top), _moved(answer[0, 0], origin)))
+        parts.append(Sums(top, torch.ones_like(top), _moved(answer[0, 0], back)))
     return joined(parts)
 
 
-def _moved(answer: Tensor, origin: Tensor | None) -> Tensor:
+def _moved(answer: Tensor, back: tuple[float, Tensor | None] | None) -> Tensor:
+    """Bring answers out of keys back to where the patterns are."""
+    if back is None:
+        return answer
+    unit, origin = back
+    answer = answer if unit == 1 else answer.mul_(unit)
     return answer if origin is None else answer.add_(origin)
 
 

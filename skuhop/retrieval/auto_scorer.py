@@ -19,6 +19,7 @@ from skuhop.retrieval.arrays import tensor_of
 from skuhop.retrieval.channel_bank import ChannelBank, StoredBins
 from skuhop.retrieval.noise_models import COSTS, NoiseModels
 from skuhop.retrieval.scorers import Query
+from skuhop.retrieval.units import divided, enter
 
 _SMALLEST_NOISE = 1e-3
 """Least noise level, in units of the patterns' range."""
@@ -32,7 +33,7 @@ class AutoScorer:
     bank : mapping of str to Tensor
         What `learn_bank` gave.
     patterns : Tensor of shape (M, d)
-        Distinct patterns.
+        Distinct patterns, divided by the unit, as all that has one.
     weights : Tensor of shape (M,) or None
         Their weights.
     columns : Tensor of shape (N,) or None
@@ -46,16 +47,28 @@ class AutoScorer:
     learned : mapping of str to Tensor
         Empty, or what unlabelled queries taught: `log_prior` of all hypotheses, and
         maybe further channels, as in the bank.
+    unit : float, default=1
+        What queries are divided by.
     """
 
     beta = 1.0
+    energy_unit = 1.0
     width = 12
     streams = False
 
     def __init__(
-        self, bank, patterns, weights, columns, mean, feature_map, components, learned
+        self,
+        bank,
+        patterns,
+        weights,
+        columns,
+        mean,
+        feature_map,
+        components,
+        learned,
+        unit=1.0,
     ):
-        self.patterns, self.columns = patterns, columns
+        self.patterns, self.columns, self.unit = patterns, columns, unit
         self.n_patterns = len(patterns) if columns is None else len(columns)
         n, d = patterns.shape
         self.row_width = 20 * d
@@ -86,8 +99,8 @@ class AutoScorer:
         self.log_prior = learned.get("log_prior", log_prior).to(patterns)
 
     def prepare(self, X):
-        """Keep the queries; nearly all depends on the patterns."""
-        return Query(X, X.new_zeros(len(X)))
+        """Bring queries to the unit; nearly all else depends on the patterns."""
+        return Query(enter(X, self.unit)[0], X.new_zeros(len(X)))
 
     def null(self, query):
         """Log-likelihood of the query's features under its own histogram."""
@@ -144,14 +157,18 @@ def build_auto_scorer(
     mean,
     feature_map,
     components,
+    unit=1.0,
 ) -> AutoScorer:
-    """Build the scorer from NumPy state, on the device of the patterns."""
+    """Build the scorer from NumPy state, on the device of the patterns.
+
+    The bank is in the user's units, patterns and mean are divided by `unit`.
+    """
 
     def tensors(state):
         return {k: tensor_of(v).to(patterns.device) for k, v in state.items()}
 
     return AutoScorer(
-        tensors(bank),
+        tensors(divided(bank, unit)),
         patterns,
         weights,
         columns,
@@ -159,4 +176,5 @@ def build_auto_scorer(
         feature_map,
         components,
         tensors(learned),
+        unit,
     )

@@ -30,6 +30,7 @@ class ChannelScorer:
     """
 
     beta = 1.0
+    energy_unit = 1.0
     streams = True
 
     def __init__(self, pattern_bins, query_edges, base, left, right, log_prior):
@@ -81,6 +82,7 @@ class PooledScorer:
     """
 
     beta = 1.0
+    energy_unit = 1.0
     streams = True
 
     def __init__(self, experts):
@@ -92,7 +94,11 @@ class PooledScorer:
     def prepare(self, X):
         """Encode the queries for every expert."""
         queries = [scorer.prepare(X) for scorer, _ in self.experts]
-        return Query(queries, queries[0].self_score)
+        offset = torch.zeros_like(queries[0].self_score)
+        for query, (_, exponent) in zip(queries, self.experts, strict=True):
+            if query.offset is not None:
+                offset = offset + exponent * query.offset
+        return Query(queries, torch.zeros_like(offset), offset)
 
     def _pool(self, scores):
         total = None

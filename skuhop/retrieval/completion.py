@@ -33,15 +33,23 @@ class Completion(NamedTuple):
 
     def __call__(self, X: Tensor) -> Tensor:
         """Fill unknown entries with those of the patterns that a query retrieves."""
-        return self.fill(X, answers(self.memory, X * self.scale, _BUDGET))
+        return self.fill(X, answers(self.memory, self.scaled(X), _BUDGET))
+
+    def scaled(self, X: Tensor) -> Tensor:
+        """Scale queries as the memory compares them."""
+        most = torch.finfo(X.dtype).max
+        return (X * self.scale).clamp_(-most, most)
 
     def fill(self, X: Tensor, found: Tensor) -> Tensor:
-        """Fill unknown entries from the answer of `memory`."""
-        varies = self.scale > 0
-        found = torch.where(
-            varies, found / self.scale.where(varies, 1), self.patterns_mean
-        )
-        return torch.where(X.isnan(), found, X)
+        """Fill unknown entries from the answer of `memory`.
+
+        An answer that is the mean of all patterns up to rounding is the mean.
+        """
+        scale, mean = self.scale.where(self.scale > 0, 1), self.patterns_mean
+        found = found / scale
+        rounding = 16 * torch.finfo(X.dtype).eps * (mean.abs() + 1 / scale)
+        near = (self.scale <= 0) | ((found - mean).abs() <= rounding)
+        return torch.where(X.isnan(), torch.where(near, mean, found), X)
 
 
 class CompletingScorer:
@@ -50,6 +58,7 @@ class CompletingScorer:
     def __init__(self, scorer: Scorer, complete: Completion):
         self.scorer, self.complete = scorer, complete
         self.n_patterns, self.beta = scorer.n_patterns, scorer.beta
+        self.energy_unit = scorer.energy_unit
         self.width = max(scorer.width, complete.memory.scorer.width)
         self.row_width = scorer.row_width + complete.memory.scorer.row_width
         self.block, self.null = scorer.block, scorer.null

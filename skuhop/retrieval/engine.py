@@ -40,6 +40,7 @@ from skuhop.retrieval.partials import (
 from skuhop.retrieval.products import exact
 from skuhop.retrieval.scorers import Query, Scorer
 from skuhop.retrieval.separations import SEPARATIONS, Separation
+from skuhop.retrieval.units import largest
 
 # Scores per block; bytes where one thread works alone; and the fewest rows of one.
 _BLOCK = {"cpu": (2**22, 1024), "cuda": (2**26, 1024), "mps": (2**24, 1024)}
@@ -98,8 +99,7 @@ def origin_of(memory: Memory, query: Query) -> Tensor | None:
     """
     if memory.separation.shift_invariant:
         return None
-    null = memory.scorer.null(query)
-    return null if query.offset is None else null - query.offset
+    return memory.scorer.null(query)
 
 
 def _ranges(n_patterns: int, width: int):
@@ -343,7 +343,25 @@ def energies_of(memory: Memory, query: Query, conjugate: Tensor) -> Tensor:
     """
     for common in (origin_of(memory, query), query.offset):
         conjugate = conjugate if common is None else conjugate + common
-    return (query.self_score / 2 - conjugate).div_(memory.scorer.beta)
+    scorer = memory.scorer
+    _check_energies(scorer, conjugate.dtype)
+    return (query.self_score / 2 - conjugate).div_(scorer.beta).mul_(scorer.energy_unit)
+
+
+def _check_energies(scorer: Scorer, dtype: torch.dtype) -> None:
+    """Refuse energies that no number stands for.
+
+    Raises
+    ------
+    ValueError
+        Names their size.
+    """
+    info = torch.finfo(dtype)
+    if not info.tiny <= scorer.energy_unit <= info.max:
+        raise ValueError(
+            f"Energies of patterns of this size are about {scorer.energy_unit:.0e}, "
+            f"which {dtype} cannot hold: scale X, or use beta='auto'."
+        )
 
 
 def iterate(
@@ -371,8 +389,12 @@ def iterate(
             state[moving] = new
         if step + 1 == steps:
             break
-        moved = torch.linalg.vector_norm(new - old, dim=1)
-        still = moved > tol * torch.linalg.vector_norm(old, dim=1)
+        size = largest(old)
+        size = torch.where(size > 0, size, 1)
+        moved, length = (
+            torch.linalg.vector_norm(rows / size, dim=1) for rows in (new - old, old)
+        )
+        still = moved > tol * length
         moving = still.nonzero()[:, 0] if moving is None else moving[still]
         if len(moving) == 0:
             break

@@ -17,6 +17,7 @@ from skuhop.retrieval.channel_scorers import ChannelScorer, PooledScorer
 from skuhop.retrieval.evidence import nearest_code
 from skuhop.retrieval.scorers import KernelScorer, Query, Scorer
 from skuhop.retrieval.similarities import SIMILARITIES
+from skuhop.retrieval.units import divided
 
 _FACTORS = ("base", "left", "right", "log_prior")
 _MATCH = 1e6
@@ -27,17 +28,19 @@ class MatchScorer:
     """A bonus for patterns that equal the query up to rounding."""
 
     beta = 1.0
+    energy_unit = 1.0
     streams = True
     width = 3
 
-    def __init__(self, patterns: Tensor, mean: Tensor):
-        self.kernel = KernelScorer(SIMILARITIES["euclidean"], patterns, mean, None, 1.0)
+    def __init__(self, patterns: Tensor, mean: Tensor, unit: float):
+        rule = SIMILARITIES["euclidean"]
+        self.kernel = KernelScorer(rule, patterns, mean, None, 1.0, unit=unit)
         self.n_patterns, self.row_width = len(patterns), self.kernel.row_width
 
     def prepare(self, X):
         """Encode queries of shape (n, d)."""
         query = self.kernel.prepare(X)
-        return Query(query, query.self_score)
+        return Query(query, torch.zeros_like(query.self_score))
 
     def block(self, query, start, stop):
         """Scores of the patterns from `start` to `stop`."""
@@ -54,49 +57,57 @@ class MatchScorer:
 
 
 def told_experts(
-    channel: Mapping[str, np.ndarray], patterns: Tensor, mean: Tensor, feature_map
+    channel: Mapping[str, np.ndarray],
+    patterns: Tensor,
+    mean: Tensor,
+    feature_map,
+    unit: float = 1.0,
 ) -> dict:
     """Experts by name.
 
     Parameters
     ----------
     channel : mapping of str to ndarray
-        What `learn_channels` gave.
+        What `learn_channels` gave, in the user's units.
     patterns, mean : Tensor of shape (M, d) and (d,)
-        The stored patterns and their mean.
+        The stored patterns and their mean, divided by the unit.
     feature_map : FeatureMap or None
         The learned feature map, an expert of its own.
+    unit : float, default=1
+        What queries are divided by.
     """
     euclidean = SIMILARITIES["euclidean"]
-    precision = 1 / max(float(channel["noise"]), torch.finfo(patterns.dtype).tiny)
+    own = divided(channel, unit)
+    precision = 1 / max(float(own["noise"]), torch.finfo(patterns.dtype).tiny)
+
+    def kernel(rule, feature_map=None, beta=None):
+        return KernelScorer(rule, patterns, mean, feature_map, beta, unit=unit)
+
     experts: dict[str, Scorer] = {
-        "euclidean": KernelScorer(euclidean, patterns, mean, None, None),
-        "correlation": KernelScorer(
-            SIMILARITIES["correlation"], patterns, mean, None, None
-        ),
-        "gaussian": KernelScorer(euclidean, patterns, mean, None, precision),
+        "euclidean": kernel(euclidean),
+        "correlation": kernel(SIMILARITIES["correlation"]),
+        "gaussian": kernel(euclidean, beta=precision),
     }
     if feature_map is not None:
-        experts["feature map"] = KernelScorer(
-            euclidean, patterns, mean, feature_map, None
-        )
+        experts["feature map"] = kernel(euclidean, feature_map)
 
-    def tensor(name):
-        return tensor_of(channel[name]).to(patterns.device)
+    def tensor(state, name):
+        return tensor_of(state[name]).to(patterns.device)
 
-    bins = torch.bucketize(patterns, tensor("pattern_edges").to(patterns))
-    bins = nearest_code(bins, tensor("pattern_codes"))
+    bins = torch.bucketize(patterns, tensor(own, "pattern_edges").to(patterns))
+    bins = nearest_code(bins, tensor(channel, "pattern_codes"))
     for size in sorted(k.removeprefix("left_") for k in channel if "left_" in k):
-        tables = [tensor(f"{k}_{size}").to(patterns) for k in _FACTORS]
-        experts[f"channel {size}"] = ChannelScorer(bins, tensor("query_edges"), *tables)
+        tables = [tensor(channel, f"{k}_{size}").to(patterns) for k in _FACTORS]
+        edges = tensor(channel, "query_edges")
+        experts[f"channel {size}"] = ChannelScorer(bins, edges, *tables)
     return experts
 
 
-def told_pool(channel, exponents, patterns, mean, feature_map) -> PooledScorer:
+def told_pool(channel, exponents, patterns, mean, feature_map, unit) -> PooledScorer:
     """Pool of the experts that have a say, and of exact matches."""
-    experts = told_experts(channel, patterns, mean, feature_map)
+    experts = told_experts(channel, patterns, mean, feature_map, unit)
     negligible = 1e-6 * max(exponents.values())
-    pool = [(MatchScorer(patterns, mean), 1.0)]
+    pool = [(MatchScorer(patterns, mean, unit), 1.0)]
     for name, expert in experts.items():
         if exponents[name] > negligible:
             pool.append((expert, exponents[name]))

@@ -149,9 +149,9 @@ def posterior(memory: Written, alpha: float) -> Posterior:
     slots = torch.linalg.solve_triangular(factor, rotated, upper=True)
     left = memory.residual + left
     noise = (left + NOISE_PRIOR * _mean_square(memory)) / (memory.total + 1)
-    # A feature that never varies has no noise to divide by.
-    info = torch.finfo(noise.dtype)
-    noise = noise.clamp_min(max(info.eps * noise.mean().item(), info.tiny))
+    # What never varies, or is explained, leaves the rounding of rows of size 1.
+    eps = torch.finfo(noise.dtype).eps
+    noise = noise.clamp_min(max(eps * noise.mean().item(), eps**2))
     return Posterior(slots, factor, noise)
 
 

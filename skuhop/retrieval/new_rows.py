@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from skuhop.retrieval.scorers import Query
+from skuhop.retrieval.units import enter
 
 
 def log_shape(growth: Tensor, n_observed: Tensor) -> Tensor:
@@ -122,13 +123,17 @@ class NewRowScorer:
         Mean pattern; stands for "nothing stored".
     precision : Tensor of shape (d,)
         Inverse of the squared prior noise level of every feature.
+    unit : float, default=1
+        What queries are divided by; all the rest has been.
     """
 
     beta = 1.0
+    energy_unit = 1.0
     width = 2
     streams = True
 
-    def __init__(self, patterns: Tensor, mean: Tensor, precision: Tensor):
+    def __init__(self, patterns: Tensor, mean: Tensor, precision: Tensor, unit=1.0):
+        self.unit = unit
         self.n_patterns, self.row_width = len(patterns), 4 * len(mean) + 1
         self.mean, self.scale = mean, precision.sqrt()
         self.log_precision = precision.log()
@@ -137,10 +142,14 @@ class NewRowScorer:
     def prepare(self, X):
         """Split the queries into observed values and the mask of them."""
         known = ~X.isnan()
-        values = torch.where(known, (X - self.mean) * self.scale, 0)
+        values, units = enter(X.where(known, 0), self.unit)
+        values = torch.where(known, (values - self.mean) * self.scale, 0)
+        values, _ = enter(values, 1.0)
         observed = known.to(X.dtype)
-        n = observed.sum(1, keepdim=True).clamp_min(1)
-        constant = log_constant(n, (observed @ self.log_precision)[:, None])
+        n = observed.sum(1, keepdim=True)
+        precision = (observed @ self.log_precision)[:, None] - 2 * n * units.log()
+        n = n.clamp_min(1)
+        constant = log_constant(n, precision)
         encoded = (asked(values, observed), n)
         return Query(encoded, X.new_zeros(len(X)), constant[:, 0])
 
@@ -158,6 +167,5 @@ class NewRowScorer:
         return log_shape(best, n)[:, 0], ratios
 
     def null(self, query):
-        """Log-likelihood around the mean pattern."""
-        last = self.block(query, self.n_patterns, self.n_patterns + 1)[:, 0]
-        return last + query.offset
+        """Log-likelihood around the mean pattern, without the constant."""
+        return self.block(query, self.n_patterns, self.n_patterns + 1)[:, 0]

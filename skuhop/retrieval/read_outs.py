@@ -17,24 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-from skuhop.retrieval.similarities import normalise
+from skuhop.retrieval.similarities import direction, less_mean
 
 
 def layer_normalise(rows: Tensor) -> Tensor:
     """Rows of mean 0 and variance 1; a constant row becomes zero."""
-    centred = rows - rows.mean(1, keepdim=True)
-    # What is left of a constant row is rounding.
-    size = rows.abs().amax(1, keepdim=True)
-    flat = centred.abs().amax(1, keepdim=True) <= 4 * torch.finfo(rows.dtype).eps * size
-    return normalise(centred.masked_fill(flat, 0)).mul_(rows.shape[1] ** 0.5)
+    return direction(less_mean(rows)).mul_(rows.shape[1] ** 0.5)
 
 
 READ_OUTS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "plain": None,
-    "l2": normalise,
+    "l2": direction,
     "layernorm": layer_normalise,
 }
 

@@ -17,6 +17,7 @@ The scorers that know what damage looks like stand in files of their own:
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from skuhop.retrieval.products import exact, gathered
 from skuhop.retrieval.similarities import SIMILARITIES, Similarity
+from skuhop.retrieval.units import enter
 
 
 class FeatureMap(NamedTuple):
@@ -37,10 +39,14 @@ class FeatureMap(NamedTuple):
     queries : callable
         The same for queries. It differs where the posterior loss has learned how
         damage scales and shifts them.
+    keeps_unit : bool
+        Whether features have the unit of the rows, as those of a linear map have, or
+        none.
     """
 
     patterns: Callable[[Tensor], Tensor]
     queries: Callable[[Tensor], Tensor]
+    keeps_unit: bool = True
 
 
 class Query(NamedTuple):
@@ -73,9 +79,10 @@ class Linear(NamedTuple):
     keys : Tensor of shape (M, r)
     bias : Tensor of shape (M,) or None
     source : Tensor of shape (M, r) or None
-        The patterns where they are ``keys + origin``: who reads both reads one.
+        The patterns where they are ``keys * unit + origin``: who reads both reads one.
     origin : Tensor of shape (1, r) or None
         None is zero.
+    unit : float
     """
 
     vectors: Callable[[Tensor], Tensor]
@@ -83,6 +90,7 @@ class Linear(NamedTuple):
     bias: Tensor | None
     source: Tensor | None = None
     origin: Tensor | None = None
+    unit: float = 1.0
 
 
 class Scorer(Protocol):
@@ -96,6 +104,9 @@ class Scorer(Protocol):
 
     n_patterns: int
     beta: float
+    """What scores have been multiplied by, in the unit of the scorer."""
+    energy_unit: float
+    """What an energy of one in that unit is in the user's."""
     width: int
     """How many numbers per query and pattern `block` holds at its peak."""
     row_width: int
@@ -110,16 +121,31 @@ class Scorer(Protocol):
         """Scores (n, stop - start), times beta, in memory that may be overwritten."""
 
     def null(self, query: Query) -> Tensor:
-        """Score (n,) of "nothing stored": 0 for products, else the mean pattern's."""
+        """Score (n,) of "nothing stored": 0 for products, else the mean pattern's.
+
+        Without `query.offset`, like the scores of a block.
+        """
 
 
-def largest_beta(beta: float, dtype: torch.dtype) -> float:
+def largest_beta(beta: float, dtype: torch.dtype = torch.float32) -> float:
     """Beta small enough that ``beta * score`` stays finite.
 
     At the square root of the largest number every separation is long since the
     maximum, so nothing is lost.
     """
     return min(beta, torch.finfo(dtype).max ** 0.5)
+
+
+def _times(scores: Tensor, scale: Tensor) -> Tensor:
+    """Scores times a scale that may be infinite, which leaves a score of 0 alone."""
+    return torch.where(scores == 0, scores, scores * scale)
+
+
+def _growth(similarity: Similarity, units: Tensor, n: Tensor | int) -> Tensor | None:
+    """Log-densities (n,) of n features that lie in units, less those in 1."""
+    if similarity.degree == 0:
+        return None
+    return (-n * units.log())[:, 0]
 
 
 class KernelScorer:
@@ -130,63 +156,90 @@ class KernelScorer:
     similarity : Similarity
         A row of ``SIMILARITIES``.
     patterns : Tensor of shape (M, d)
-        The stored patterns.
+        The stored patterns, divided by the unit.
     mean : Tensor of shape (d,)
-        Mean pattern. Its features are taken off all others where the similarity
-        does not mind, and it stands for "nothing stored" among likelihoods and
-        distances.
+        Mean pattern, likewise. Its features are taken off all others where the
+        similarity does not mind, and it stands for "nothing stored" among likelihoods
+        and distances.
     feature_map : pair of callables or None
-        Phi for patterns (``.patterns``) and for queries (``.queries``); None is the
-        identity.
+        Phi for patterns (``.patterns``) and for queries (``.queries``) in the unit;
+        None is the identity.
     beta : float or None
-        Inverse temperature; None profiles the noise level out, for every query
-        and pattern.
+        Inverse temperature of scores in the unit; None profiles the noise level out,
+        for every query and pattern.
     product : callable, default=exact
         How queries and keys are multiplied; see `products`. Not where the noise level
         is profiled out: its logarithm is of a small difference of large products.
+    unit : float or None, default=1
+        What queries are divided by; None if the feature map takes them as they are.
+    source : Tensor of shape (M, d) or None, default=None
+        The patterns before they were divided, if answers are read out of them.
     """
 
     width = 2
     streams = True
 
     def __init__(
-        self, similarity: Similarity, patterns, mean, feature_map, beta, product=exact
+        self,
+        similarity: Similarity,
+        patterns,
+        mean,
+        feature_map,
+        beta,
+        product=exact,
+        unit=1.0,
+        source=None,
     ):
-        self.similarity = similarity
+        self.similarity, self.rows_unit = similarity, unit
+        self.unit = unit or 1.0
         self.feature_map = feature_map
         self.n_patterns = len(patterns)
         self.profiled = beta is None
         self.product = exact if self.profiled else product
         self.beta = 1.0 if self.profiled else largest_beta(beta, patterns.dtype)
+        self.feature_unit = self.unit
+        if feature_map is not None and not feature_map.keeps_unit:
+            self.feature_unit = 1.0
+        in_user_units = similarity.in_user_units(self.feature_unit)
+        self.energy_unit = 1.0 if self.profiled else in_user_units
+        # On a GPU nobody asks for it, and it would only keep the patterns alive.
+        same = feature_map is None and not self.profiled and similarity.degree
+        source = patterns if source is None and self.unit == 1 else source
+        self.source = source if same and patterns.device.type == "cpu" else None
         if self.profiled:
             patterns = torch.cat([patterns, mean[None]])
         self.keys = patterns if feature_map is None else feature_map.patterns(patterns)
+        _check_size(self.keys, feature_map)
         self.origin = None
         if similarity.centred:
             mean = mean[None]
             self.origin = mean if feature_map is None else feature_map.patterns(mean)
             self.keys = self.keys - self.origin
-        plain, (self.keys, bias) = self.keys, similarity.encode(self.keys)
-        same = self.keys is plain and feature_map is None and not self.profiled
-        # Elsewhere nobody asks for it, and it would only keep the patterns alive.
-        self.source = patterns if same and patterns.device.type == "cpu" else None
+        self.keys, bias = similarity.encode(self.keys)
         self.row_width = 3 * self.keys.shape[1]
         self.bias = None if bias is None else bias * self.beta
 
     def prepare(self, X):
         """Encode queries of shape (n, d)."""
+        X, units = enter(X, self.rows_unit)
         features = X if self.feature_map is None else self.feature_map.queries(X)
         if self.origin is not None:
             features = features - self.origin
         vectors, bias = self.similarity.encode(features)
-        own = self.similarity.self_score(features) * (not self.profiled) * self.beta
-        offset = None if bias is None else bias * self.beta
-        if self.similarity.compare is None and self.beta != 1:
-            vectors = vectors * self.beta
+        own = self.similarity.self_score(features)
         if self.profiled:
             scale = vectors.square().sum(1, keepdim=True)
-            return Query((vectors, offset, scale), own)
-        return Query((vectors, None, None), own, offset)
+            units = units * (self.feature_unit / self.unit)
+            offset = _growth(self.similarity, units, self.keys.shape[1])
+            return Query((vectors, bias, scale), torch.zeros_like(own), offset)
+        # A query far away has scores as large as its distance, up to what beta may be.
+        excess = units / self.unit
+        if self.similarity.compare is None:
+            most = largest_beta(math.inf, X.dtype)
+            vectors = vectors * (self.beta * excess).clamp_max_(most)
+        scale = self.beta * excess[:, 0] ** self.similarity.degree
+        offset = None if bias is None else _times(bias, scale)
+        return Query((vectors, None, None), _times(own, scale), offset)
 
     def pairs(self, query, indices):
         """Scores (n, k) of the patterns at `indices`, its own k for every query."""
@@ -237,7 +290,8 @@ class KernelScorer:
             self.keys,
             self.bias,
             self.source,
-            self.origin,
+            None if self.origin is None else self.origin * self.unit,
+            self.unit,
         )
 
     def null(self, query):
@@ -248,30 +302,47 @@ class KernelScorer:
         """
         if self.profiled:
             return self.block(query, self.n_patterns, self.n_patterns + 1)[:, 0]
-        if self.origin is None:
-            return torch.zeros_like(query.self_score)
         if self.similarity.compare is None:  # The origin's product is zero.
-            return query.offset
+            return torch.zeros_like(query.self_score)
         vectors = query.encoded[0]
         scores = self.similarity.compare(vectors, torch.zeros_like(vectors[:1]))
         return scores[:, 0] * self.beta
+
+
+def _check_size(keys: Tensor, feature_map: FeatureMap | None) -> None:
+    """Refuse features of a user's module that cannot be squared.
+
+    Raises
+    ------
+    ValueError
+        Names their size.
+    """
+    if feature_map is None or feature_map.keeps_unit or not len(keys):
+        return
+    info, size = torch.finfo(keys.dtype), keys.abs().amax().item()
+    if size and not info.tiny < size * size * keys.shape[1] < info.max:
+        raise ValueError(
+            f"The features of feature_map are of the size {size:.0e}, whose squares "
+            f"{keys.dtype} cannot hold: scale X, or what the module gives."
+        )
 
 
 class ObservedScorer:
     """Scores of incomplete queries on their observed (not NaN) entries.
 
     Phi of an incomplete vector is not defined, so the patterns themselves are
-    compared, whatever the feature map.
+    compared, whatever the feature map. Parameters are those of `KernelScorer`.
     """
 
     width = 5
     streams = True
 
-    def __init__(self, similarity: Similarity, patterns, mean, beta):
-        self.similarity = similarity
+    def __init__(self, similarity: Similarity, patterns, mean, beta, unit=1.0):
+        self.similarity, self.unit = similarity, unit
         self.n_patterns = len(patterns)
         self.profiled = beta is None
         self.beta = 1.0 if self.profiled else largest_beta(beta, patterns.dtype)
+        self.energy_unit = 1.0 if self.profiled else similarity.in_user_units(unit)
         self.patterns = torch.cat([patterns, mean[None]])
         self.origin = mean if similarity.centred else torch.zeros_like(mean)
         self.patterns -= self.origin
@@ -280,19 +351,29 @@ class ObservedScorer:
     def prepare(self, X):
         """Split the queries into observed values and the mask of them."""
         observed = ~X.isnan()
-        values = torch.where(observed, X - self.origin, 0)
-        own = self.similarity.self_score(values) * (not self.profiled) * self.beta
-        return Query((values, observed.to(X.dtype)), own)
+        values, units = enter(X.where(observed, 0), self.unit)
+        values = torch.where(observed, values - self.origin, 0)
+        own = self.similarity.self_score(values)
+        mask = observed.to(X.dtype)
+        if self.profiled:
+            n = mask.sum(1, keepdim=True)
+            offset = _growth(self.similarity, units, n)
+            return Query((values, mask, n), torch.zeros_like(own), offset)
+        excess = units / self.unit
+        factor = (self.beta * excess).clamp_max_(largest_beta(math.inf, X.dtype))
+        scale = self.beta * excess[:, 0] ** self.similarity.degree
+        return Query((values, mask, factor), _times(own, scale))
 
     def block(self, query, start, stop):
         """Scores of the patterns from `start` to `stop`."""
-        values, mask = query.encoded
+        values, mask, factor = query.encoded
         patterns = self.patterns[start:stop]
         scores = self.similarity.compare_observed(values, mask, patterns)
         if self.profiled:
             scale = values.square().sum(1, keepdim=True)
-            return self.similarity.profile(scores, mask.sum(1, keepdim=True), scale)
-        return scores.mul_(self.beta)
+            return self.similarity.profile(scores, factor, scale)
+        most = torch.finfo(scores.dtype).max / 4  # All as far away, and no infinity.
+        return scores.mul_(factor).clamp_(-most, most)
 
     def null(self, query):
         """As that of `KernelScorer`."""
@@ -308,8 +389,14 @@ class ScaledScorer:
         self.scorer = scorer
         self.n_patterns, self.width = scorer.n_patterns, scorer.width
         self.row_width, self.streams = scorer.row_width, scorer.streams
-        self.beta = beta
-        self.prepare = scorer.prepare
+        self.beta, self.energy_unit = beta, 1.0
+
+    def prepare(self, X):
+        """Encode queries of shape (n, d)."""
+        query = self.scorer.prepare(X)
+        if query.offset is None:
+            return query
+        return query._replace(offset=query.offset * largest_beta(self.beta, X.dtype))
 
     def block(self, query, start, stop):
         """Scores of the patterns from `start` to `stop`."""
@@ -329,33 +416,52 @@ def attention_beta(features: Tensor, weights: Tensor | None) -> float:
     return features.shape[1] ** 0.5 / max(mean.item(), torch.finfo(mean.dtype).tiny)
 
 
-def _resolve_beta(similarity, beta, features, weights):
-    """Return a number, or None where the noise level is to be profiled out."""
+def _in_unit(similarity, beta, unit, features, weights) -> float | None:
+    """Beta for scores in a unit; None where the noise level is to be profiled out."""
+    rule = SIMILARITIES[similarity]
     if beta != "auto":
-        return float(beta)
-    if similarity.profile is not None:
+        return float(beta) * rule.in_user_units(unit)
+    if rule.profile is not None:
         return None
     return attention_beta(features, weights)
 
 
 def build_scorer(
-    similarity, beta, patterns, mean, weights, feature_map, product=exact
+    similarity,
+    beta,
+    patterns,
+    mean,
+    weights,
+    feature_map,
+    product=exact,
+    unit=1.0,
+    source=None,
 ) -> Scorer:
-    """Scorer for complete queries, from the names that the estimators take."""
+    """Scorer for complete queries, from the names that the estimators take.
+
+    Parameters are those of `KernelScorer`, but that `beta` is in the user's units.
+    """
+    features = patterns
+    if beta == "auto" and feature_map is not None:
+        features = feature_map.patterns(patterns)
+    own = feature_map is not None and not feature_map.keeps_unit
+    scale = 1.0 if own or unit is None else unit
+    beta = _in_unit(similarity, beta, scale, features, weights)
     rule = SIMILARITIES[similarity]
-    if beta == "auto" and rule.profile is None:
-        features = patterns if feature_map is None else feature_map.patterns(patterns)
-        beta = attention_beta(features, weights)
-    beta = None if beta == "auto" else float(beta)
-    return KernelScorer(rule, patterns, mean, feature_map, beta, product)
+    parts = patterns, mean, feature_map, beta, product
+    return KernelScorer(rule, *parts, unit, source)
 
 
-def build_observed_scorer(similarity, beta, patterns, mean, weights) -> Scorer:
-    """Scorer for queries with missing entries."""
-    name = similarity if similarity in SIMILARITIES else "euclidean"
-    rule = SIMILARITIES[name]
-    if similarity not in SIMILARITIES and beta != "auto":
-        scorer = ObservedScorer(rule, patterns, mean, None)
-        return ScaledScorer(scorer, float(beta))
-    beta = _resolve_beta(rule, beta, patterns, weights)
-    return ObservedScorer(rule, patterns, mean, beta)
+def build_observed_scorer(
+    similarity, beta, patterns, mean, weights, unit=1.0
+) -> Scorer:
+    """Scorer for queries with missing entries; parameters are those of `build_scorer`.
+
+    What is no row of ``SIMILARITIES`` has the likelihood of plain noise, times beta.
+    """
+    if similarity not in SIMILARITIES:
+        rule = SIMILARITIES["euclidean"]
+        scorer = ObservedScorer(rule, patterns, mean, None, unit)
+        return scorer if beta == "auto" else ScaledScorer(scorer, float(beta))
+    beta = _in_unit(similarity, beta, unit, patterns, weights)
+    return ObservedScorer(SIMILARITIES[similarity], patterns, mean, beta, unit)

@@ -113,11 +113,24 @@ def _gaps(z: Tensor, w: Tensor | None, exponent: float) -> Tensor:
     """``(z_i - tau)_+``, to the precision of the gaps.
 
     With a thousand patterns of like scores the gaps are a thousandth and tau near
-    one: its last bit, in every gap alike, is then seen in the answer. One more step
-    on the gaps themselves takes it off.
+    one: its last bit, in every gap alike, is then seen in the answer. So the root is
+    looked for once more, among the gaps themselves. The first step may go too far
+    down, where a score of many copies counts that did not; then steps rise again.
     """
     gap = z - threshold(z, w, exponent)
-    return (gap - _newton_step(gap, w, exponent)).clamp_min_(0)
+    rest = _newton_step(gap, w, exponent)
+    for _ in range(_NEWTON_STEPS):
+        risen = rest + _newton_step(gap - rest, w, exponent).clamp_min_(0)
+        if torch.equal(risen, rest):
+            break
+        rest = risen
+    return (gap - rest).clamp_min_(0)
+
+
+def _safe(floor: Tensor, *sizes: Tensor) -> Tensor:
+    """Floor less the rounding of what it is the sum of."""
+    size = sum(size.abs() for size in sizes)
+    return floor - 8 * torch.finfo(floor.dtype).eps * size
 
 
 def softmax(z, w):
@@ -154,7 +167,8 @@ def entmax(z, w, alpha):
 def _entmax_floor(z, w, alpha):
     top = z.amax(1, keepdim=True)
     scaled = (z - top) * (alpha - 1)
-    return top + threshold(scaled, w, 1 / (alpha - 1), _FLOOR_STEPS) / (alpha - 1)
+    tau = threshold(scaled, w, 1 / (alpha - 1), _FLOOR_STEPS) / (alpha - 1)
+    return _safe(top + tau, top, tau)
 
 
 def _entmax_conjugate(z, p, w, alpha):
@@ -185,7 +199,8 @@ def normmax(z, w, gamma):
 
 def _normmax_floor(z, w, gamma):
     top = z.amax(1, keepdim=True)
-    return top + threshold(z - top, w, gamma / (gamma - 1), _FLOOR_STEPS)
+    tau = threshold(z - top, w, gamma / (gamma - 1), _FLOOR_STEPS)
+    return _safe(top + tau, top, tau)
 
 
 def _normmax_conjugate(z, p, w, gamma):
@@ -200,36 +215,57 @@ def ksubsets(z, w, k):
     rather than their sum, and leaves ``k = 1`` to be sparsemax. A memory of fewer
     than k patterns answers with all of them.
     """
-    best, tau, few = _ksubsets_threshold(z, w, k)
-    p = (z - best).clamp(-2, 2).sub_(tau).clamp_(0, 1)
+    z, _, tau, few = _ksubsets_threshold(z, w, k)
+    p = z.sub(tau).clamp_(0, 1)
     return _normalise(torch.where(few, z.isfinite().to(z.dtype), p), w)
 
 
 def _ksubsets_floor(z, w, k):
-    best, tau, few = _ksubsets_threshold(z, w, k)
-    return torch.where(few, -torch.inf, best + tau)
+    _, origin, tau, few = _ksubsets_threshold(z, w, k)
+    return torch.where(few, -torch.inf, _safe(origin + tau, origin, tau + 1))
 
 
 def _ksubsets_threshold(z, w, k):
-    """Score of rank k, the threshold from there, and whether there are so many."""
-    few = _total(z.isfinite().to(z.dtype), w) <= k
+    """Scores from an origin next to the threshold, that, the threshold, whether few.
+
+    Few is whether there are no more than k patterns, which all have weight.
+    """
+    missing = z == -torch.inf
+    few = _total((~missing).to(z.dtype), w) <= k
     best = torch.where(few, 0, _kth_best(z, w, k))
     # The threshold is at most 1 below the k-th best score: measured from there,
     # scores beyond 2 on either side have the same weight as at 2.
     z = (z - best).clamp(-2, 2)
     low, high = torch.full_like(z[:, :1], -1), torch.zeros_like(z[:, :1])
+    low, high = _bisect(z, w, k, low, high)
+    # Next to a score of many copies bits of the threshold count that it has only as a
+    # small number.
+    z, origin = z - low, best + low
+    low, high = _bisect(z, w, k, torch.zeros_like(low), high - low)
+    gap = z - (low + high) / 2
+    # With the active set known the threshold is linear: solve for it exactly.
+    full, free = (gap >= 1).to(z.dtype), ((gap > 0) & (gap < 1)).to(z.dtype)
+    count, rest = _total(free, w), _total(full, w) - k
+
+    def solved(z, otherwise):
+        tau = (_total(free * z, w) + rest) / count.clamp_min(1e-30)
+        return torch.where(count > 0, tau, otherwise)
+
+    tau = solved(z, (low + high) / 2)
+    z, origin = z - tau, origin + tau
+    tau = solved(z, torch.zeros_like(tau))
+    return z.masked_fill(missing, -torch.inf), origin, tau, few
+
+
+def _bisect(z, w, k, low, high):
+    """Bounds of the threshold, until it is linear between them."""
     for step in range(_BISECTION_STEPS):
         if step % _LOOK_EVERY == 0 and _is_linear(z, low, high):
             break
         middle = (low + high) / 2
         heavy = _total((z - middle).clamp_(0, 1), w) > k
         low, high = torch.where(heavy, middle, low), torch.where(heavy, high, middle)
-    gap = z - (low + high) / 2
-    # With the active set known the threshold is linear: solve for it exactly.
-    full, free = (gap >= 1).to(z.dtype), ((gap > 0) & (gap < 1)).to(z.dtype)
-    count = _total(free, w)
-    tau = (_total(free * z, w) + _total(full, w) - k) / count.clamp_min(1e-30)
-    return best, torch.where(count > 0, tau, (low + high) / 2), few
+    return low, high
 
 
 def _is_linear(z: Tensor, low: Tensor, high: Tensor) -> bool:

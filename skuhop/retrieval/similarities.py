@@ -11,11 +11,14 @@ farthest pattern.)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from skuhop.retrieval.units import largest
 
 
 class Similarity(NamedTuple):
@@ -41,6 +44,9 @@ class Similarity(NamedTuple):
     centred : bool
         Whether a shift common to queries and patterns leaves the score alone, so
         that it may be taken off first for the sake of precision.
+    degree : int
+        Power of a factor on queries and patterns that the score is multiplied by; 0
+        where each may have a factor of its own.
     """
 
     encode: Callable
@@ -49,6 +55,11 @@ class Similarity(NamedTuple):
     profile: Callable | None
     self_score: Callable
     centred: bool = False
+    degree: int = 0
+
+    def in_user_units(self, unit: float) -> float:
+        """Score, in the user's units, of a score of one in another unit."""
+        return math.prod([unit] * self.degree)
 
 
 def _log_residual(residual: Tensor, scale: Tensor) -> Tensor:
@@ -67,6 +78,24 @@ def normalise(vectors: Tensor) -> Tensor:
     return vectors / torch.where(norms > 0, norms, 1)
 
 
+def sized(vectors: Tensor) -> Tensor:
+    """Rows divided by their largest entry, so that they can be squared."""
+    size = largest(vectors)
+    return vectors / torch.where(size > 0, size, 1)
+
+
+def direction(vectors: Tensor) -> Tensor:
+    """`normalise` for rows of any size."""
+    return normalise(sized(vectors))
+
+
+def less_mean(rows: Tensor) -> Tensor:
+    """Rows less their mean; what is left of a constant row is rounding, and is zero."""
+    centred = rows - rows.mean(1, keepdim=True)
+    rounding = 4 * torch.finfo(rows.dtype).eps * largest(rows)
+    return centred.masked_fill(largest(centred) <= rounding, 0)
+
+
 def _safe_ratio(numerator: Tensor, squared: Tensor) -> Tensor:
     positive = squared > 0
     return torch.where(positive, numerator / squared.where(positive, 1).sqrt(), 0)
@@ -81,11 +110,11 @@ def _encode_euclidean(features):
 
 
 def _encode_cosine(features):
-    return normalise(features), None
+    return direction(features), None
 
 
 def _encode_correlation(features):
-    return normalise(features - features.mean(1, keepdim=True)), None
+    return direction(less_mean(features)), None
 
 
 def _compare_manhattan(queries, patterns):
@@ -104,25 +133,35 @@ def _observed_euclidean(queries, observed, patterns):
 
 
 def _observed_cosine(queries, observed, patterns):
-    squared = queries.square().sum(1, keepdim=True) * (observed @ patterns.square().T)
-    return _safe_ratio(queries @ patterns.T, squared)
+    patterns = sized(patterns)
+    squared = observed @ patterns.square().T
+    return _safe_ratio(direction(queries) @ patterns.T, squared)
 
 
 def _observed_correlation(queries, observed, patterns):
-    count = observed.sum(1, keepdim=True).clamp_min(1)
-    sum_q = queries.sum(1, keepdim=True)
-    sum_p = observed @ patterns.T
-    squared_q = queries.square().sum(1, keepdim=True) - sum_q.square() / count
-    squared_p = (observed @ patterns.square().T).addcdiv_(
-        sum_p.square(), count, value=-1
-    )
-    covariance = (queries @ patterns.T).addcdiv_(sum_q * sum_p, count, value=-1)
-    # What is left of a constant row after the subtraction is rounding, not variance.
+    """Pearson's correlation of what is left of rows once their means are taken off.
+
+    A query has no mean left on the entries that it shares with a pattern, so that no
+    large sums cancel in the product. The pattern's own may have, and then rounding is
+    what they leave: of a constant pattern, and beside a perfect correlation.
+    """
     eps = 16 * torch.finfo(queries.dtype).eps
-    flat = (squared_q <= eps * queries.square().sum(1, keepdim=True)) | (
-        squared_p <= eps * (observed @ patterns.square().T)
+    count = observed.sum(1, keepdim=True).clamp_min(1)
+    mean = queries.sum(1, keepdim=True) / count
+    centred = torch.where(observed > 0, queries - mean, 0)
+    flat = largest(centred) <= eps / 4 * largest(queries)
+    queries = direction(centred.masked_fill(flat, 0))
+    patterns = sized(less_mean(patterns))
+    means = (observed @ patterns.T).div_(count)
+    raw = observed @ patterns.square().T
+    squared = torch.addcmul(raw, means.square(), count, value=-1)
+    squared.masked_fill_(squared <= eps * raw, 0)
+    found = (queries @ patterns.T).addcmul_(
+        means, queries.sum(1, keepdim=True), value=-1
     )
-    return _safe_ratio(covariance, (squared_q * squared_p).masked_fill_(flat, 0))
+    found = _safe_ratio(found, squared)
+    rest = found.square().neg_().add_(1).mul_(squared)
+    return torch.where(rest <= eps * raw, found.sign(), found)
 
 
 def _observed_manhattan(queries, observed, patterns):
@@ -164,9 +203,9 @@ def _profile_manhattan(scores, n_features, scale):
 
 SIMILARITIES = {
     "euclidean": Similarity(
-        _encode_euclidean, None, _observed_euclidean, _profile_euclidean, _zero, True
+        _encode_euclidean, None, _observed_euclidean, _profile_euclidean, _zero, True, 2
     ),
-    "dot": Similarity(_encode_dot, None, _observed_dot, None, _squared_norm),
+    "dot": Similarity(_encode_dot, None, _observed_dot, None, _squared_norm, degree=2),
     "cosine": Similarity(_encode_cosine, None, _observed_cosine, _profile_angle, _one),
     "correlation": Similarity(
         _encode_correlation, None, _observed_correlation, _profile_angle, _one
@@ -178,5 +217,6 @@ SIMILARITIES = {
         _profile_manhattan,
         _zero,
         True,
+        1,
     ),
 }
