@@ -22,11 +22,11 @@ Y = (X[:, 0] > 0).astype(int)
 def settings():
     """What is one for the whole process, in plain values.
 
-    But for the filter that scikit-learn's `check_array` sets for a moment, in a way that
-    threads take from each other.
+    But for filters of NumPy's warnings, which scikit-learn's checks of X and y set for a
+    moment, in a way that threads take from each other.
     """
     matmul = torch.backends.cuda.matmul
-    filters = [text for text in map(str, warnings.filters) if "Complex" not in text]
+    filters = [text for text in map(str, warnings.filters) if "numpy" not in text]
     return {
         "threads": [(one["filepath"], one["num_threads"]) for one in threadpool_info()],
         "filters": filters,
