@@ -22,7 +22,7 @@ Y = (X[:, 0] > 0).astype(int)
 def settings():
     """What is one for the whole process, in plain values.
 
-    But for filters of NumPy's warnings, which scikit-learn's checks of X and y set for a
+    But for filters of NumPy's warnings: scikit-learn's checks of X and y set them for a
     moment, in a way that threads take from each other.
     """
     matmul = torch.backends.cuda.matmul
