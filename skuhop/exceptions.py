@@ -1,5 +1,7 @@
 """Exceptions and warnings of skuhop."""
 
+from __future__ import annotations
+
 
 class InvalidParameterError(ValueError, TypeError):
     """A parameter has a value or a type that is not allowed."""

@@ -16,12 +16,15 @@ from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from skuhop import _validation as rules
-from skuhop._entries import check_columns, refuse_masked
-from skuhop._nearest import nearest_rows
-from skuhop._stage_one import resolve_corruption
-from skuhop._stage_two import DTYPES
-from skuhop.learning import CORRUPTIONS
+from skuhop.learning import CORRUPTIONS, resolve_corruption
+from skuhop.support import (
+    DTYPES,
+    check_columns,
+    nearest_rows,
+    parameter_rules,
+    refuse_masked,
+    validation,
+)
 
 __all__ = ["StoredPatterns", "hit_rate", "retrieval_error", "retrieval_scorer"]
 
@@ -51,7 +54,7 @@ def _rows(array, name):
 def _weights(sample_weight, true):
     """Weights of the rows as an array, or None."""
     check_consistent_length(true, sample_weight)
-    return rules.check_weights(sample_weight, true)
+    return validation.check_weights(sample_weight, true)
 
 
 def _precision(*arrays):
@@ -235,10 +238,13 @@ def _minus_error(true, retrieved):
 _METRICS = {"error": _minus_error, "hit_rate": hit_rate}
 """What a scorer computes, by name; higher is better."""
 _SCORER_RULES = {
-    "corruption": (rules.Choice(tuple(CORRUPTIONS)), rules.CALLABLE),
-    "metric": (rules.Choice(tuple(_METRICS)),),
-    "n_copies": (rules.COUNT,),
-    "random_state": (rules.Number(Integral, 0),),
+    "corruption": (
+        parameter_rules.Choice(tuple(CORRUPTIONS)),
+        parameter_rules.CALLABLE,
+    ),
+    "metric": (parameter_rules.Choice(tuple(_METRICS)),),
+    "n_copies": (parameter_rules.COUNT,),
+    "random_state": (parameter_rules.Number(Integral, 0),),
 }
 
 
@@ -372,5 +378,5 @@ def retrieval_scorer(
         "n_copies": n_copies,
         "random_state": random_state,
     }
-    rules.check_parameters("retrieval_scorer", values, _SCORER_RULES)
+    parameter_rules.check_parameters("retrieval_scorer", values, _SCORER_RULES)
     return _RetrievalScorer(**values)

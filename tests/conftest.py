@@ -16,10 +16,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 _NEEDS = {
-    "matplotlib": ["test_plotting.py"],
+    "matplotlib": ["*/test_plotting.py"],
     "skops": [
-        f"test_{name}.py"
-        for name in ("persistence", "progress", "classifier", "regressor", "kanerva")
+        f"*test_{name}.py"
+        for name in (
+            "persistence",
+            "progress",
+            "classifier",
+            "regressor",
+            "kanerva_memory",
+        )
     ],
 }
 collect_ignore_glob = [

@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 import skuhop
 from skuhop import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
-from skuhop._validation import all_or_nothing
+from skuhop.support.checks.parameter_rules import all_or_nothing
 
 ROOT = str(Path(skuhop.__file__).parent)
 RNG = np.random.RandomState(0)

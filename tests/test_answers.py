@@ -8,8 +8,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 from skuhop import UHopClassifier, UHopMemory
-from skuhop._sparsity import ALPHAS
 from skuhop.exceptions import InvalidParameterError
+from skuhop.fitting.sparsity import ALPHAS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 12))

@@ -10,7 +10,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from skuhop import UHopMemory
-from skuhop._device import PRODUCTS
+from skuhop.answering.precision import PRODUCTS
 from skuhop.learning import CORRUPTIONS, FEATURE_MAPS, LOSSES
 from skuhop.retention import RETENTION
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES

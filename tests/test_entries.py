@@ -8,8 +8,8 @@ from sklearn.datasets import make_classification
 from sklearn.model_selection import cross_val_predict
 
 from skuhop import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
-from skuhop._entries import cast, check_columns
 from skuhop.metrics import hit_rate, retrieval_error
+from skuhop.support.checks.entries import cast, check_columns
 
 RNG = np.random.RandomState(0)
 X = RNG.randn(24, 4)

@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skuhop import UHopMemory
-from skuhop._nearest import nearest_rows
 from skuhop.metrics import StoredPatterns, hit_rate, retrieval_error, retrieval_scorer
+from skuhop.support.row_distances import nearest_rows
 
 X = np.random.RandomState(0).normal(size=(12, 9))
 PLAIN = UHopMemory("identity", similarity="euclidean")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from skuhop import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
-from skuhop._parameters import (
+from skuhop.estimators.parameters import (
     FIT_AGAIN,
     HETERO_EFFECTS,
     KANERVA_EFFECTS,

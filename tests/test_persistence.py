@@ -16,9 +16,10 @@ import torch
 from sklearn.base import clone
 
 import skuhop
-from skuhop import UHopMemory, _cache
+from skuhop import UHopMemory
 from skuhop.exceptions import VersionMismatchWarning
 from skuhop.learning import FEATURE_MAPS
+from skuhop.support import cache
 
 RNG = np.random.default_rng(0)
 X, QUERIES = RNG.normal(size=(12, 6)), RNG.normal(size=(5, 6))
@@ -245,7 +246,7 @@ def test_the_cache_is_outside_the_estimator_and_dies_with_it(monkeypatch):
     before = set(vars(memory))
     memory.transform(QUERIES)
     assert set(vars(memory)) == before
-    assert memory in _cache._PREPARED
+    assert memory in cache._PREPARED
     reference = weakref.ref(memory)
     tensors = [
         weakref.ref(thing) for thing in gc.get_objects() if type(thing) is torch.Tensor
@@ -254,7 +255,7 @@ def test_the_cache_is_outside_the_estimator_and_dies_with_it(monkeypatch):
     del memory
     gc.collect()
     assert reference() is None
-    assert not any(key() is None for key in _cache._PREPARED.keyrefs())
+    assert not any(key() is None for key in cache._PREPARED.keyrefs())
     kept = [t() for t in tensors if t() is not None and t().shape == X.shape]
     assert not kept
 
@@ -263,7 +264,7 @@ def test_a_copy_has_a_cache_of_its_own():
     memory = fitted("default")
     memory.transform(QUERIES)
     again = copy.deepcopy(memory)
-    assert again not in _cache._PREPARED
+    assert again not in cache._PREPARED
     again.fit(X[:3])
     assert len(memory.association(QUERIES)[0]) == 12
 
@@ -271,14 +272,14 @@ def test_a_copy_has_a_cache_of_its_own():
 def test_release_forgets():
     memory = fitted("default")
     expected = memory.transform(QUERIES)
-    _cache.release(memory)
-    assert memory not in _cache._PREPARED
+    cache.release(memory)
+    assert memory not in cache._PREPARED
     np.testing.assert_array_equal(memory.transform(QUERIES), expected)
 
 
 def test_a_prepared_memory_is_reused():
     memory = fitted("default")
     memory.transform(QUERIES)
-    built = {k: id(v) for k, v in _cache._PREPARED[memory][1].items()}
+    built = {k: id(v) for k, v in cache._PREPARED[memory][1].items()}
     memory.predict(QUERIES)
-    assert {k: id(v) for k, v in _cache._PREPARED[memory][1].items()} == built
+    assert {k: id(v) for k, v in cache._PREPARED[memory][1].items()} == built

@@ -12,7 +12,7 @@ from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_info
 
 from skuhop import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
-from skuhop._device import tf32_allowed
+from skuhop.answering.precision import tf32_allowed
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(40, 4))

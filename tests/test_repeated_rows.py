@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from skuhop import UHopClassifier, UHopRegressor
-from skuhop._rows import count_copies
 from skuhop.learning.supervised.folds import deal
+from skuhop.support.rows import count_copies
 
 CELLS = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
 QUICK = {"max_iter": 30, "random_state": 0}

@@ -11,7 +11,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from skuhop import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
-from skuhop._threads import WORTH, run_in_threads
+from skuhop.support.threads import WORTH, run_in_threads
 
 RNG = np.random.RandomState(0)
 
@@ -77,7 +77,7 @@ def test_small_questions_have_one_thread_and_large_ones_all(two_threads, monkeyp
         seen.append(torch.get_num_threads())
         return rows
 
-    monkeypatch.setattr("skuhop._stage_two.associations", look)
+    monkeypatch.setattr("skuhop.estimators.queries.associations", look)
     memory = UHopMemory("identity", similarity="dot", beta=1.0)
     X = RNG.normal(size=(1100, 4))
     for rows in (X[:50], X):

@@ -28,9 +28,9 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
 from skuhop import UHopMemory
-from skuhop._index import KINDS
-from skuhop._recall import recall_memory
-from skuhop.retrieval import approximate
+from skuhop.answering.memory_of_patterns import recall_memory
+from skuhop.answering.neighbour_index import KINDS
+from skuhop.retrieval.index import candidates as approximate
 
 N_PATTERNS, N_QUERIES = 20_000, 200
 NOISE = 0.5

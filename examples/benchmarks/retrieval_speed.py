@@ -44,7 +44,7 @@ import torch
 from _report import machine, markdown_rows, write_tables
 
 from skuhop import UHopMemory
-from skuhop._device import tf32_allowed
+from skuhop.answering.precision import tf32_allowed
 
 SHAPES = (
     (4096, 10_000, 784),

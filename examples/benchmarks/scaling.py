@@ -31,9 +31,9 @@ import torch
 from _report import machine, markdown_rows, write_tables
 
 from skuhop import UHopMemory
-from skuhop._index import KINDS, open_index
+from skuhop.answering.neighbour_index import KINDS, open_index
 from skuhop.retrieval import SEPARATIONS, Memory, associations, build_scorer
-from skuhop.retrieval.approximate import settle
+from skuhop.retrieval.index.candidates import settle
 
 NOISE = 0.3
 CASES = (

@@ -15,22 +15,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skuhop._cache import prepared
-from skuhop._device import resolve_device, to_numpy, to_tensor, working_memory
-from skuhop._recall import is_answer
+from skuhop.answering import is_answer
 from skuhop.distributed import _workers
-from skuhop.distributed._rows import Model
-from skuhop.retrieval import Memory, finalise, iterate, merge, partial
-from skuhop.retrieval.chunks import row_chunks
-from skuhop.retrieval.engine import energies_of, null_of
-from skuhop.retrieval.ranking import (
+from skuhop.distributed._shard_rows import Model
+from skuhop.retrieval import (
+    Memory,
     best_partial,
+    energies_of,
+    finalise,
     finalise_heaviest,
     heaviest_partial,
+    iterate,
+    merge,
     merge_best,
     merge_heaviest,
+    null_of,
+    partial,
+    read_out,
+    row_chunks,
 )
-from skuhop.retrieval.read_outs import read_out
+from skuhop.support import prepared, resolve_device, to_numpy, to_tensor, working_memory
 
 _MESSAGE = 2**23
 """Bytes of queries in one task; Dask warns from 10 MB on."""
@@ -147,7 +151,7 @@ def split_by_completeness(X: np.ndarray, question: Callable) -> tuple[np.ndarray
     lacking = np.isnan(X).sum(axis=1)
     if not lacking.any():
         return question(X, True)
-    # Incomplete rows in the order that one machine asks them in, see `_stage_two`.
+    # Incomplete rows in the order that one machine asks them in, see `ask`.
     order = np.argsort(lacking, kind="stable")
     back, known = np.argsort(order), np.count_nonzero(lacking == 0)
     parts = [question(X[order[known:]], False)]
@@ -299,7 +303,7 @@ class Cluster(NamedTuple):
         return (np.concatenate(found),)
 
     def null(self, X: np.ndarray, complete: bool) -> tuple[np.ndarray]:
-        """As `skuhop.retrieval.engine.null_weights`."""
+        """As `skuhop.retrieval.engine.answers_and_energies.null_weights`."""
         found = [to_numpy(null_of(c)) for _, c in self._conjugates(X, complete)]
         return (np.concatenate(found),)
 

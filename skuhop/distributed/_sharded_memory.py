@@ -12,14 +12,7 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from skuhop import UHopMemory
-from skuhop import _validation as rules
-from skuhop._arrays import on_host
-from skuhop._cache import prepared, release
-from skuhop._entries import check_columns
-from skuhop._persistence import VersionedStateMixin
-from skuhop._stage_two import check_null, check_queries, check_top
-from skuhop._validation import after_fit, all_or_nothing, check_parameters
+from skuhop.answering import check_null, check_queries, check_top
 from skuhop.distributed._cluster import (
     Cluster,
     as_arguments,
@@ -30,9 +23,21 @@ from skuhop.distributed._cluster import (
     split_by_completeness,
     summarise,
 )
-from skuhop.distributed._rows import KINDS, kind_of, model_of
+from skuhop.distributed._shard_rows import KINDS, kind_of, model_of
 from skuhop.distributed._sources import cut, in_memory
+from skuhop.estimators import UHopMemory
 from skuhop.retrieval import SIMILARITIES
+from skuhop.support import (
+    VersionedStateMixin,
+    after_fit,
+    all_or_nothing,
+    check_columns,
+    check_parameters,
+    on_host,
+    prepared,
+    release,
+)
+from skuhop.support import parameter_rules as rules
 
 if TYPE_CHECKING:
     from distributed import Client

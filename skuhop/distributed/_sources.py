@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skuhop._entries import refuse_masked
+from skuhop.support import refuse_masked
 
 
 class FileRows(NamedTuple):

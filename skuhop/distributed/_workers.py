@@ -7,19 +7,24 @@ from zlib import crc32
 
 import numpy as np
 
-from skuhop._cache import prepared
-from skuhop._device import in_smaller_chunks, resolve_device, to_numpy, to_tensor
-from skuhop.distributed._rows import Model, kind_of, stored_rows
+from skuhop.distributed._shard_rows import Model, kind_of, stored_rows
 from skuhop.distributed._sources import read
 from skuhop.retrieval import partial
+from skuhop.support import (
+    in_smaller_chunks,
+    prepared,
+    resolve_device,
+    to_numpy,
+    to_tensor,
+)
 
 
 class Shard:
     """Rows of a memory on a worker.
 
     What asking them needs beside (tensors on the device, encoded keys) is prepared at
-    the first question and kept by `skuhop._cache` for as long as the shard is held, at
-    most four times over; it does not travel with the shard.
+    the first question and kept by `skuhop.support.cache` for as long as the shard is
+    held, at most four times over; it does not travel with the shard.
     """
 
     def __init__(self, rows: dict):

@@ -72,3 +72,22 @@ def corrupted_copies(corruption, X, random_state, n_copies) -> np.ndarray:
             )
         copies.append(copy)
     return np.stack(copies)
+
+
+def resolve_corruption(corruption, unit: float = 1.0) -> Callable:
+    """Turn the parameter into a function of rows in a unit; a user's sees them without.
+
+    The unknown gets masks and noise, which are the same in any unit.
+    """
+    if corruption is None:
+        return any_of_both
+    if isinstance(corruption, str):
+        return CORRUPTIONS[corruption]
+    if unit == 1:
+        return corruption
+
+    def corrupt(X, random_state):
+        copy = np.asarray(corruption(X * unit, random_state))
+        return copy / unit if copy.dtype.kind in "biuf" else copy
+
+    return corrupt

@@ -16,16 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skuhop.learning.export import numpy_state
-from skuhop.learning.modules import (
+from skuhop.learning.saved_state import numpy_state
+from skuhop.learning.user_modules import (
     Drawing,
     Draws,
     Factory,
     build_module,
     call_apart,
 )
-from skuhop.retrieval.arrays import tensor_of
-from skuhop.retrieval.scorers import FeatureMap
+from skuhop.retrieval import FeatureMap, tensor_of
 
 State = Mapping[str, np.ndarray]
 HIDDEN = 128
@@ -233,7 +232,7 @@ def restore(
     kind : FeatureMapKind or None
         None is the identity.
     state : mapping
-        What `export` gave.
+        What the `export` of a `Trainable` gave.
     alignment : mapping
         Empty, or the `scale` and `shift` that queries are to get before Phi.
     like : Tensor
@@ -258,3 +257,8 @@ def restore(
         for key, divisor in (("scale", 1.0), ("shift", unit))
     )
     return FeatureMap(features, lambda X: features(X * scale + shift), kind.keeps_unit)
+
+
+def kept_kind(feature_map, selection: dict):
+    """Kind of the feature map that Stage II is to use; None is the identity."""
+    return None if selection["kept"] == "identity" else feature_map_kind(feature_map)

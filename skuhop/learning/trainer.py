@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skuhop.learning.export import numpy_state
-from skuhop.learning.feature_maps import FeatureMap, FeatureMapKind, State
+from skuhop.learning.feature_maps import FeatureMapKind, State
 from skuhop.learning.losses import LOSSES, posterior
 from skuhop.learning.mini_batches import HardPairs, RunningLogMean
 from skuhop.learning.optimiser import Adam
+from skuhop.learning.saved_state import numpy_state
+from skuhop.retrieval import FeatureMap
 
 FULL_BATCH = 1024
 """Most patterns whose pairs are all compared in every step."""

@@ -6,7 +6,7 @@ into any axes, and is the only place that imports matplotlib.
 
 from skuhop.plotting._capacity import CapacityDisplay
 from skuhop.plotting._energy import EnergyDisplay
+from skuhop.plotting._learning import StageOneDisplay
 from skuhop.plotting._retrieval import RetrievalDisplay
-from skuhop.plotting._stage_one import StageOneDisplay
 
 __all__ = ["CapacityDisplay", "EnergyDisplay", "RetrievalDisplay", "StageOneDisplay"]

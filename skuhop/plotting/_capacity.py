@@ -12,9 +12,9 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_array
 
-from skuhop import _validation as rules
 from skuhop.metrics import hit_rate, retrieval_error, retrieval_scorer
 from skuhop.plotting._style import axes, line_style
+from skuhop.support import parameter_rules as rules
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

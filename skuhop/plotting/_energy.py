@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from skuhop import _validation as rules
-from skuhop._entries import check_columns
 from skuhop.plotting._style import COLOURS, axes
+from skuhop.support import check_columns
+from skuhop.support import parameter_rules as rules
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array
 
-from skuhop._entries import check_columns
 from skuhop.plotting._style import axes
+from skuhop.support import check_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

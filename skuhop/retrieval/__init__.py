@@ -1,38 +1,133 @@
 """Stage II: how a query becomes an answer."""
 
-from skuhop.retrieval.auto_scorer import build_auto_scorer
+from skuhop.retrieval.chunks import row_chunks
+from skuhop.retrieval.completing import CompletingScorer, Completion
+from skuhop.retrieval.damage import (
+    AutoScorer,
+    build_auto_scorer,
+    evidence,
+    quantise,
+    told_experts,
+    told_pool,
+)
 from skuhop.retrieval.engine import (
     Memory,
     answers,
+    associations,
+    best_partial,
+    best_patterns,
     energies,
+    energies_of,
+    finalise,
+    finalise_heaviest,
+    heaviest_partial,
     iterate,
+    merge,
+    merge_best,
+    merge_heaviest,
+    null_of,
+    null_weights,
     partial,
 )
-from skuhop.retrieval.experts import told_experts, told_pool
-from skuhop.retrieval.new_rows import NewRowScorer
-from skuhop.retrieval.partials import finalise, merge
-from skuhop.retrieval.ranking import associations, best_patterns
-from skuhop.retrieval.scorers import ScaledScorer, build_observed_scorer, build_scorer
-from skuhop.retrieval.separations import SEPARATIONS
-from skuhop.retrieval.similarities import SIMILARITIES
+from skuhop.retrieval.index import (
+    N_DRAWS,
+    Lists,
+    Nearest,
+    Space,
+    distances,
+    effective_features,
+    expected_exponentials,
+    indexed_best,
+    missing_weight,
+    move,
+    read_lists,
+    squared_distances,
+    tail_std,
+    update_of,
+)
+from skuhop.retrieval.numpy_tensors import tensor_of
+from skuhop.retrieval.products import bf16, exact
+from skuhop.retrieval.read_outs import READ_OUTS, read_out
+from skuhop.retrieval.scores import (
+    SIMILARITIES,
+    FeatureMap,
+    NewRowScorer,
+    ScaledScorer,
+    Similarity,
+    asked,
+    build_observed_scorer,
+    build_scorer,
+    growths,
+    largest_beta,
+    likelihood_ratios,
+    stored,
+)
+from skuhop.retrieval.separations import SEPARATIONS, Separation, separation_rule
+from skuhop.retrieval.units import divided, enter, power_of_two, powers_of_two
 
 __all__ = [
+    "N_DRAWS",
+    "READ_OUTS",
     "SEPARATIONS",
     "SIMILARITIES",
+    "AutoScorer",
+    "CompletingScorer",
+    "Completion",
+    "FeatureMap",
+    "Lists",
     "Memory",
+    "Nearest",
     "NewRowScorer",
     "ScaledScorer",
+    "Separation",
+    "Similarity",
+    "Space",
     "answers",
+    "asked",
     "associations",
-    "build_auto_scorer",
+    "best_partial",
     "best_patterns",
+    "bf16",
+    "build_auto_scorer",
     "build_observed_scorer",
     "build_scorer",
+    "distances",
+    "divided",
+    "effective_features",
     "energies",
+    "energies_of",
+    "enter",
+    "evidence",
+    "exact",
+    "expected_exponentials",
     "finalise",
+    "finalise_heaviest",
+    "growths",
+    "heaviest_partial",
+    "indexed_best",
     "iterate",
+    "largest_beta",
+    "likelihood_ratios",
     "merge",
+    "merge_best",
+    "merge_heaviest",
+    "missing_weight",
+    "move",
+    "null_of",
+    "null_weights",
     "partial",
+    "power_of_two",
+    "powers_of_two",
+    "quantise",
+    "read_lists",
+    "read_out",
+    "row_chunks",
+    "separation_rule",
+    "squared_distances",
+    "stored",
+    "tail_std",
+    "tensor_of",
     "told_experts",
     "told_pool",
+    "update_of",
 ]

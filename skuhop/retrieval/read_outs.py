@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from skuhop.retrieval.similarities import direction, less_mean
+from skuhop.retrieval.scores import direction, less_mean
 
 
 def layer_normalise(rows: Tensor) -> Tensor:

@@ -6,14 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skuhop.learning.bank import families, learn_bank
-from skuhop.learning.bins import make_bins, quantise, sorted_sample
-from skuhop.learning.channels import (
-    factorise,
-    fit_mixture,
-    joint_counts,
-)
-from skuhop.learning.pooling import fit_exponents
+from skuhop.learning.damage.bins import make_bins, sorted_sample
+from skuhop.learning.damage.channels import factorise, fit_mixture, joint_counts
+from skuhop.learning.damage.generic_channels import families, learn_bank
+from skuhop.learning.damage.pooling import fit_exponents
+from skuhop.retrieval.damage.evidence import quantise
 
 RNG = np.random.RandomState(0)
 PATTERNS = torch.from_numpy(np.clip(RNG.standard_normal((40, 12)), 0, None))
@@ -74,7 +71,7 @@ def test_bank_is_the_same_for_weights_and_copies_and_for_any_generator_state():
 
 
 def test_bins_that_a_thinned_sample_misses_have_tables(monkeypatch):
-    monkeypatch.setattr("skuhop.learning.bins.MOST_VALUES", 100)
+    monkeypatch.setattr("skuhop.learning.damage.bins.MOST_VALUES", 100)
     patterns = torch.from_numpy(np.random.RandomState(5).uniform(size=(200, 50)))
     patterns[:, ::7] = 0
     patterns[3, 1] = 1.5

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from skuhop.exceptions import InvalidParameterError
-from skuhop.learning.modules import Draws, build_module, call_apart
+from skuhop.learning.user_modules import Draws, build_module, call_apart
 
 x = torch.linspace(0.1, 0.9, 12).reshape(3, 4)
 OPERATIONS = {

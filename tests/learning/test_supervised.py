@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from skuhop.learning.embeddings import MAX_EMBEDDED, MEMBER_MAPS, _Waves, member_map
-from skuhop.learning.inputs import Inputs, standardisation
-from skuhop.learning.kernels import PAIR, Kernel, joint_features, kernels_of
-from skuhop.learning.supervised import (
-    LABELS,
-    NUMBERS,
-    Problem,
-    Settings,
-    cross_fit,
+from skuhop.learning.members.input_scaling import Inputs, standardisation
+from skuhop.learning.members.kernels import PAIR, Kernel, joint_features, kernels_of
+from skuhop.learning.members.member_maps import (
+    MAX_EMBEDDED,
+    MEMBER_MAPS,
+    _Waves,
+    member_map,
 )
+from skuhop.learning.supervised import LABELS, NUMBERS, Problem, Settings, cross_fit
 from skuhop.learning.supervised.batches import (
     FEW,
     FULL_BATCH,
@@ -23,7 +22,11 @@ from skuhop.learning.supervised.batches import (
 )
 from skuhop.learning.supervised.calibration import calibrate
 from skuhop.learning.supervised.folds import deal, divide
-from skuhop.learning.supervised.scores import leave_one_out, log_weights, member_scores
+from skuhop.learning.supervised.member_scores import (
+    leave_one_out,
+    log_weights,
+    member_scores,
+)
 from skuhop.learning.supervised.targets import log_loss, squared_error
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 

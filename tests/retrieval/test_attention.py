@@ -3,14 +3,8 @@
 import pytest
 import torch
 
-from skuhop.retrieval import (
-    SEPARATIONS,
-    Memory,
-    answers,
-    attention,
-    build_scorer,
-    partial,
-)
+from skuhop.retrieval import SEPARATIONS, Memory, answers, build_scorer, partial
+from skuhop.retrieval.engine import attention
 from skuhop.retrieval.products import bf16
 
 N_PATTERNS, N_FEATURES = 4000, 48

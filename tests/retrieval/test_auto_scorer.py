@@ -11,8 +11,9 @@ from sklearn.datasets import load_digits
 
 from skuhop import UHopMemory
 from skuhop.learning import learn_bank
-from skuhop.retrieval import build_auto_scorer, evidence
-from skuhop.retrieval.noise_models import COSTS
+from skuhop.retrieval import build_auto_scorer
+from skuhop.retrieval.damage import evidence
+from skuhop.retrieval.damage.noise_models import COSTS
 
 DIGITS = load_digits().data[:100] / 16
 PATTERNS = torch.from_numpy(DIGITS)

@@ -27,10 +27,10 @@ from skuhop.retrieval import (
     build_observed_scorer,
     build_scorer,
     energies,
-    engine,
     iterate,
 )
 from skuhop.retrieval.chunks import row_chunks
+from skuhop.retrieval.engine import passes
 
 LARGE = 2**34
 N_PATTERNS, N_FEATURES = 23, 5
@@ -401,7 +401,7 @@ def test_one_thread_takes_blocks_that_stay_in_the_cache(dtype, monkeypatch):
 
     def n_bytes(threads):
         monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-        return engine._plan(memory, X, 2**30).cells * X.element_size()
+        return passes.plan_pass(memory, X, 2**30).cells * X.element_size()
 
     assert n_bytes(1) == 2**22
     assert n_bytes(2) == 2**22 * X.element_size()

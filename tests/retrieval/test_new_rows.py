@@ -5,15 +5,9 @@ import pytest
 import torch
 from scipy.stats import multivariate_t
 
-from skuhop.retrieval import (
-    SEPARATIONS,
-    Memory,
-    NewRowScorer,
-    answers,
-    energies,
-    engine,
-)
-from skuhop.retrieval.new_rows import likelihood_ratios
+from skuhop.retrieval import SEPARATIONS, Memory, NewRowScorer, answers, energies
+from skuhop.retrieval.engine import passes
+from skuhop.retrieval.scores.new_rows import likelihood_ratios
 
 RNG = np.random.RandomState(0)
 PATTERNS = RNG.normal(size=(7, 5))
@@ -99,7 +93,7 @@ def test_exponentials_and_scores_give_the_same_answers(
     weights = torch.arange(1.0, 8.0).double() if weighted else None
     rule = scorer()
     memory = Memory(rule, SEPARATIONS[separation], {}, patterns, weights, False)
-    monkeypatch.setattr(engine, "_BLOCK_ALONE", (8 * 3, 1))
+    monkeypatch.setattr(passes, "_BLOCK_ALONE", (8 * 3, 1))
     lifted = [ask(memory, queries, 2**20) for ask in (answers, energies)]
     monkeypatch.delattr(NewRowScorer, "lift")
     for found, ask in zip(lifted, (answers, energies), strict=True):

@@ -17,18 +17,13 @@ Rejected, after trials on fifty tables: a sum with the scores of the untrained k
 of members of another kind, weighed on the rows left out (twice the cost, no gain that
 stands out of the noise); one stopping step for all members (worse); entries dropped for
 all members (loses the tables that follow rules) or in measurements too. A share for a
-linear model is worth its place, see `line`.
+linear model is worth its place, see `line_beside`.
 """
 
-from skuhop.learning.supervised.crossfit import (
-    CrossFitted,
-    choose_inputs,
-    cross_fit,
-    take_trend,
-)
+from skuhop.learning.supervised.crossfit import choose_inputs, cross_fit, take_trend
 from skuhop.learning.supervised.folds import Division, divide
-from skuhop.learning.supervised.line import Line, LineKind, fit_line
-from skuhop.learning.supervised.problem import Problem, Settings
+from skuhop.learning.supervised.line_beside import Line, LineKind, fit_line
+from skuhop.learning.supervised.problem import CrossFitted, Problem, Settings
 from skuhop.learning.supervised.targets import LABELS, NUMBERS, Target
 
 __all__ = [

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skuhop.learning.supervised.line import lines_left_out
+from skuhop.learning.supervised.line_beside import lines_left_out
+from skuhop.learning.supervised.member_scores import member_scores
 from skuhop.learning.supervised.problem import Problem, Settings
-from skuhop.learning.supervised.scores import member_scores
-from skuhop.retrieval.products import exact
+from skuhop.retrieval import exact
 
 MAX_WATCHED = 1024
 """Most rows left out by a member that are looked at."""

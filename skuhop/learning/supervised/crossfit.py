@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skuhop.learning.export import numpy_state
-from skuhop.learning.kernels import Kernel
+from skuhop.learning.members import Kernel
+from skuhop.learning.saved_state import numpy_state
 from skuhop.learning.supervised.calibration import (
     FINE,
     PRIOR_WEIGHTS,
@@ -23,9 +23,9 @@ from skuhop.learning.supervised.calibration import (
     share_with_line,
 )
 from skuhop.learning.supervised.folds import Division
-from skuhop.learning.supervised.line import lines_left_out
+from skuhop.learning.supervised.line_beside import lines_left_out
+from skuhop.learning.supervised.member_scores import member_scores
 from skuhop.learning.supervised.problem import CrossFitted, Problem, Settings
-from skuhop.learning.supervised.scores import member_scores
 from skuhop.learning.supervised.training import train
 
 SHARES = (0.3, 0.5, 0.7, 1.0)

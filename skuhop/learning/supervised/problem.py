@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from skuhop.learning.kernels import Kernel
-from skuhop.learning.supervised.line import LineKind
+from skuhop.learning.members import Kernel
+from skuhop.learning.supervised.line_beside import LineKind
 from skuhop.learning.supervised.targets import Target
-from skuhop.retrieval.separations import Separation
-from skuhop.retrieval.similarities import SIMILARITIES, Similarity
+from skuhop.retrieval import SIMILARITIES, Separation, Similarity
 
 
 class Problem(NamedTuple):

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skuhop.learning.embeddings import MemberMap, is_learned, member_map
-from skuhop.learning.export import numpy_state
-from skuhop.learning.kernels import Kernel
 from skuhop.learning.losses import LOSSES
+from skuhop.learning.members import Kernel, MemberMap, is_learned, member_map
 from skuhop.learning.optimiser import Adam
+from skuhop.learning.saved_state import numpy_state
 from skuhop.learning.supervised.batches import (
     batches,
     drop_entries,
@@ -25,14 +24,14 @@ from skuhop.learning.supervised.calibration import (
     blocks_of,
     retrieved,
 )
-from skuhop.learning.supervised.problem import CrossFitted, Problem, Settings
-from skuhop.learning.supervised.scores import (
+from skuhop.learning.supervised.member_scores import (
     leave_one_out,
     log_weights,
     member_scores,
     separation_loss,
 )
-from skuhop.retrieval.arrays import tensor_of
+from skuhop.learning.supervised.problem import CrossFitted, Problem, Settings
+from skuhop.retrieval import tensor_of
 
 DROPPED = 0.3
 """Share of the entries of columns of few values that every other member is spared."""

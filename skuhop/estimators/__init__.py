@@ -1,0 +1,13 @@
+"""The estimators: scikit-learn's names and manners, NumPy in and out."""
+
+from skuhop.estimators.classifier import UHopClassifier
+from skuhop.estimators.kanerva_memory import KanervaMemory
+from skuhop.estimators.memory import UHopMemory
+from skuhop.estimators.regressor import UHopRegressor
+
+__all__ = [
+    "KanervaMemory",
+    "UHopClassifier",
+    "UHopMemory",
+    "UHopRegressor",
+]

@@ -1,0 +1,510 @@
+"""UHopClassifier: retrieval with labels as the values, in a learned kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+
+from skuhop.answering import with_prior
+from skuhop.estimators.parameters import CLASSIFIER_RULES
+from skuhop.estimators.supervised import HeteroMemory
+from skuhop.fitting import LOGISTIC, Lesson, line_attributes, stored_rows
+from skuhop.learning import LABELS
+from skuhop.support import (
+    all_or_nothing,
+    check_labels,
+    class_weights,
+    column_means,
+    distinct_rows,
+    filled,
+    in_few_threads,
+    labels_like,
+    on_host,
+    positive_rows,
+    product,
+)
+
+
+class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
+    """Classifier that retrieves labelled patterns in a learned kernel.
+
+    Stage I, in `fit`, learns a feature map Phi by leave-one-out retrieval: every
+    pattern is to retrieve its own class from the others. Stage II, in
+    `predict_proba`, retrieves with the labels as values,
+    ``p(c | x) = sum_i Sep(beta s(Phi(Xi), Phi(x)))_i [y_i = c]``, so every prediction
+    comes with the stored rows that decided it (`association`). A linear model may
+    have a share in it (`linear_share`).
+
+    Phi is cross-fitted: one member for each fold, which stops on the rows it has not
+    seen. Those rows also calibrate beta and the weight of the class frequencies, choose
+    between a map that bends and one that cannot, or add up what both say, and drop Phi
+    where it does not help. Every other member learns with 30 % of the entries set to
+    their mean in columns of at most ten values, which are taken for levels of something
+    nominal.
+
+    Read more in the user guide.
+
+    Parameters
+    ----------
+    feature_map : {"auto", "periodic", "mlp", "linear", "identity"} or callable, \
+            default="auto"
+        Phi. "auto" learns "periodic" and "linear" and adds their scores, in shares that
+        the rows left out choose; one of them may get all. "linear" is ``W z``; "mlp"
+        adds a hidden layer of 128; "periodic" also embeds every numeric feature in
+        learned waves, up to 64 features. z are the inputs, standardised (see `scale_`)
+        and softly clipped. "identity" learns nothing and takes the inputs as they are.
+        A callable ``n_features -> torch.nn.Module`` makes a module of z that is learned
+        instead.
+
+    n_components : int, default=64
+        Number of features of each member.
+
+    loss : {"log_loss", "average", "max", "logsumexp"}, default="log_loss"
+        Loss of Stage I: that of leave-one-out retrieval, or one of U-Hop's separation
+        losses, which know no labels (see `UHopMemory`).
+
+    similarity : {"auto", "cosine", "euclidean", "dot", "correlation", "manhattan"}, \
+            default="auto"
+        The score s of a query and a pattern, computed on features. "auto" is "cosine",
+        but "euclidean" for the linear map of ``feature_map="auto"``.
+
+    separation : {"softmax", "sparsemax", "entmax", "normmax", "ksubsets", \
+            "softmax1", "polynomial", "max"}, default="softmax"
+        Weights from scores. Stage I always learns with softmax. What "softmax1"
+        leaves to "nothing stored" goes to the class frequencies.
+
+    separation_params : dict, default=None
+        Parameters of the separation, as in `UHopMemory`.
+
+    beta : "auto" or float, default="auto"
+        Inverse temperature, a factor on the scores inside the separation. "auto"
+        learns it with Phi and calibrates it on the rows left out.
+
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, which multiply `sample_weight`.
+
+    n_folds : int or "auto", default="auto"
+        Number of members. "auto" is 8, and 4 from 2,000 distinct patterns on.
+
+    max_iter : int or "auto", default="auto"
+        Number of steps of Stage I, for each of the maps of "auto". "auto" is 100, and
+        from 5,000 distinct patterns on one for every 50 of them, at most 600.
+
+    learning_rate : float, default=1e-2
+        Step size of AdamW at the start; it falls to zero along a cosine.
+
+    weight_decay : float, default=1e-2
+        Weight decay of AdamW.
+
+    batch_size : int, default=256
+        Patterns in a batch of a large set; up to 512 are taken whole.
+
+    label_smoothing : float, default=0.05
+        Share of the target of Stage I that is spread evenly over the classes.
+
+    linear_share : "auto" or float in [0, 1], default="auto"
+        Share of a linear model in the answers: a logistic regression on the
+        standardised rows, beside the memory. "auto" is the share under which the rows
+        left out lose least, and 0 for ``feature_map="identity"``; with 0 the answers
+        are those of the memory alone.
+
+    early_stopping : bool, default=True
+        Whether each member is kept as it was when it did best on the rows it has not
+        seen, and dropped with the others for the untrained kernel if that does
+        better. If False, the last step is kept unseen.
+
+    warm_start : bool, default=False
+        Whether Stage I starts from the feature map of the previous `fit`, if its
+        shape still fits.
+
+    verbose : int, default=0
+        Whether Stage I prints its loss after every step.
+
+    max_patterns : int, default=None
+        Most patterns that `partial_fit` keeps; None is all. `fit` stores what it is
+        given.
+
+    retention : {"merge", "coverage", "innovation", "fifo", "reservoir"}, \
+            default="merge"
+        Which it keeps. Of the cheapest pair by features, "merge" makes both their
+        weighted mean (Ward's cost), "coverage" drops the lighter and gives the other
+        its weight (cost: the lesser weight times the squared distance), "innovation"
+        drops the later (cost: the distance). Pairs are of one class. "fifo" keeps the
+        newest rows, "reservoir" a fair sample.
+
+    decay : float, default=1.0
+        Factor in (0, 1] on the weights of all stored rows for every row that comes.
+
+    precision : {"float32", "tf32", "bf16"}, default="float32"
+        As in `UHopMemory`.
+
+    device : str, default="auto"
+        As in `UHopMemory`.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the folds, the start and the batches of Stage I.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels.
+
+    patterns_ : ndarray of shape (n_patterns, n_features)
+        The stored rows: those of X with a positive weight, missing entries filled.
+
+    pattern_classes_ : ndarray of shape (n_patterns,)
+        Positions in `classes_` of their labels.
+
+    sample_weight_ : ndarray of shape (n_patterns,) or None
+        Their weights, class weights included; None if all are one.
+
+    class_weight_ : ndarray of shape (n_classes,)
+        Weights of the classes.
+
+    class_prior_ : ndarray of shape (n_classes,)
+        Weighted class frequencies.
+
+    kernels_ : list of dict
+        The kernels whose scores are added. Each has its `feature_map` and `similarity`,
+        the calibrated inverse temperatures `betas`, shape (n_members,), and the `state`
+        of the members: a dict of str to ndarray, empty where nothing was learned or
+        kept.
+
+    prior_weight_ : float
+        Share of `class_prior_` in the votes of the memory.
+
+    linear_share_ : float
+        Share of the linear model in the probabilities; 0 if there is none.
+
+    linear_coef_, linear_intercept_ : ndarray of shape (n_classes, n_features) and \
+            (n_classes,), or None
+        Scores ``coef (x - mean_) / scale_ + intercept`` inside its softmax.
+
+    mean_, scale_ : ndarray of shape (n_features,)
+        Weighted mean of the features at `fit`, and what they are divided by: their
+        standard deviations, or one common spread where the untrained kernel does
+        clearly better on that; infinite for a constant feature.
+
+    loss_curve_ : list of float
+        Mean loss of the members before every step of Stage I, one kernel after the
+        other.
+
+    loss_ : float
+        The last entry of `loss_curve_`; NaN if there was nothing to learn.
+
+    n_iter_ : int
+        Number of steps of Stage I; 1 where there was nothing to learn.
+
+    selection_ : dict
+        Which kernel was kept, and why: the losses of the learned and the untrained one
+        on the rows left out, the factors on beta that each learned kernel has got, the
+        step at which each of its members was best, and the loss with a linear model, if
+        it has a share.
+
+    stream_ : dict
+        Empty, or after `partial_fit` the rows `seen`, the `arrivals` (n_patterns,),
+        positions in the stream of the patterns, and the `seed` of the fair sample.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    UHopMemory : The memory itself, without labels.
+    sklearn.neighbors.NeighborhoodComponentsAnalysis : Learns a linear map likewise.
+    sklearn.neighbors.KNeighborsClassifier : Votes of neighbours, nothing learned.
+
+    Notes
+    -----
+    NaN marks what is unknown. In `fit` it is replaced by the mean of the feature (by 0
+    where nothing is known). In a query it is filled from the stored rows that the
+    observed entries retrieve, before Phi sees the query.
+
+    Weight k is the same as k copies of a row, and weight 0 the same as leaving it out.
+    Every copy is a row of its own: it may be learned from while another is left out, as
+    in a table in which rows repeat because there are only so many. Rows that are copies
+    for another reason, such as oversampling, should be one row. Where weights are
+    neither whole nor multiples of one number (in one class) a row counts as often as
+    its weight is whole, and once at least.
+
+    References
+    ----------
+    Wu, Hu, Hsiao, Liu, "Uniform memory retrieval with larger capacity for modern
+    Hopfield models", ICML 2024 (arXiv 2404.03827). Ye, Yin, Zhan, Chao, "Revisiting
+    nearest neighbor for tabular data", ICLR 2025 (arXiv 2407.03257). Goldberger et
+    al., "Neighbourhood components analysis", NIPS 2004.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skuhop import UHopClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = UHopClassifier(random_state=0).fit(X[::2], y[::2])
+    >>> classifier.score(X[1::2], y[1::2]) > 0.9
+    True
+    >>> rows, weights = classifier.association(X[1:2], top=3)
+    >>> classifier.classes_[classifier.pattern_classes_[rows]]
+    array([[0, 0, 0]])
+    """
+
+    _rules = CLASSIFIER_RULES
+    _belonging = "pattern_classes_"
+    _target = LABELS
+    _line = LOGISTIC
+    _grouped = True
+
+    def __init__(
+        self,
+        feature_map: str | Callable = "auto",
+        *,
+        n_components: int | None = 64,
+        loss: str = "log_loss",
+        similarity: str = "auto",
+        separation: str = "softmax",
+        separation_params: dict | None = None,
+        beta: str | float = "auto",
+        class_weight: str | dict | None = None,
+        n_folds: int | str = "auto",
+        max_iter: int | str = "auto",
+        learning_rate: float = 1e-2,
+        weight_decay: float = 1e-2,
+        batch_size: int = 256,
+        label_smoothing: float = 0.05,
+        linear_share: str | float = "auto",
+        early_stopping: bool = True,
+        warm_start: bool = False,
+        verbose: bool | int = 0,
+        max_patterns: int | None = None,
+        retention: str = "merge",
+        decay: float = 1.0,
+        precision: str = "float32",
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.feature_map = feature_map
+        self.n_components = n_components
+        self.loss = loss
+        self.similarity = similarity
+        self.separation = separation
+        self.separation_params = separation_params
+        self.beta = beta
+        self.class_weight = class_weight
+        self.n_folds = n_folds
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.label_smoothing = label_smoothing
+        self.linear_share = linear_share
+        self.early_stopping = early_stopping
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.max_patterns = max_patterns
+        self.retention = retention
+        self.decay = decay
+        self.precision = precision
+        self.device = device
+        self.random_state = random_state
+
+    @all_or_nothing
+    @in_few_threads
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Store the rows and learn the feature map on them (Stage I).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to store; NaN is replaced by the mean of its feature.
+
+        y : array-like of shape (n_samples,)
+            Labels of any type.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; None is one each.
+
+        Returns
+        -------
+        self : UHopClassifier
+            The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an input is not allowed.
+        """
+        return self._fit(X, y, sample_weight, classes=None)
+
+    @all_or_nothing
+    @in_few_threads
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Store more rows, of classes old or new, under the feature map as it is.
+
+        The first call is `fit`. Later ones do not learn: Phi, beta and the weight of
+        the prior stay, and the new rows take part in every answer from then on. Of
+        more than `max_patterns` rows those that `retention` chooses are kept.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to store.
+
+        y : array-like of shape (n_samples,)
+            Labels; new ones become new classes.
+
+        classes : array-like of shape (n_classes,), default=None
+            Further labels that `classes_` is to have, rows or not.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; None is one each.
+
+        Returns
+        -------
+        self : UHopClassifier
+            The classifier with the rows added.
+        """
+        return self._partial_fit(X, y, sample_weight, classes=classes)
+
+    def _joining(self, X, y, weights, classes):
+        """Give new rows codes of their classes, of which some may be new."""
+        known = unique_labels(self.classes_, y, *_further(classes))
+        moved = np.searchsorted(known, self.classes_)
+        if len(known) > len(moved):  # The line has no answer that is a new class.
+            vars(self).update(line_attributes(0.0, None))
+        class_weight = class_weights(self.class_weight, known, None, None)
+        class_weight[moved] = self.class_weight_
+        self.classes_, self.class_weight_ = known, class_weight
+        self.pattern_classes_ = moved[self.pattern_classes_]
+        codes = np.searchsorted(known, y)
+        return X, codes, product(weights, class_weight[codes])
+
+    def _kept(self, patterns, codes, weights):
+        return _stored(patterns, codes, weights, len(self.classes_))
+
+    def _lesson(self, X, y, weights, classes):
+        """Labels as rows of zeros and a one."""
+        # A class whose rows all weigh nothing is a class nevertheless.
+        known = unique_labels(y, *_further(classes))
+        codes = np.searchsorted(known, y)
+        X, codes, weights = positive_rows(X, codes, weights)
+        class_weight = class_weights(self.class_weight, known, codes, weights)
+        X = filled(X, column_means(X, weights))
+        kept, kept_codes, totals = positive_rows(
+            X, codes, product(weights, class_weight[codes])
+        )
+        if len(kept) == 0:
+            raise ValueError("All class_weight entries are zero: nothing is stored.")
+        stored = {"classes_": known, "class_weight_": class_weight}
+        stored |= _stored(kept, kept_codes, totals, len(known))
+        rows, weights, _ = distinct_rows(np.column_stack([X, codes]), weights)
+        distinct_codes = rows[:, -1].astype(np.int64)
+        values = np.eye(len(known), dtype=np.float32)[distinct_codes]
+
+        def store(X, y, weights):
+            return _stored(X, np.searchsorted(known, y), weights, len(known))
+
+        return Lesson(
+            np.ascontiguousarray(rows[:, :-1]),
+            known[distinct_codes],
+            values,
+            weights,
+            class_weight[distinct_codes],
+            values,
+            stored,
+            store,
+        )
+
+    def _check_y(self, y):
+        check_classification_targets(check_labels(y, "y"))
+        return column_or_1d(y, warn=True)
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Probabilities of the classes: the votes of the stored rows (Stage II).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_queries, n_classes)
+            Probabilities in the order of `classes_`; rows sum to one.
+        """
+        return self._ask(self._check_queries(X), self._answers)
+
+    def _finished(self, found):
+        return with_prior(found, self.class_prior_, self.prior_weight_)
+
+    def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
+        """Logarithms of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_queries, n_classes)
+            Logarithms of `predict_proba`; minus infinity where that is 0.
+        """
+
+        def logarithms(*args):
+            return self._answers(*args).log_()
+
+        return self._ask(self._check_queries(X), logarithms)
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Most probable classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_queries,)
+            Class labels; an array like X, unless they are no numbers.
+        """
+        X = self._check_queries(X)
+
+        def best(*args):
+            return self._answers(*args).argmax(1)
+
+        return labels_like(X, self.classes_, self._ask(X, best))
+
+    def _read_out(self):
+        return np.eye(len(self.classes_))[self.pattern_classes_]
+
+
+def _further(classes):
+    """Labels that are named and need no rows, as arguments of `unique_labels`."""
+    return () if classes is None else (check_labels(on_host(classes), "classes"),)
+
+
+def _stored(patterns, codes, weights, n_classes):
+    """Attributes that follow from the rows alone."""
+    counts = np.bincount(codes, weights=weights, minlength=n_classes)
+    return {
+        **stored_rows(patterns, weights),
+        "pattern_classes_": codes,
+        "class_prior_": counts / counts.sum(),
+    }

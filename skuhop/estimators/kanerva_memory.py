@@ -1,0 +1,499 @@
+"""KanervaMemory: a compact memory of slots, written by recursive least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skuhop.estimators.parameters import KANERVA_EFFECTS, KANERVA_RULES, fixed_by_fit
+from skuhop.estimators.scoring import minus_error
+from skuhop.exceptions import InvalidParameterError
+from skuhop.kanerva import (
+    Addressing,
+    Written,
+    absorb,
+    addresses,
+    begin,
+    draw_addresses,
+    posterior,
+    prior,
+    spread,
+)
+from skuhop.retrieval import row_chunks
+from skuhop.support import (
+    DTYPES,
+    VersionedStateMixin,
+    all_or_nothing,
+    cast,
+    check_parameters,
+    check_settled,
+    check_weights,
+    drawing,
+    in_few_threads,
+    note_settled,
+    refuse_masked,
+    resolve_device,
+    to_numpy,
+    to_tensor,
+    working_memory,
+)
+
+_FIXED = fixed_by_fit(KANERVA_EFFECTS)
+
+
+class KanervaMemory(
+    OneToOneFeatureMixin, TransformerMixin, VersionedStateMixin, BaseEstimator
+):
+    """Compact associative memory: any number of rows in a fixed number of slots.
+
+    Rows are not kept. A row x is written at an address w(x), a fixed function of the
+    row, into slots M by Bayesian linear regression, ``x - mean = w(x)^T M + noise``,
+    and is read back as ``mean + w^T E[M]``, with a standard deviation. Writes are
+    recursive least squares: after any number of them the slots are those of one
+    regression on all rows, in whatever order and portions they came. Memory is constant
+    and time linear in the number of rows.
+
+    It answers with what the rows have in common, not with one of them: use it to clean
+    or to judge rows of a kind that is too many to store, and `UHopMemory` where the
+    stored row itself is wanted.
+
+    Read more in the user guide.
+
+    Parameters
+    ----------
+    n_slots : int, default=100
+        Number of slots. Landmarks are distinct rows of the first write at most, so a
+        first write of fewer makes fewer slots.
+
+    addressing : {"softmax", "fourier"}, default="softmax"
+        w(x): "softmax" shares a row between landmarks a_k, the centres of k-means on
+        the first write, by ``softmax(-beta |x - a_k|^2 / 2)``; "fourier" takes random
+        Fourier features of the kernel ``exp(-beta |x - y|^2 / 2)``, which makes the
+        memory a Gaussian process from rows to themselves, approximately.
+
+    beta : "auto" or float, default="auto"
+        Sharpness of the addresses. "auto" tries 13 on the first write and keeps the one
+        whose memory reads corrupted copies of its rows best.
+
+    alpha : "auto" or float, default="auto"
+        Precision of the slots' prior in units of the noise's, the penalty of ridge
+        regression. "auto" maximises the evidence, anew after each write.
+
+    corruption : {"mask", "noise"}, callable or None, default=None
+        What queries look like, as in `UHopMemory`; beta is chosen for it.
+
+    device : str, default="auto"
+        As in `UHopMemory`, but for "mps", which has no float64.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the landmarks or frequencies, and of the corrupted copies.
+
+    Attributes
+    ----------
+    slots_ : ndarray of shape (n_slots, n_features)
+        Posterior mean of the slots.
+
+    precision_factor_ : ndarray of shape (n_slots, n_slots)
+        Upper triangular R; the posterior covariance of feature j's slots is
+        ``noise_variance_[j] * inv(R.T @ R)``.
+
+    noise_variance_ : ndarray of shape (n_features,)
+        Estimated variance of the noise.
+
+    anchors_ : ndarray of shape (n_slots, n_features) or (n_slots, n_features + 1)
+        Landmarks less `mean_`; or frequencies and, in the last column, phases.
+
+    mean_ : ndarray of shape (n_features,)
+        Weighted mean of the first write, which empty slots answer with.
+
+    unit_ : float
+        Power of two near the largest entry of the first write, in which rows are
+        compared and written, so that their size does not matter.
+
+    beta_, alpha_ : float
+        The sharpness and the prior precision in use.
+
+    n_slots_ : int
+        Number of slots.
+
+    n_samples_seen_ : float
+        Sum of the weights of all rows written.
+
+    written_ : dict of str to ndarray
+        What is kept of the rows, in parts of `unit_`: the factor F of their addresses,
+        the rotated rows, the residual sums of squares and the sum of the addresses.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    UHopMemory : Keeps the rows.
+    sklearn.linear_model.BayesianRidge : The same regression for one output.
+    sklearn.cluster.MiniBatchKMeans : Answers with the nearest centre.
+
+    Notes
+    -----
+    The first write fixes mean, landmarks and beta; only from then on does the order of
+    the rows not matter. Where rows come sorted, let the first write be a shuffled part.
+
+    All is computed in float64, whatever X is; answers have the dtype of X. Features of
+    different units belong on one scale first.
+
+    References
+    ----------
+    Wu, Wayne, Graves, Lillicrap, "The Kanerva machine", ICLR 2018 (arXiv 1804.01756):
+    the memory and its update, here with addresses that are not learned, without the
+    encoder and the decoder. Kanerva, "Sparse distributed memory", 1988.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from skuhop import KanervaMemory
+    >>> X = load_digits().data / 16
+    >>> memory = KanervaMemory(n_slots=50, random_state=0).fit(X[:1000])
+    >>> memory = memory.partial_fit(X[1000:1700])
+    >>> memory.slots_.shape
+    (50, 64)
+    >>> answer, std = memory.retrieve(X[1700:], return_std=True)
+    >>> answer.shape == std.shape == (97, 64)
+    True
+    >>> memory.sample(3, random_state=0).shape
+    (3, 64)
+    """
+
+    def __init__(
+        self,
+        n_slots: int = 100,
+        *,
+        addressing: str = "softmax",
+        beta: str | float = "auto",
+        alpha: str | float = "auto",
+        corruption: str | Callable | None = None,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.n_slots = n_slots
+        self.addressing = addressing
+        self.beta = beta
+        self.alpha = alpha
+        self.corruption = corruption
+        self.device = device
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        """Tags of scikit-learn."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @all_or_nothing
+    @in_few_threads
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Forget everything and write the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to write, finite.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows: k is the same as k copies, 0 the same as none.
+
+        Returns
+        -------
+        self : KanervaMemory
+            The fitted memory.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an input is not allowed.
+        """
+        return self._write(X, sample_weight, True)
+
+    @all_or_nothing
+    @in_few_threads
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: object | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Write more rows. The first call is `fit`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to write, finite.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : KanervaMemory
+            The memory with the rows written.
+        """
+        return self._write(X, sample_weight, not hasattr(self, "slots_"))
+
+    def _write(self, X, sample_weight, first):
+        device = self._check(fitted=not first)
+        refuse_masked(X=X)
+        X = validate_data(self, X, dtype=DTYPES, reset=first)
+        weights = check_weights(sample_weight, X)
+        X = X.astype(np.float64)
+        if weights is not None:
+            X, weights = X[weights > 0], weights[weights > 0].astype(np.float64)
+        if first:
+            seed = check_random_state(self.random_state).randint(2**31 - 1)
+            rng, written = np.random.RandomState(seed), None
+            fixed = begin(self, X, weights, rng, device)
+        else:
+            fixed, written = self._fixed(), self._written(device)
+        written = absorb(written, X, weights, fixed, device)
+        alpha = prior(self.alpha, written)
+        after = posterior(written, alpha)
+        kept = {name: to_numpy(value) for name, value in written._asdict().items()}
+        count = float(kept.pop("total"))
+        vars(self).update(
+            mean_=fixed.mean,
+            anchors_=fixed.anchors,
+            beta_=fixed.beta,
+            unit_=fixed.unit,
+            slots_=to_numpy(after.slots) * fixed.unit,
+            precision_factor_=to_numpy(after.precision_factor),
+            noise_variance_=to_numpy(after.noise_variance) * fixed.unit * fixed.unit,
+            alpha_=alpha,
+            n_slots_=len(after.slots),
+            n_samples_seen_=count,
+            written_=kept,
+            **(note_settled(self, _FIXED) if first else {}),
+        )
+        return self
+
+    def _check(self, fitted=True):
+        """Check the parameters and find the device."""
+        if fitted:
+            check_settled(self, _FIXED)
+        values = {name: getattr(self, name) for name in KANERVA_RULES}
+        check_parameters(type(self).__name__, values, KANERVA_RULES)
+        device = resolve_device(self.device)
+        if device.type == "mps":
+            raise InvalidParameterError(
+                "KanervaMemory computes in float64, which device='mps' has not; use "
+                f"device='cpu'. Got device={self.device!r}."
+            )
+        return device
+
+    def _written(self, device):
+        kept = {**self.written_, "total": np.array(self.n_samples_seen_)}
+        return Written(
+            **{name: to_tensor(value, device) for name, value in kept.items()}
+        )
+
+    @in_few_threads
+    def address(self, X: ArrayLike) -> np.ndarray:
+        """Addresses of rows: where in the memory they are written and read.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        w : ndarray of shape (n_samples, n_slots)
+            Addresses, in float64; with "softmax" they sum to one.
+        """
+        return self._addressed(X)[1]
+
+    def _addressed(self, X):
+        """Rows, checked, and their addresses."""
+        X, device = self._check_queries(X)
+        return X, addresses(X.astype(np.float64), self._fixed(), device)
+
+    def _check_queries(self, X):
+        """Rows, checked, and the device."""
+        device = self._check()
+        check_is_fitted(self)
+        refuse_masked(X=X)
+        return validate_data(self, X, dtype=DTYPES, reset=False), device
+
+    def _fixed(self):
+        # Files of earlier versions have no unit.
+        unit = getattr(self, "unit_", 1.0)
+        return Addressing(self.addressing, self.mean_, self.anchors_, self.beta_, unit)
+
+    def retrieve(
+        self, X: ArrayLike, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Read the memory at the addresses of queries.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries, damaged or not; finite.
+
+        return_std : bool, default=False
+            Whether to return the standard deviation of the predictive distribution.
+
+        Returns
+        -------
+        X_retrieved : ndarray of shape (n_queries, n_features)
+            Posterior mean ``mean_ + w(x)^T slots_``.
+
+        X_std : ndarray of shape (n_queries, n_features)
+            ``sqrt(noise_variance_ * (1 + w^T inv(R^T R) w))``, noise included as in
+            `BayesianRidge`; only if `return_std`.
+        """
+        answers = self._read(X, return_std)
+        return answers if return_std else answers[0]
+
+    @in_few_threads
+    def _read(self, X, return_std=False):
+        """Answers and, if wanted, standard deviations, in the dtype of X."""
+        X, device = self._check_queries(X)
+        answers = tuple(np.empty_like(X) for _ in range(1 + bool(return_std)))
+        fixed, row = self._fixed(), 8 * (4 * self.n_slots_ + 4 * X.shape[1])
+        for rows in row_chunks(len(X), row, working_memory()):
+            w = addresses(X[rows].astype(np.float64), fixed, device)
+            found = (
+                self.mean_ + w @ self.slots_,
+                *map(self._std, [w][: int(return_std)]),
+            )
+            for out, part in zip(answers, found, strict=True):
+                out[rows] = cast(part, X.dtype, "What is retrieved")
+        return answers
+
+    def _std(self, w):
+        device = resolve_device(self.device)
+        factor = to_tensor(self.precision_factor_, device)
+        unsure = to_numpy(spread(factor, to_tensor(w, device)))
+        return np.outer(np.sqrt(1 + unsure), np.sqrt(self.noise_variance_))
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Retrieve rows: the first answer of `retrieve`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries.
+
+        Returns
+        -------
+        X_retrieved : ndarray of shape (n_queries, n_features)
+            What the memory answers.
+        """
+        return self._read(X)[0]
+
+    @in_few_threads
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
+        """Logarithm of the predictive density of rows at their own addresses.
+
+        Low for rows that the memory cannot give back, be they too noisy or unlike all
+        that it was shown. A conditional density: it does not integrate to one. A
+        feature that has never varied counts as if its noise were that of the others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries,)
+            Sums over the features of the Gaussian log-density of the row.
+        """
+        X, w = self._addressed(X)
+        std = self._std(w)
+        std[:, ~self._varies()] = self._common_level()
+        gap = (X - self.mean_ - w @ self.slots_) / std
+        with np.errstate(over="ignore"):  # Of what is far away nothing is known.
+            scores = -(np.log(2 * np.pi) + gap**2).sum(1) / 2 - np.log(std).sum(1)
+            return scores.astype(X.dtype, copy=False)
+
+    def _varies(self):
+        """Say which features have ever differed from their mean."""
+        written = self.written_
+        return written["residual"] + (written["rotated"] ** 2).sum(0) > 0
+
+    def _common_level(self):
+        """Noise level of the features that vary, which those that do not are given."""
+        unit = self._fixed().unit
+        levels = np.sqrt(self.noise_variance_[self._varies()]) / unit
+        return np.sqrt(np.mean(levels**2)) * unit if len(levels) else unit
+
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
+        """Minus the mean over rows of the squared error of `transform`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries.
+
+        y : array-like of shape (n_queries, n_features), default=None
+            What should be retrieved; None, or labels, is X itself.
+
+        Returns
+        -------
+        score : float
+            At most 0; higher is better.
+        """
+        return minus_error(self, self._read(X)[0], X, y)
+
+    @in_few_threads
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> np.ndarray:
+        """Draw rows from the memory.
+
+        An address from the Gaussian that has the mean and the covariance of the
+        addresses written, then the predictive distribution there: the Kanerva machine
+        with its Gaussian over addresses fitted. Draws have the mean and nearly the
+        covariance of the rows, and one hump: for draws from around stored rows there is
+        `UHopMemory.sample`.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows to draw.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            The rows, in float64.
+        """
+        check_is_fitted(self)
+        device, rng = self._check(), drawing(n_samples, random_state)
+        normal = to_tensor(rng.standard_normal((n_samples, self.n_slots_)), device)
+        kept = self._written(device)
+        w = to_numpy(draw_addresses(kept.factor, kept.address_sum, kept.total, normal))
+        noise = rng.standard_normal((n_samples, len(self.mean_)))
+        return self.mean_ + w @ self.slots_ + self._std(w) * noise

@@ -1,0 +1,728 @@
+"""UHopMemory: an associative memory with a learned feature map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skuhop.answering import (
+    check_index,
+    check_null,
+    draw,
+    has_density,
+    has_energy,
+    nearest_patterns,
+    of_answers,
+    recall_memory,
+    retrieving,
+    weight_kept_out,
+)
+from skuhop.estimators.parameters import (
+    MEMORY_EFFECTS,
+    MEMORY_RULES,
+    MEMORY_SEPARATION_RULES,
+    fixed_by_fit,
+)
+from skuhop.estimators.queries import StageTwoMixin
+from skuhop.estimators.scoring import minus_error
+from skuhop.fitting import (
+    attributes_for,
+    checked,
+    columns,
+    followed_attributes,
+    run_stage_one,
+    settled,
+    stage_one_of,
+)
+from skuhop.retrieval import energies, null_weights, tail_std
+from skuhop.support import (
+    DTYPES,
+    CallbackSupportMixin,
+    StageOneProgress,
+    VersionedStateMixin,
+    after_fit,
+    all_or_nothing,
+    cast,
+    check_weights,
+    choose_device,
+    drawing,
+    in_few_threads,
+    note_settled,
+    on_host,
+    positive_rows,
+    refuse_masked,
+    with_callbacks,
+)
+
+
+class UHopMemory(
+    CallbackSupportMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    StageTwoMixin,
+    VersionedStateMixin,
+    BaseEstimator,
+):
+    """Associative memory: store patterns, get them back from damaged queries.
+
+    Stage I, in `fit`, learns a feature map Phi on the stored patterns by minimising
+    a separation loss. Stage II, in `transform` and `predict`, retrieves by
+    minimising the kernelised Hopfield energy: a query x moves to
+    ``Xi^T Sep(beta s(Phi(Xi), Phi(x)))``, the weighted mean of the patterns Xi.
+
+    Read more in the user guide.
+
+    Parameters
+    ----------
+    feature_map : {"linear", "mlp", "identity"} or callable, default="linear"
+        Phi. "linear" is U-Hop's ``Phi(x) = W x``, learned from ``W = I`` in the
+        span of the patterns; "mlp" adds ``U tanh(V x + b)`` with 128 hidden units,
+        learned from ``U = 0``; "identity" learns nothing; a callable
+        ``n_features -> torch.nn.Module`` makes a module that is learned instead.
+
+    n_components : int, default=None
+        Number of rows of W. None keeps the whole span of the patterns, and more
+        than that adds nothing: it is the most that is used.
+
+    loss : {"average", "max", "logsumexp", "posterior"}, default="average"
+        What Stage I minimises. On features of unit length: the log-mean of
+        ``exp(-2 |phi_i - phi_j|^2)``, its largest pair, or the log-mean of
+        ``exp(<phi_i, phi_j> / 0.05)``. "posterior" is ``-log p(right pattern | its
+        corrupted copy)``, with a scale and a shift of the queries learned as well.
+
+    corruption : {"mask", "noise"}, callable or None, default=None
+        What queries look like: half of the entries set to zero, Gaussian noise of
+        half the standard deviation of the entries, or a function ``(X,
+        random_state) -> X_corrupted`` that keeps the shape. None is unknown.
+
+    similarity : {"auto", "euclidean", "dot", "cosine", "correlation", "manhattan", \
+            "channel"}, default="auto"
+        The score s of a query and a pattern, computed on features. "euclidean" is
+        ``-|u - v|^2 / 2`` and "manhattan" ``-|u - v|_1``. "auto" weighs models of
+        damage by evidence, query by query: noise; noise, gain and offset; noise as
+        the learned feature map sees it; noise with heavy tails; and a bank of
+        channels (with fewer than 8 features only noise). Told a corruption, or shown
+        queries in `fit`, it learns from them. "channel" is the same with
+        ``corruption=None`` standing for masks and noise.
+
+    separation : {"softmax", "sparsemax", "entmax", "normmax", "ksubsets", \
+            "softmax1", "polynomial", "max"}, default="softmax"
+        Weights from scores. "softmax1" and "polynomial" measure scores from that of
+        "nothing stored": zero for "dot", "cosine" and "correlation" with a number for
+        `beta`, else the score of the mean pattern.
+
+    separation_params : dict, default=None
+        Parameters of the separation: `alpha` in (1, 2] for "entmax" (1.5), `gamma`
+        > 1 for "normmax" (2), `k` >= 1 for "ksubsets" (2), `degree` > 0 for
+        "polynomial" (4). ``alpha="auto"`` is the one of 1 (softmax), 1.25, 1.5, 1.75
+        and 2 (sparsemax) that gives corrupted copies of the patterns back best.
+
+    beta : "auto" or float, default="auto"
+        Inverse temperature, a factor on the scores inside the separation. "auto"
+        profiles the noise level out for every query and pattern, so there is
+        nothing to choose; for "dot", which has no noise model, it is
+        ``sqrt(r) / mean(|phi|^2)``, attention's scale, r the number of features.
+        A number with ``similarity="auto"`` multiplies the log-likelihoods.
+
+    missing : {"copy", "new"}, default="copy"
+        What a query with missing entries (NaN) is: a stored pattern, noise and damage
+        apart, or a new row that resembles stored ones, as in imputation. For "new"
+        `fit` learns from the patterns themselves how far neighbours may be, and the
+        answer is a mean over neighbours, whatever the similarity; a query that lacks
+        nothing comes back from `transform` as it is.
+
+    answer : {"plain", "l2", "layernorm"}, default="plain"
+        What `transform` makes of every answer, after each update: nothing, a row of
+        length 1, or a row of mean 0 and variance 1. For patterns that are normalised
+        alike. Rows with NaN get the plain answer.
+
+    update_steps : int, default=1
+        Largest number of Stage II updates. A row stops early once an update moves
+        it by less than `tol` times its length.
+
+    max_iter : int, default=100
+        Largest number of steps of Stage I.
+
+    learning_rate : float, default=1e-3
+        Step size of Adam in Stage I.
+
+    tol : float, default=1e-4
+        Tolerance of Stage I on the loss and of Stage II on a row's relative change.
+
+    early_stopping : bool, default=True
+        Whether Stage I watches retrieval of held-out corrupted copies, keeps the best
+        feature map it has seen and falls back to the identity where none is better.
+        False watches the loss instead and keeps the last.
+
+    n_iter_no_change : int, default=20
+        Stage I stops when what it watches has not improved by `tol` for so many
+        steps.
+
+    warm_start : bool, default=False
+        Whether Stage I starts from the feature map of the previous `fit`, if its
+        shape still fits.
+
+    verbose : int, default=0
+        Whether Stage I prints its loss after every step.
+
+    index : {"auto", "ivf", "hnsw"} or None, default=None
+        How `transform` and `predict` find the patterns that matter. None looks at
+        all. The others look at a few hundred, for the similarities "euclidean",
+        "dot", "cosine" and "correlation", and need faiss (``pip install
+        'skuhop[index]'``): `fit` builds inverted lists of quantised keys ("ivf",
+        mostly half a byte for every feature of a key) or a graph ("hnsw", slower and
+        larger), and tries it on stored rows; where it loses neighbours however it is
+        built, there is none, and a warning. "auto" is "ivf" from 200,000 patterns on,
+        where it can be. Fewer than 1,024 patterns are always looked at one and all.
+
+    index_tol : float, default=1e-3
+        Weight that an answer from the index may lack, by the estimate that
+        `missing_weight` gives; queries above it are answered from the whole memory,
+        or as `index_tail` says.
+
+    index_tail : {"drop", "sample"}, default="drop"
+        "sample" lets `transform` estimate what a query above `index_tol` lacks, from
+        4,096 patterns drawn in `fit`, instead of looking at all: unbiased numerator and
+        normaliser, with the standard deviation that `tail_std` gives. For the
+        separations "softmax", "softmax1", "polynomial" and "max".
+
+    max_patterns : int, default=None
+        Most patterns that `partial_fit` keeps; None is all. `fit` stores what it is
+        given.
+
+    retention : {"merge", "coverage", "innovation", "fifo", "reservoir"}, \
+            default="merge"
+        Which it keeps. Of the cheapest pair by features, "merge" makes both their
+        weighted mean (Ward's cost), "coverage" drops the lighter and gives the other
+        its weight (cost: the lesser weight times the squared distance), "innovation"
+        drops the later (cost: the distance). "fifo" keeps the newest rows,
+        "reservoir" a fair sample.
+
+    decay : float, default=1.0
+        Factor in (0, 1] on the weights of all stored rows for every row that comes.
+
+    precision : {"float32", "tf32", "bf16"}, default="float32"
+        What the factors of the two large matrix products of Stage II are rounded to:
+        queries with keys, where `beta` is a number or the similarity "dot", and weights
+        with patterns, where every pattern may have weight. Only with float32 data;
+        float64 stays float64. "tf32" (10 bits of mantissa) does something on CUDA
+        alone; while it multiplies, other threads may use TF32 too. "bf16" (7 bits)
+        works on CUDA and on the CPU. Stage I, and queries with NaN as far as their
+        scores go, are always float32.
+
+    device : str, default="auto"
+        "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps". Looked
+        up at `fit` and at every later call, so a memory fitted on one device works
+        on another.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of what `fit` draws: corrupted copies, batches of large memories and the
+        start of a module.
+
+    Attributes
+    ----------
+    patterns_ : ndarray of shape (n_patterns, n_features)
+        The stored patterns: the rows of X with a positive weight.
+
+    sample_weight_ : ndarray of shape (n_patterns,) or None
+        Their weights, None if all are one.
+
+    components_ : ndarray of shape (n_components, n_features)
+        W, for the linear feature map.
+
+    feature_map_state_ : dict of str to ndarray
+        Learned state of a feature map that is not the identity.
+
+    alignment_ : dict of str to ndarray
+        `scale` and `shift` that the posterior loss learned for queries, else empty.
+
+    damage_model_ : dict
+        What "auto" and "channel" learned about damage; empty for the others.
+
+    inverse_noise_variance_ : ndarray of shape (n_features,) or None
+        Inverse of the squared prior noise level of every feature, with
+        ``missing="new"``; None with "copy".
+
+    selection_ : dict
+        Which feature map was kept and why: `kept`, `step`, the held-out scores of the
+        start, of the one kept and of the identity, and `reason`.
+
+    validation_scores_ : list of float
+        Held-out scores of Stage I, the first one of the start.
+
+    separation_params_ : dict
+        Parameters of the separation in use: `separation_params`, the defaults, and what
+        was chosen for "auto".
+
+    separation_scores_ : dict
+        With ``alpha="auto"`` lists: each `alpha` tried and its mean squared `error`.
+
+    index_ : dict
+        Empty, or the index: its `kind`, the `similarity` it was built for and its
+        `bytes`; or which kind was `refused`, because it loses neighbours.
+
+    mean_ : ndarray of shape (n_features,)
+        Weighted mean of the patterns.
+
+    unit_ : float
+        Power of two near the largest entry of the patterns, in which rows are compared,
+        so that their size does not matter.
+
+    loss_curve_ : list of float
+        Separation loss before every step of Stage I.
+
+    loss_ : float
+        The last entry of `loss_curve_`; NaN if there was nothing to learn.
+
+    n_iter_ : int
+        Number of steps of Stage I; 1 where there was nothing to learn.
+
+    stream_ : dict
+        Empty, or after `partial_fit` the rows `seen`, the `arrivals` (n_patterns,),
+        positions in the stream of the patterns, and the `seed` of the fair sample.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    sklearn.neighbors.NearestNeighbors : Exact nearest neighbours, without learning.
+    sklearn.impute.KNNImputer : Missing values from nearest neighbours.
+
+    Notes
+    -----
+    A query may hold NaN for entries that are unknown: it is compared on the others,
+    without the feature map, which are kept as they are, and the unknown ones are
+    filled from the retrieved pattern. Patterns may not hold NaN. Features of
+    different units belong on one scale first, as for any distance.
+
+    Weight k is the same as k copies of a pattern, and weight 0 the same as leaving
+    it out; zero-weight rows are not stored and are not counted by `predict`.
+
+    References
+    ----------
+    Wu, Hu, Hsiao, Liu, "Uniform memory retrieval with larger capacity for modern
+    Hopfield models", ICML 2024 (arXiv 2404.03827).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skuhop import UHopMemory
+    >>> X = np.array([[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 0.0]])
+    >>> memory = UHopMemory().fit(X)
+    >>> memory.predict([[0.9, 0.1, 0.0, 0.9]])
+    array([1])
+    >>> memory.transform([[1.0, 1.0, np.nan, np.nan]]).round(2)
+    array([[1., 1., 1., 0.]])
+    """
+
+    _rules = MEMORY_RULES
+    _separation_rules = MEMORY_SEPARATION_RULES
+    _fixed = fixed_by_fit(MEMORY_EFFECTS)
+
+    def __init__(
+        self,
+        feature_map: str | Callable = "linear",
+        *,
+        n_components: int | None = None,
+        loss: str = "average",
+        corruption: str | Callable | None = None,
+        similarity: str = "auto",
+        separation: str = "softmax",
+        separation_params: dict | None = None,
+        beta: str | float = "auto",
+        missing: str = "copy",
+        answer: str = "plain",
+        update_steps: int = 1,
+        max_iter: int = 100,
+        learning_rate: float = 1e-3,
+        tol: float = 1e-4,
+        early_stopping: bool = True,
+        n_iter_no_change: int = 20,
+        warm_start: bool = False,
+        verbose: bool | int = 0,
+        index: str | None = None,
+        index_tol: float = 1e-3,
+        index_tail: str = "drop",
+        max_patterns: int | None = None,
+        retention: str = "merge",
+        decay: float = 1.0,
+        precision: str = "float32",
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.feature_map = feature_map
+        self.n_components = n_components
+        self.loss = loss
+        self.corruption = corruption
+        self.similarity = similarity
+        self.separation = separation
+        self.separation_params = separation_params
+        self.beta = beta
+        self.missing = missing
+        self.answer = answer
+        self.update_steps = update_steps
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.index = index
+        self.index_tol = index_tol
+        self.index_tail = index_tail
+        self.max_patterns = max_patterns
+        self.retention = retention
+        self.decay = decay
+        self.precision = precision
+        self.device = device
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        """Tags of scikit-learn."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        # scikit-learn has one NaN tag for fit and transform, and its checks want both
+        # to accept NaN or both to refuse it. A memory completes NaN in queries and
+        # refuses it in patterns, so the tag that says "no common NaN check" is set;
+        # tests/test_common.py runs every other check that it switches off.
+        tags.no_validation = True
+        return tags
+
+    @all_or_nothing
+    @in_few_threads
+    @with_callbacks
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        queries: ArrayLike | None = None,
+    ) -> Self:
+        """Store the patterns and learn the feature map on them (Stage I).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_patterns, n_features)
+            Patterns to store, finite. They are copied.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_patterns,), default=None
+            Weights of the patterns; None is one each.
+
+        queries : array-like of shape (n_queries, n_features), default=None
+            Damaged patterns as they come in practice: in any number and order, not
+            said which is which. With ``similarity="auto"`` or "channel" the memory
+            learns from them what the damage is like. Rows with NaN are left out.
+
+        Returns
+        -------
+        self : UHopMemory
+            The fitted memory.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an input is not allowed; the estimator is then left
+            as it was.
+        """
+        self._check_parameters()
+        device = choose_device(self.device, X)
+        X, sample_weight, queries = map(on_host, (X, sample_weight, queries))
+        told = checked(self, X, sample_weight, queries)
+        settings = stage_one_of(self)._replace(unit=told.unit)
+        attributes = attributes_for(self, told, settings, device)
+        data = {"X": told.X, "y": told.X}
+        settled = note_settled(self, (*self._fixed, "similarity"))
+
+        def rebuild(learned):
+            return attributes(learned) | settled | columns(told.X), data
+
+        progress = StageOneProgress(self, self.max_iter, **data, rebuild=rebuild)
+        learned = run_stage_one(settings, told.distinct, told.totals, device, progress)
+        fitted = attributes(learned) | settled
+        # Nothing is set before here: a failed fit leaves the estimator as it was.
+        validate_data(self, X, skip_check_array=True)
+        self.__dict__.pop("components_", None)
+        self.__dict__.update(fitted)
+        progress.end(**data)
+        return self
+
+    @all_or_nothing
+    @in_few_threads
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: object | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Store more patterns under the feature map as it is.
+
+        The first call is `fit`. Later ones do not learn: Phi, beta and what is known
+        of damage stay; an index is built anew. Of more than `max_patterns` patterns
+        those that `retention` chooses are kept. To learn from what is kept, call
+        ``fit(memory.patterns_, sample_weight=memory.sample_weight_)``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_patterns, n_features)
+            Patterns to store, finite, in the order of the stream. They are copied.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_patterns,), default=None
+            Weights of the patterns; None is one each.
+
+        Returns
+        -------
+        self : UHopMemory
+            The memory with the patterns added.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an input is not allowed; the estimator is then left
+            as it was.
+        """
+        new, device = None, choose_device(self.device, X)
+        if not hasattr(self, "patterns_"):
+            self.fit(X, sample_weight=sample_weight)
+        else:
+            self._check_settled()
+            X, sample_weight = map(on_host, (X, sample_weight))
+            refuse_masked(X=X)
+            X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
+            X = cast(X, self.patterns_.dtype, "X")
+            new = positive_rows(X, X[:, :0], check_weights(sample_weight, X))
+        self.__dict__.update(followed_attributes(self, new, device))
+        return self
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Retrieve patterns (Stage II).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Damaged patterns; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        X_retrieved : ndarray of shape (n_queries, n_features)
+            The retrieved patterns; observed entries of rows with NaN are kept.
+        """
+        return self._retrieve(X)
+
+    def _retrieve(self, X):
+        """`transform`, before `set_output` has its say."""
+        return self._ask(self._check_queries(X), retrieving(self))
+
+    @after_fit
+    def predict(
+        self, X: ArrayLike, return_null: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Index of the most associated stored pattern.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        return_null : bool, default=False
+            Whether to return the weight of "nothing stored" as well, which only
+            ``separation="softmax1"`` has: the higher, the more reason to reject a
+            query. Take the threshold from queries that are known; it is seldom 1/2.
+
+        Returns
+        -------
+        indices : ndarray of shape (n_queries,)
+            Position in `patterns_` of the pattern with the highest score, the
+            logarithm of its weight included.
+
+        null : ndarray of shape (n_queries,)
+            What the weights of `association` lack to one; only if `return_null`.
+        """
+        return self._with_null(X, nearest_patterns, return_null)
+
+    def _with_null(self, X, question, return_null):
+        """Put a question, and ask for the weight of "nothing stored" too if wanted."""
+        X = self._check_queries(X)
+        if not return_null:
+            return self._ask(X, question)
+        check_null(self.separation)
+        return self._ask(X, question), self._ask(X, null_weights)
+
+    def _check_parameters(self):
+        """Check all parameters, and those of the index against others."""
+        super()._check_parameters()
+        check_index(self)
+
+    def _separation_params(self):
+        """Parameters of the separation in use."""
+        return settled(super()._separation_params(), self)
+
+    def tail_std(self, X: ArrayLike) -> np.ndarray:
+        """Say how far the answers of `transform` move with the draws of a sampled tail.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries.
+
+        Returns
+        -------
+        std : ndarray of shape (n_queries,)
+            Root of the summed variances of an answer's entries over the draws, for one
+            update, estimated from the draws; 0 for queries whose answer has no sampled
+            tail. Like every estimate from a sample it cannot know of a heavy pattern
+            that both the index and the draws have missed.
+        """
+        return self._ask(self._check_queries(X), of_answers(self, tail_std))
+
+    def missing_weight(self, X: ArrayLike) -> np.ndarray:
+        """Estimate of the weight that an index keeps out of the answers of `transform`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries.
+
+        Returns
+        -------
+        weight : ndarray of shape (n_queries,)
+            From above, as far as can be known without looking at all patterns: what
+            those may have that score less than the k found, ``(M - k) exp(s_k - lse)``
+            for softmax; what lists of patterns of which nothing was found let expect;
+            and what the index lost where `fit` tried it. 0 for queries that are
+            answered from the whole memory. It is no bound: a single pattern that the
+            index lost may have more.
+        """
+        return self._ask(self._check_queries(X), of_answers(self, weight_kept_out))
+
+    @available_if(has_energy)
+    def energy(self, X: ArrayLike) -> np.ndarray:
+        """Kernelised Hopfield energy ``s(x, x) / 2 - Psi*(beta s(Xi, x)) / beta``.
+
+        With a number for `beta`, a linear feature map that the posterior loss has not
+        aligned, or none, ``answer="plain"`` and queries without NaN, Stage II never
+        raises it for the similarity "euclidean", "softmax1" apart; nor, whatever
+        `beta`, for "dot". Elsewhere it may rise. With ``beta="auto"``, "dot" apart, it
+        is minus the log-likelihood of the query. The "polynomial" separation has no
+        energy, nor then this method.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        energy : ndarray of shape (n_queries,)
+            Energy of every query.
+
+        Raises
+        ------
+        ValueError
+            If energies, which grow like squares, have no place in the precision of X.
+        """
+        return self._ask(self._check_queries(X), energies)
+
+    @available_if(has_energy)
+    def score_samples(
+        self, X: ArrayLike, return_null: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """How well the memory knows each query: minus its energy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        return_null : bool, default=False
+            Whether to return the weight of "nothing stored" as well, see `predict`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries,)
+            Log-density-like scores, higher for what is better known.
+
+        null : ndarray of shape (n_queries,)
+            Weight of "nothing stored"; only if `return_null`.
+        """
+
+        def scores(*args):
+            return energies(*args).neg_()
+
+        return self._with_null(X, scores, return_null)
+
+    @available_if(has_density)
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> np.ndarray:
+        """Draw rows from the density ``exp(-beta E(x))`` that the energy E stands for.
+
+        It is a mixture of Gaussians of precision beta around the stored patterns, with
+        their weights, as in :class:`sklearn.neighbors.KernelDensity`, and exists with
+        ``similarity="euclidean"`` or "dot", which weighs long patterns more,
+        ``separation="softmax"`` and a number for `beta`. A learned linear map W makes
+        the precision ``beta W^T W``.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows to draw.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            The rows.
+
+        Raises
+        ------
+        ValueError
+            If the feature map is neither the identity nor an invertible matrix.
+        """
+        check_is_fitted(self)
+        self._check_settled()
+        return draw(self, n_samples, drawing(n_samples, random_state))
+
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
+        """Minus the mean over rows of the squared error of `transform`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries.
+
+        y : array-like of shape (n_queries, n_features), default=None
+            What should be retrieved; None is X itself. A one-dimensional y, such as
+            the labels that a search hands on, is no target and counts as None.
+
+        Returns
+        -------
+        score : float
+            At most 0; higher is better. Entries where the target is NaN do not
+            count.
+        """
+        return minus_error(self, self._retrieve(X), X, y)
+
+    def _prepare(self, complete, dtype, device):
+        return recall_memory(self, complete, dtype, device)

@@ -1,0 +1,91 @@
+"""Questions that every estimator with a memory answers, and their checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from skuhop.answering import PREPARING, ask, check_queries, check_top
+from skuhop.estimators.parameters import SEPARATION_RULES
+from skuhop.retrieval import SEPARATIONS, associations
+from skuhop.support import (
+    check_parameters,
+    check_settled,
+    choose_device,
+    run_in_threads,
+)
+
+
+class StageTwoMixin:
+    """What every estimator with a memory shares: its checks and its questions.
+
+    An estimator gives `_rules`, the table of its parameters; `_prepare(complete,
+    dtype, device)`, its memory for queries without or with NaN; and `_fixed`, the
+    parameters that `fit` settles for Stage II.
+    """
+
+    _rules: Mapping = MappingProxyType({})
+    _separation_rules: Mapping = MappingProxyType(SEPARATION_RULES)
+    _fixed: tuple = ()
+
+    def association(self, X, top=None):
+        """Compute retrieval weights: how much each stored pattern has in the answer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        top : int, default=None
+            If given, only so many of the heaviest patterns.
+
+        Returns
+        -------
+        weights : ndarray of shape (n_queries, n_patterns)
+            Weights; rows sum to one (to less with "softmax1"). If `top` is given, a
+            tuple ``(indices, weights)`` of shape (n_queries, top) each instead, the
+            heaviest first.
+        """
+        X = self._check_queries(X)
+        if top is None:
+            return self._ask(X, associations)
+        top = check_top(top, len(self.patterns_))
+        return self._ask(X, lambda *args: associations(*args, top=top))
+
+    def _check_parameters(self):
+        """Check all parameters against their rules."""
+        # Not get_params: it reads the signature anew, a third of a small call's time.
+        values = {name: getattr(self, name) for name in self._rules}
+        check_parameters(type(self).__name__, values, self._rules)
+        defaults = SEPARATIONS[self.separation].defaults
+        check_parameters(
+            f"separation={self.separation!r}",
+            self.separation_params or {},
+            {name: self._separation_rules[name] for name in defaults},
+        )
+
+    def _check_settled(self):
+        """Check all parameters of a fitted estimator, which `fit` may have settled."""
+        self._check_parameters()
+        check_settled(self, self._fixed)
+
+    def _separation_params(self):
+        """Parameters of the separation, the defaults included."""
+        defaults = SEPARATIONS[self.separation].defaults
+        return {**defaults, **(self.separation_params or {})}
+
+    def _check_queries(self, X):
+        """Validate queries as an array of floats; NaN is allowed, infinity is not."""
+        return check_queries(self, X)
+
+    def _ask(self, X, question):
+        """Put a question of Stage II to the memory."""
+        self._check_settled()
+        device = choose_device(self.device, X)
+
+        def prepare(estimator, complete, dtype):
+            return estimator._prepare(complete, dtype, device)
+
+        n, d = self.patterns_.shape
+        size = (len(X) + PREPARING) * n * max(d, 64) // 64
+        return run_in_threads(size, ask, self, X, question, prepare, device)

@@ -1,0 +1,476 @@
+"""UHopRegressor: retrieval with numbers as the values, in a learned kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, RegressorMixin
+
+from skuhop.estimators.parameters import REGRESSOR_RULES
+from skuhop.estimators.supervised import HeteroMemory
+from skuhop.exceptions import InvalidParameterError
+from skuhop.fitting import RIDGE, Lesson, stored_rows
+from skuhop.learning import NUMBERS
+from skuhop.support import (
+    all_or_nothing,
+    check_labels,
+    check_numbers,
+    column_means,
+    distinct_rows,
+    filled,
+    in_few_threads,
+    on_host,
+    ones_unless,
+    positive_rows,
+    standard,
+    standardised,
+)
+
+_MANY_COLUMNS = 16
+"""More columns of y than this are learned by their principal axes."""
+_NEGLIGIBLE = 1e-3
+"""Share of the variance that these may leave out."""
+
+
+class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
+    """Regressor that retrieves patterns with values in a learned kernel.
+
+    Hetero-association: rows of X are keys, rows of y what belongs to them. Stage I, in
+    `fit`, learns a feature map Phi by leave-one-out retrieval: every key is to retrieve
+    its own values from the others, the loss is the squared error. Stage II, in
+    `predict`, answers with the weighted mean of stored values,
+    ``y(x) = sum_i Sep(beta s(Phi(Xi), Phi(x)))_i y_i``, so every prediction comes with
+    the stored rows that it is made of (`association`).
+
+    A linear model may help (`linear_share`). Where the kernel, before it has learned,
+    does clearly better so, values are first moved along half of a ridge regression,
+    from their rows to the query: ``y_i + trend(x) - trend(Xi)``. And a ridge regression
+    may have a share of the answers. Without both they never leave the range of the
+    values.
+
+    Phi is cross-fitted as in `UHopClassifier`: one member for each fold, which stops on
+    the rows it has not seen. Those rows also calibrate beta and the shrinkage to the
+    mean of the values, share the scores between two kinds of Phi, and drop Phi where it
+    does not help.
+
+    Read more in the user guide.
+
+    Parameters
+    ----------
+    feature_map : {"auto", "periodic", "mlp", "linear", "identity"} or callable, \
+            default="auto"
+        Phi, as in `UHopClassifier`.
+
+    n_components : int, default=64
+        Number of features of each member.
+
+    loss : {"squared_error", "average", "max", "logsumexp"}, default="squared_error"
+        Loss of Stage I: the squared error of leave-one-out retrieval, in the mean over
+        the columns of y, each divided by its standard deviation; or one of U-Hop's
+        separation losses, which know no values (see `UHopMemory`).
+
+    similarity : {"auto", "cosine", "euclidean", "dot", "correlation", "manhattan"}, \
+            default="auto"
+        The score s of a query and a pattern, as in `UHopClassifier`.
+
+    separation : {"softmax", "sparsemax", "entmax", "normmax", "ksubsets", \
+            "softmax1", "polynomial", "max"}, default="softmax"
+        Weights from scores. Stage I always learns with softmax. What "softmax1"
+        leaves to "nothing stored" goes to the mean of the values.
+
+    separation_params : dict, default=None
+        Parameters of the separation, as in `UHopMemory`.
+
+    beta : "auto" or float, default="auto"
+        Inverse temperature, as in `UHopClassifier`.
+
+    n_folds : int or "auto", default="auto"
+        Number of members. "auto" is 8, and 4 from 2,000 distinct patterns on.
+
+    max_iter : int or "auto", default="auto"
+        Number of steps of Stage I, for each of the maps of "auto". "auto" is 100, and
+        from 5,000 distinct patterns on one for every 50 of them, at most 600.
+
+    learning_rate, weight_decay : float, default=1e-2
+        Of AdamW, as in `UHopClassifier`.
+
+    batch_size : int, default=256
+        Patterns in a batch of a large set; up to 512 are taken whole.
+
+    linear_share : "auto" or float in [0, 1], default="auto"
+        Share of a linear model in the answers: a ridge regression on the standardised
+        rows, beside the memory. "auto" is the share under which the rows left out lose
+        least, and 0 for ``feature_map="identity"``; only with "auto" are values moved
+        along a line where that helps. With 0 the answers are those of the memory alone.
+
+    early_stopping, warm_start : bool, default=True, False
+        As in `UHopClassifier`.
+
+    verbose : int, default=0
+        Whether Stage I prints its loss after every step.
+
+    max_patterns : int, default=None
+        Most patterns that `partial_fit` keeps; None is all. `fit` stores what it is
+        given.
+
+    retention : {"merge", "coverage", "innovation", "fifo", "reservoir"}, \
+            default="merge"
+        Which it keeps. Of the cheapest pair by features, "merge" makes both their
+        weighted mean (Ward's cost), "coverage" drops the lighter and gives the other
+        its weight (cost: the lesser weight times the squared distance), "innovation"
+        drops the later (cost: the distance). "fifo" keeps the newest rows,
+        "reservoir" a fair sample.
+
+    decay : float, default=1.0
+        Factor in (0, 1] on the weights of all stored rows for every row that comes.
+
+    precision : {"float32", "tf32", "bf16"}, default="float32"
+        As in `UHopMemory`.
+
+    device : str, default="auto"
+        As in `UHopMemory`.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the folds, the start and the batches of Stage I.
+
+    Attributes
+    ----------
+    patterns_ : ndarray of shape (n_patterns, n_features)
+        The stored keys: rows of X with a positive weight, missing entries filled.
+
+    values_ : ndarray of shape (n_patterns,) or (n_patterns, n_outputs)
+        What belongs to them: the same rows of y.
+
+    sample_weight_ : ndarray of shape (n_patterns,) or None
+        Their weights; None if all are one.
+
+    value_mean_, value_scale_ : ndarray of shape (n_outputs,)
+        Weighted mean and standard deviation of the columns of `values_`.
+
+    kernels_, mean_, scale_, loss_curve_, loss_, n_iter_, selection_
+        As in `UHopClassifier`. Losses are shares of the variance of y.
+
+    prior_weight_ : float
+        Share of `value_mean_` in the answers of the memory, less their trend: how far
+        they are shrunk.
+
+    linear_share_ : float
+        Share of the linear model in the answers; 0 if there is none.
+
+    linear_coef_, linear_intercept_ : ndarray of shape (n_outputs, n_features) and \
+            (n_outputs,), or None
+        It answers ``coef (x - mean_) / scale_ + intercept``.
+
+    trend_coef_ : ndarray of shape (n_outputs, n_features) or None
+        The memory answers for ``y - trend``, ``trend(x) = coef (x - mean_) / scale_``,
+        and adds ``trend(x)``; None if it answers for y.
+
+    stream_ : dict
+        Empty, or after `partial_fit` the rows `seen`, the `arrivals` (n_patterns,),
+        positions in the stream of the patterns, and the `seed` of the fair sample.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    UHopClassifier : The same with labels as values.
+    UHopMemory : The memory itself: the values are the keys.
+    sklearn.neighbors.KNeighborsRegressor : Mean of neighbours, nothing learned.
+
+    Notes
+    -----
+    Missing entries, weights and copies of rows are dealt with as in `UHopClassifier`.
+    A y of more than 16 columns is learned by its principal axes, which hold at least
+    99.9 % of its variance; answers are made of all of it.
+
+    References
+    ----------
+    Wu, Hu, Hsiao, Liu, "Uniform memory retrieval with larger capacity for modern
+    Hopfield models", ICML 2024 (arXiv 2404.03827). Millidge, Salvatori, Song,
+    Lukasiewicz, Bogacz, "Universal Hopfield networks", ICML 2022 (arXiv 2202.04557):
+    other values than the keys. Ye, Yin, Zhan, Chao, "Revisiting nearest neighbor for
+    tabular data", ICLR 2025 (arXiv 2407.03257). Weinberger, Tesauro, "Metric learning
+    for kernel regression", AISTATS 2007: the squared leave-one-out error.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from skuhop import UHopRegressor
+    >>> X, y = make_friedman1(400, random_state=0)
+    >>> regressor = UHopRegressor(random_state=0).fit(X[:300], y[:300])
+    >>> regressor.score(X[300:], y[300:]) > 0.8
+    True
+    >>> rows, weights = regressor.association(X[300:301], top=3)
+    >>> regressor.values_[rows].shape
+    (1, 3)
+    """
+
+    _rules = REGRESSOR_RULES
+    _belonging = "values_"
+    _target = NUMBERS
+    _line = RIDGE
+    _multi_output = True
+
+    def __init__(
+        self,
+        feature_map: str | Callable = "auto",
+        *,
+        n_components: int | None = 64,
+        loss: str = "squared_error",
+        similarity: str = "auto",
+        separation: str = "softmax",
+        separation_params: dict | None = None,
+        beta: str | float = "auto",
+        n_folds: int | str = "auto",
+        max_iter: int | str = "auto",
+        learning_rate: float = 1e-2,
+        weight_decay: float = 1e-2,
+        batch_size: int = 256,
+        linear_share: str | float = "auto",
+        early_stopping: bool = True,
+        warm_start: bool = False,
+        verbose: bool | int = 0,
+        max_patterns: int | None = None,
+        retention: str = "merge",
+        decay: float = 1.0,
+        precision: str = "float32",
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.feature_map = feature_map
+        self.n_components = n_components
+        self.loss = loss
+        self.similarity = similarity
+        self.separation = separation
+        self.separation_params = separation_params
+        self.beta = beta
+        self.n_folds = n_folds
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.linear_share = linear_share
+        self.early_stopping = early_stopping
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.max_patterns = max_patterns
+        self.retention = retention
+        self.decay = decay
+        self.precision = precision
+        self.device = device
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        """Tags of scikit-learn."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    @all_or_nothing
+    @in_few_threads
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Store the rows and learn the feature map on them (Stage I).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Keys; NaN is replaced by the mean of its feature.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Values of the keys.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; None is one each.
+
+        groups : array-like of shape (n_samples,), default=None
+            Rows of one group do not teach each other: each is left out with all of
+            its group. Give it wherever rows are near copies of each other and queries
+            will not be, such as overlapping windows of a series; beta is far too sharp
+            otherwise.
+
+        Returns
+        -------
+        self : UHopRegressor
+            The fitted regressor.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an input is not allowed.
+        """
+        return self._fit(X, y, sample_weight, groups=groups)
+
+    @all_or_nothing
+    @in_few_threads
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Store more rows under the feature map as it is.
+
+        The first call is `fit`. Later ones do not learn: Phi, beta and the shrinkage
+        stay, and the new rows take part in every answer from then on. Of more than
+        `max_patterns` rows those that `retention` chooses are kept.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Keys to store.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Values of the keys, with the columns of the first call.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; None is one each.
+
+        Returns
+        -------
+        self : UHopRegressor
+            The regressor with the rows added.
+        """
+        return self._partial_fit(X, y, sample_weight, groups=None)
+
+    def _joining(self, X, y, weights, groups):
+        return X, self._check_columns(y), weights
+
+    def _check_columns(self, y):
+        """Refuse values of other columns than the stored ones have."""
+        given, known = y.shape[1:], self.values_.shape[1:]
+        if given != known:
+            raise InvalidParameterError(
+                f"y must have the columns that it had in fit, rows of shape {known}. "
+                f"Got rows of shape {given}."
+            )
+        return y
+
+    def _kept(self, patterns, values, weights):
+        return _stored(patterns, values, weights)
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Retrieve values: the weighted mean of those of the stored rows (Stage II).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Queries; NaN marks entries that are unknown.
+
+        Returns
+        -------
+        y : ndarray of shape (n_queries,) or (n_queries, n_outputs)
+            Retrieved values, in the precision of X.
+        """
+        return self._ask(self._check_queries(X), self._answers)
+
+    def _answers(self, memory, rows, budget):
+        self._check_size(torch.finfo(rows.dtype))
+        return super()._answers(memory, rows, budget)
+
+    def _check_size(self, info):
+        """Refuse to answer in a precision that has no numbers of the size of y."""
+        size = np.abs(self.values_).max(initial=0)
+        if size > info.max or 0 < size < info.tiny:
+            raise ValueError(
+                f"y is of the size {size:.0e}, which {info.dtype} cannot hold: pass "
+                "queries in float64, or scale y."
+            )
+
+    def _finished(self, found):
+        # Values are read out as deviations from their mean, so that whatever weight is
+        # not given to them is at the mean.
+        exact = found if found.device.type == "mps" else found.double()
+        centre, scale = map(exact.new_tensor, (self.value_mean_, self.value_scale_))
+        answer = centre + (1 - self.prior_weight_) * exact * scale
+        narrow = answer.reshape(len(answer), *self.values_.shape[1:]).to(found)
+        if narrow.isinf().any():
+            raise ValueError(
+                f"y is beyond the range of {str(found.dtype).split('.')[1]}, the "
+                "precision of X; ask with X in float64."
+            )
+        return narrow
+
+    def _lesson(self, X, y, weights, groups):
+        """Numbers, standardised column by column."""
+        groups = _checked_groups(groups, len(X))
+        X, values, weights = positive_rows(X, np.column_stack([y, groups]), weights)
+        X = filled(X, column_means(X, weights))
+        y, d = values[:, :-1].copy().reshape(len(X), *y.shape[1:]), X.shape[1]
+        rows, totals, _ = distinct_rows(np.column_stack([X, values]), weights)
+        centre, scale = standard(rows[:, d:-1], totals)
+        _, groups = np.unique(rows[:, -1], return_inverse=True)
+        return Lesson(
+            np.ascontiguousarray(rows[:, :d]),
+            rows[:, d:-1].reshape(len(rows), *y.shape[1:]),
+            _leading_axes(standardised(rows[:, d:-1], centre, scale), totals),
+            totals,
+            np.ones(len(rows)),
+            rows[:, d:-1],
+            _stored(X, y, weights),
+            _stored,
+            groups if groups.any() else None,
+        )
+
+    def _check_y(self, y):
+        return check_numbers(y, "y")
+
+    def _read_out(self):
+        columns = self.values_.reshape(len(self.values_), -1)
+        if self.trend_coef_ is not None:
+            rows = torch.from_numpy(self.patterns_.astype(np.float64))
+            columns = columns - self._trend(self._straight(rows)).numpy()
+        return standardised(columns, self.value_mean_, self.value_scale_)
+
+
+def _stored(patterns, values, weights):
+    """Attributes that follow from the rows alone."""
+    centre, scale = standard(values.reshape(len(values), -1), weights)
+    return {
+        **stored_rows(patterns, weights),
+        "values_": values,
+        "value_mean_": centre,
+        "value_scale_": scale,
+    }
+
+
+def _checked_groups(groups, n_samples):
+    """Give groups numbers from 0; without any, all rows are of one."""
+    if groups is None:
+        return np.zeros(n_samples)
+    groups = np.asarray(check_labels(on_host(groups), "groups"))
+    if groups.shape not in ((n_samples,), (n_samples, 1)):
+        raise ValueError(
+            f"groups must have one label for each row of X. Got inconsistent numbers: "
+            f"groups of shape {groups.shape}, {n_samples} rows."
+        )
+    try:
+        return np.unique(groups.ravel(), return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(f"groups must be labels of one kind: {error}.") from error
+
+
+def _leading_axes(values, weights):
+    """Fewer columns of the same squared distances, where there are many.
+
+    The squared error is the same in any orthonormal basis, so that of the principal
+    axes will do, without those that hold next to nothing.
+    """
+    n_columns = values.shape[1]
+    if n_columns <= _MANY_COLUMNS or not values.any():
+        return values
+    share = ones_unless(weights, values)
+    spread, axes = np.linalg.eigh((values.T * share) @ values / share.sum())
+    rest = np.cumsum(spread.clip(0)) / spread.clip(0).sum()
+    axes = axes[:, rest > _NEGLIGIBLE]
+    return values @ axes * np.sqrt(axes.shape[1] / n_columns)

@@ -1,0 +1,155 @@
+"""Streams: stored rows and new ones, and what `partial_fit` keeps of them.
+
+The rules stand in `skuhop.retention`. Here rows come in pieces of about the size of the
+memory, so that memory is constant and time linear in the stream, and every row carries
+its position in the stream, from which age and the draw of a fair sample follow. A
+position is all the state that any rule needs, so a rule may be changed on the way.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skuhop.retention import RETENTION, Rows
+from skuhop.support import ones_unless, to_numpy, to_tensor
+
+_PIECE = 256
+"""Rows that are taken together at least, however small the memory."""
+
+
+class Stock(NamedTuple):
+    """Rows as they are stored, column by column.
+
+    Attributes
+    ----------
+    patterns : ndarray of shape (n, d)
+        The rows.
+    values : ndarray of shape (n, ...)
+        What belongs to them: numbers, which have means, or codes of classes.
+    weights : ndarray of shape (n,)
+        Their weights, in the precision of the patterns.
+    arrivals : ndarray of shape (n,), integer
+        Their positions in the stream.
+    """
+
+    patterns: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray
+    arrivals: np.ndarray
+
+
+def _take(stock, rows):
+    return Stock(*(column[rows] for column in stock))
+
+
+def _joined(stock, more):
+    return Stock(*map(np.concatenate, zip(stock, more, strict=True)))
+
+
+def followed(estimator, values, encode, device, new=None, grouped=False):
+    """Put stored rows and new ones together, and keep what the estimator is to keep.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted; has the parameters `max_patterns`, `retention`, `decay` and
+        `random_state`.
+    values : ndarray of shape (n_patterns, ...)
+        What belongs to the stored rows.
+    encode : callable
+        ``(estimator, patterns, device) -> keys``: features whose distances count.
+    device : torch.device
+        Where to compare.
+    new : (X, values, weights), default=None
+        New rows: arrays (n, d) and (n, ...), and weights (n,) or None. None is for the
+        first call: what is stored has come just now.
+    grouped : bool, default=False
+        Whether rows of different values cannot stand for each other.
+
+    Returns
+    -------
+    stock : Stock
+        What is kept.
+    stream : dict
+        State for the next call, the attribute `stream_`.
+    """
+    old = estimator.patterns_, values, estimator.sample_weight_
+    if new is None:
+        # The first call, too, is a stretch of the stream: its rows age as they come.
+        state, new, old = {}, old, (old[0][:0], values[:0], None)
+    else:
+        state = estimator.stream_ or {"seen": len(values)}
+    seen = state.get("seen", 0)
+    stored = _stock(*old, state.get("arrivals", np.arange(len(old[0]))))
+    coming = _stock(*new, seen + np.arange(len(new[0])))
+    seed = state.get("seed")
+    if seed is None:
+        seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
+    age = np.arange(len(coming.weights))[::-1]
+    stored = _faded(stored, estimator.decay, len(age))
+    coming = _faded(coming, estimator.decay, age)
+
+    def kept(stock):
+        rule, budget = RETENTION[estimator.retention], estimator.max_patterns
+        if budget is None or len(stock.weights) <= budget:
+            return stock
+        if rule.compares:
+            keys = encode(estimator, stock.patterns, device)
+        else:
+            keys = to_tensor(stock.patterns[:, :0], device)
+        groups = stock.values if grouped else np.zeros_like(stock.arrivals)
+        columns = (stock.weights, stock.arrivals, groups)
+        rows = Rows(keys, *(to_tensor(column, device) for column in columns))
+        return _slots(stock, rule.plan(rows, budget, seed))
+
+    size = max(_PIECE, estimator.max_patterns or len(age))
+    stock = kept(stored)
+    for start in range(0, len(age), size):
+        stock = kept(_joined(stock, _take(coming, slice(start, start + size))))
+    state = {"seen": seen + len(age), "seed": seed, "arrivals": stock.arrivals}
+    return stock, state
+
+
+def _stock(patterns, values, weights, arrivals) -> Stock:
+    weights = ones_unless(weights, patterns).astype(patterns.dtype, copy=False)
+    return Stock(patterns, values, weights, arrivals)
+
+
+def _faded(stock, decay, age) -> Stock:
+    """Weights after so many more rows; rows whose weight has vanished are forgotten."""
+    if decay == 1:
+        return stock
+    weights = (stock.weights * float(decay) ** age).astype(stock.weights.dtype)
+    stock = stock._replace(weights=weights)
+    return _take(stock, weights > 0)
+
+
+def _slots(stock, plan) -> Stock:
+    """Rows as a plan has them."""
+    slots = to_numpy(plan.slots)
+    used = np.flatnonzero(slots >= 0)
+    used = used[slots[used].argsort(kind="stable")]
+    starts = np.flatnonzero(np.diff(slots[used], prepend=-1))
+    weights = np.add.reduceat(stock.weights[used], starts)
+    heads = _take(stock, to_numpy(plan.heads))._replace(weights=weights)
+    if not plan.averaged:
+        return heads
+    several = np.diff(starts, append=len(used)) > 1
+
+    def means(column, single):
+        """Weighted means of the slots of several rows; others stay to the last bit."""
+        if column.dtype.kind != "f":
+            return single
+        mass = stock.weights[used].reshape(-1, *(1,) * (column.ndim - 1))
+        total = weights.reshape(mass[: len(weights)].shape)
+        found = np.add.reduceat(column[used] * (mass / total[slots[used]]), starts)
+        some = several.reshape(total.shape)
+        return np.where(some, found, single).astype(column.dtype)
+
+    return heads._replace(
+        patterns=means(stock.patterns, heads.patterns),
+        values=means(stock.values, heads.values),
+    )

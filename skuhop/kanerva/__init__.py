@@ -1,0 +1,18 @@
+"""A compact memory of slots: addresses, and the mathematics of its writes."""
+
+from skuhop.kanerva.address_rules import ADDRESSES
+from skuhop.kanerva.linear_gaussian import Written, draw_addresses, posterior, spread
+from skuhop.kanerva.slots import Addressing, absorb, addresses, begin, prior
+
+__all__ = [
+    "ADDRESSES",
+    "Addressing",
+    "Written",
+    "absorb",
+    "addresses",
+    "begin",
+    "draw_addresses",
+    "posterior",
+    "prior",
+    "spread",
+]

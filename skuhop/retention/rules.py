@@ -1,0 +1,34 @@
+"""Rules of retention, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from skuhop.retention.row_pairs import COVERAGE, INNOVATION, MERGE, contracted
+from skuhop.retention.stream_order import newest, uniform
+from skuhop.retention.stream_rows import Plan, Rows
+
+
+class Retention(NamedTuple):
+    """One rule.
+
+    Attributes
+    ----------
+    plan : callable
+        ``(rows, budget, seed) -> Plan``.
+    compares : bool
+        Whether it looks at the keys; the others need none.
+    """
+
+    plan: Callable[[Rows, int, int], Plan]
+    compares: bool
+
+
+RETENTION = {
+    "fifo": Retention(newest, False),
+    "reservoir": Retention(uniform, False),
+    "innovation": Retention(contracted(INNOVATION), True),
+    "coverage": Retention(contracted(COVERAGE), True),
+    "merge": Retention(contracted(MERGE), True),
+}

@@ -1,0 +1,69 @@
+"""Queries that are completed before a memory with other values is asked."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skuhop.retrieval.engine import Memory, answers
+from skuhop.retrieval.scores import Scorer
+
+_BUDGET = 2**26
+"""Bytes for the completion of one batch of queries."""
+
+
+class Completion(NamedTuple):
+    """A memory that fills the unknown entries of a query.
+
+    Attributes
+    ----------
+    memory : Memory
+        Compares observed entries of scaled queries and reads out scaled patterns.
+    scale : Tensor of shape (d,)
+        What to multiply queries with first.
+    patterns_mean : Tensor of shape (d,)
+        Takes the place of an unknown entry of a feature whose scale is 0.
+    """
+
+    memory: Memory
+    scale: Tensor
+    patterns_mean: Tensor
+
+    def __call__(self, X: Tensor) -> Tensor:
+        """Fill unknown entries with those of the patterns that a query retrieves."""
+        return self.fill(X, answers(self.memory, self.scaled(X), _BUDGET))
+
+    def scaled(self, X: Tensor) -> Tensor:
+        """Scale queries as the memory compares them."""
+        most = torch.finfo(X.dtype).max
+        return (X * self.scale).clamp_(-most, most)
+
+    def fill(self, X: Tensor, found: Tensor) -> Tensor:
+        """Fill unknown entries from the answer of `memory`.
+
+        An answer that is the mean of all patterns up to rounding is the mean.
+        """
+        scale, mean = self.scale.where(self.scale > 0, 1), self.patterns_mean
+        found = found / scale
+        rounding = 16 * torch.finfo(X.dtype).eps * (mean.abs() + 1 / scale)
+        near = (self.scale <= 0) | ((found - mean).abs() <= rounding)
+        return torch.where(X.isnan(), torch.where(near, mean, found), X)
+
+
+class CompletingScorer:
+    """Another scorer, for queries that are completed before it sees them."""
+
+    def __init__(self, scorer: Scorer, complete: Completion):
+        self.scorer, self.complete = scorer, complete
+        self.n_patterns, self.beta = scorer.n_patterns, scorer.beta
+        self.energy_unit = scorer.energy_unit
+        self.width = max(scorer.width, complete.memory.scorer.width)
+        self.row_width = scorer.row_width + complete.memory.scorer.row_width
+        self.block, self.null = scorer.block, scorer.null
+        self.streams = scorer.streams
+
+    def prepare(self, X):
+        """Complete the queries, then encode them."""
+        return self.scorer.prepare(self.complete(X))

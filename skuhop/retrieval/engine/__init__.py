@@ -1,0 +1,45 @@
+"""The engine: from scores to weights and answers, in bounded memory."""
+
+from skuhop.retrieval.engine.answers_and_energies import (
+    answers,
+    energies,
+    energies_of,
+    iterate,
+    null_of,
+    null_weights,
+    partial,
+)
+from skuhop.retrieval.engine.memory_record import Memory, origin_of
+from skuhop.retrieval.engine.partial_results import Sums, finalise, merge, unnormalised
+from skuhop.retrieval.engine.ranking import (
+    associations,
+    best_partial,
+    best_patterns,
+    finalise_heaviest,
+    heaviest_partial,
+    merge_best,
+    merge_heaviest,
+)
+
+__all__ = [
+    "Memory",
+    "Sums",
+    "answers",
+    "associations",
+    "best_partial",
+    "best_patterns",
+    "energies",
+    "energies_of",
+    "finalise",
+    "finalise_heaviest",
+    "heaviest_partial",
+    "iterate",
+    "merge",
+    "merge_best",
+    "merge_heaviest",
+    "null_of",
+    "null_weights",
+    "origin_of",
+    "partial",
+    "unnormalised",
+]

@@ -1,0 +1,46 @@
+"""Scores: how alike a query and every stored pattern are."""
+
+from skuhop.retrieval.scores.kernel import KernelScorer, build_scorer
+from skuhop.retrieval.scores.new_rows import (
+    NewRowScorer,
+    asked,
+    growths,
+    likelihood_ratios,
+    stored,
+)
+from skuhop.retrieval.scores.observed import build_observed_scorer
+from skuhop.retrieval.scores.scorer import (
+    FeatureMap,
+    Linear,
+    Query,
+    ScaledScorer,
+    Scorer,
+    largest_beta,
+)
+from skuhop.retrieval.scores.similarities import (
+    SIMILARITIES,
+    Similarity,
+    direction,
+    less_mean,
+)
+
+__all__ = [
+    "SIMILARITIES",
+    "FeatureMap",
+    "KernelScorer",
+    "Linear",
+    "NewRowScorer",
+    "Query",
+    "ScaledScorer",
+    "Scorer",
+    "Similarity",
+    "asked",
+    "build_observed_scorer",
+    "build_scorer",
+    "direction",
+    "growths",
+    "largest_beta",
+    "less_mean",
+    "likelihood_ratios",
+    "stored",
+]

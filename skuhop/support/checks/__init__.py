@@ -1,0 +1,33 @@
+"""Checks: parameters against rules, entries, weights, what needs a fit."""
+
+from skuhop.support.checks.entries import (
+    cast,
+    check_columns,
+    check_labels,
+    check_numbers,
+    check_total,
+    refuse_masked,
+)
+from skuhop.support.checks.parameter_rules import (
+    all_or_nothing,
+    check_parameters,
+    check_settled,
+    note_settled,
+)
+from skuhop.support.checks.validation import after_fit, check_weights, drawing
+
+__all__ = [
+    "after_fit",
+    "all_or_nothing",
+    "cast",
+    "check_columns",
+    "check_labels",
+    "check_numbers",
+    "check_parameters",
+    "check_settled",
+    "check_total",
+    "check_weights",
+    "drawing",
+    "note_settled",
+    "refuse_masked",
+]
