@@ -216,14 +216,14 @@ def test_answers_beyond_the_precision_of_the_question(estimator):
     fitted = fit(estimator, 1e39 * (X + 9))
     ask = fitted.predict if hasattr(fitted, "predict") else fitted.transform
     assert np.isfinite(ask(1e39 * (X + 9))).all()
-    with pytest.raises(ValueError, match="within the range of float32"):
+    with pytest.raises(ValueError, match="float32"):
         ask(X.astype("f4"))
 
 
 def test_values_beyond_the_precision_of_the_question():
     regressor = clone(REGRESSOR).fit(X, 1e39 * Y)
     assert np.isfinite(regressor.predict(X)).all()
-    with pytest.raises(ValueError, match="y is beyond the range of float32"):
+    with pytest.raises(ValueError, match="y is of the size .* float32 cannot hold"):
         regressor.predict(X.astype("f4"))
 
 
@@ -247,7 +247,7 @@ def test_class_weights_and_weights_together():
 
 
 def test_a_corruption_beyond_the_precision():
-    memory = UHopMemory(corruption=lambda X, r: np.full(X.shape, 1e39), max_iter=2)
+    memory = UHopMemory(corruption=lambda X, r: np.full(X.shape, 1e60), max_iter=2)
     with pytest.raises(ValueError, match="corruption must return a finite array"):
         memory.fit(X.astype("f4"))
 
