@@ -17,8 +17,16 @@ ARITHMETIC = {
 }
 
 
+def is_exact(name, args):
+    """Whether a product or quotient is by powers of two, which rounds nothing."""
+    if name not in ("mul", "div"):
+        return False
+    factor = torch.as_tensor(args[1], dtype=torch.float64)
+    return bool((factor.frexp().mantissa.abs() == 0.5).all())
+
+
 class Rounding(TorchDispatchMode):
-    """Change the last bits of all that is computed."""
+    """Change the last bits of all that is computed and rounded."""
 
     def __init__(self, seed):
         super().__init__()
@@ -28,7 +36,8 @@ class Rounding(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         found = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__.rstrip("_")
-        if name in ARITHMETIC and found.dtype == torch.float64:
+        rounds = name in ARITHMETIC and not is_exact(name, args)
+        if rounds and found.dtype == torch.float64:
             noise = torch.randn(
                 found.shape, generator=self.generator, dtype=found.dtype
             )
