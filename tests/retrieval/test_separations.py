@@ -369,3 +369,24 @@ def test_limits(name, params, limit):
     np.testing.assert_allclose(
         weights(name, z, params), weights(limit, z, {}), rtol=0, atol=3e-3
     )
+
+
+@pytest.mark.parametrize("name", ["sparsemax", "entmax", "ksubsets"])
+def test_large_multiplicities_in_single_precision(name):
+    """Gaps that are exactly 0 are no reason to step off the threshold."""
+    rule = SEPARATIONS[name]
+    rng = np.random.RandomState(0)
+    for largest in (1e4, 1e7):
+        scores = torch.as_tensor(rng.uniform(-1, 1, size=(50, 6)))
+        copies = torch.as_tensor(np.exp(rng.uniform(0, np.log(largest), size=6)))
+        expected = rule.weights(scores, copies, **rule.defaults)
+        found = rule.weights(scores.float(), copies.float(), **rule.defaults)
+        torch.testing.assert_close(found.double(), expected, atol=2e-3, rtol=0)
+
+
+def test_large_multiplicities_as_reported():
+    scores, copies = torch.tensor([[0.0, -0.9997]]), torch.tensor([1.0, 1e4])
+    found = SEPARATIONS["sparsemax"].weights(scores, copies)
+    torch.testing.assert_close(
+        found, torch.tensor([[0.9997, 0.0003]]), atol=1e-6, rtol=0
+    )
