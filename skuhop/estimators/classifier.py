@@ -463,11 +463,14 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         Returns
         -------
         log_proba : ndarray of shape (n_queries, n_classes)
-            Logarithms of `predict_proba`; minus infinity where that is 0.
+            Logarithms of `predict_proba`; minus infinity where that is 0. In float64:
+            in float32 probabilities that differ may have equal logarithms, and the
+            order of the classes would be lost.
         """
 
         def logarithms(*args):
-            return self._answers(*args).log_()
+            proba = self._answers(*args)
+            return (proba if proba.device.type == "mps" else proba.double()).log()
 
         return self._ask(self._check_queries(X), logarithms)
 
