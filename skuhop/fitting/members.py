@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from skuhop.learning import (
+    Division,
     Kernel,
     Line,
     LineKind,
@@ -28,7 +29,6 @@ from skuhop.retrieval import SEPARATIONS, SIMILARITIES, largest_beta
 from skuhop.support import (
     check_total,
     count_copies,
-    distinct_rows,
     ones_unless,
     to_numpy,
     to_tensor,
@@ -50,105 +50,138 @@ repeats the rows left out know better: there it was 2 % worse."""
 def cross_fitted(estimator, lesson, device, progress):
     """Stage I on a lesson: how inputs are scaled, the members, and their lines if any.
 
-    Factors, such as class weights, do not count for the scale: at the extreme one
-    class would set it alone.
-
     Progress hears of the first member, with the rows it has learned from as the stored
     ones and those it has not seen: a row that is stored would find itself.
     """
-    totals = ones_unless(lesson.weights, lesson.X)
-    check_total(totals * lesson.factors, np.float32, "sample_weight times class_weight")
-    # Distinct rows are in float64, whatever was given.
-    eps = float(np.finfo(lesson.stored["patterns_"].dtype).eps)
-    parts = to_tensor(lesson.X, device), to_tensor(totals, device)
-    inputs = standardisation(*parts, eps)
-    ways = [way for way in (inputs, common_scale(inputs)) if way is not None]
     kernels = kernels_to_learn(estimator)
     settings = settings_of(estimator, kernels[0], len(lesson.X))
-    taught = np.flatnonzero(lesson.factors > 0)
-    copies = _count_copies(lesson, totals, taught, estimator._grouped)
-    division = _divide(lesson, taught, copies, estimator._target, settings, device)
-    rows = taught[to_numpy(division.rows)]
-    share = to_numpy(division.copies) / copies[to_numpy(division.rows)]
-    multiplicity = (totals[rows] * share).astype(totals.dtype)
-    X = to_tensor(lesson.X[rows], device)
-    unit = 1.0
-    if estimator.feature_map == "identity":
-        unit = unit_of(lesson.X)
-        origin = inputs.centre if settings.similarity.centred else 0
+    taught = _divide(lesson, estimator, settings, device)
+    ways = _ways_to_scale(lesson, device)
+    identity = estimator.feature_map == "identity"
+    unit = unit_of(lesson.X) if identity else 1.0
+    size = settings.similarity.in_user_units(unit)
+    if settings.beta is not None:
+        settings = settings._replace(beta=largest_beta(settings.beta * size))
+    X = to_tensor(lesson.X[taught.rows], device)
+    if identity:
+        origin = ways[0].centre if settings.similarity.centred else 0
         tried = [(X - origin) / unit]
     else:
         tried = [way(X) for way in ways]
     tried = [Z.to(torch.float32) for Z in tried]
-    size = settings.similarity.in_user_units(unit)
-    if settings.beta is not None:
-        settings = settings._replace(beta=largest_beta(settings.beta * size))
-    weights = multiplicity * lesson.factors[rows]
-    problem = Problem(
-        tried[0],
-        _single(lesson.values[rows], device),
-        _single(weights, device),
-        division.copies.to(torch.float32),
-        estimator._target,
-        line=estimator._line,
-        groups=None
-        if lesson.groups is None
-        else to_tensor(lesson.groups[rows], device),
-        n_surprises=_SURPRISES * _share_repeated(lesson.X[taught], copies),
-    )
-    chosen = choose_inputs(tried, problem, division.parts, settings)
+    problem = _problem(lesson, taught, tried[0], estimator, device)
+    parts = taught.division.parts
+    chosen = choose_inputs(tried, problem, parts, settings)
     inputs = ways[chosen]
     straight = inputs.unbounded(X).to(torch.float32)
     problem = problem._replace(Z=tried[chosen], straight=straight)
-    problem, penalty = take_trend(problem, division.parts, settings)
-    learner = LineLearner(
-        estimator._line, straight, lesson.whole[rows], weights, penalty
-    )
+    problem, penalty = take_trend(problem, parts, settings)
+    values = lesson.whole[taught.rows]
+    learner = LineLearner(estimator._line, straight, values, taught.weights, penalty)
 
     def report(step, loss, so_far):
         def state():
             member, left_out, kept = so_far()
-            stored = rows[kept], multiplicity[kept]
+            stored = taught.rows[kept], taught.multiplicity[kept]
             lines = Lines(trend=learner.trend(kept))
-            return inputs, member, lines, stored, rows[left_out]
+            return inputs, member, lines, stored, taught.rows[left_out]
 
         return progress(step, loss, state)
 
     settings = settings._replace(report=report)
-    fitted = cross_fit(kernels, problem, division, settings)
+    fitted = cross_fit(kernels, problem, taught.division, settings)
     # Rows come sorted, and of many only the first are looked at.
-    order = np.random.RandomState(settings.seed).permutation(len(rows))
+    order = np.random.RandomState(settings.seed).permutation(len(taught.rows))
     beside = learner(fitted.penalty, order) if fitted.linear_share > 0 else None
-    found = [k._replace(betas=np.asarray(k.betas) / size) for k in fitted.kernels]
-    fitted = fitted._replace(kernels=found)
-    return inputs, fitted, Lines(beside, learner.trend(order))
+    kernels = [k._replace(betas=np.asarray(k.betas) / size) for k in fitted.kernels]
+    lines = Lines(beside, learner.trend(order))
+    return inputs, fitted._replace(kernels=kernels), lines
 
 
-def _count_copies(lesson, totals, taught, grouped):
-    """How many rows each that is taught stands for; counts are told class by class."""
+class Taught(NamedTuple):
+    """Rows of a lesson as they are divided among the members.
+
+    Attributes
+    ----------
+    division : Division
+    rows : ndarray of shape (n,)
+        Positions in the lesson.
+    multiplicity, weights : ndarray of shape (n,)
+        What rows weigh, without and with the factors of the lesson.
+    share_repeated : float
+        Share of the rows of which there is another, whatever its value.
+    """
+
+    division: Division
+    rows: np.ndarray
+    multiplicity: np.ndarray
+    weights: np.ndarray
+    share_repeated: float
+
+
+def _divide(lesson, estimator, settings, device) -> Taught:
+    """Divide the rows that are taught among the members, copy by copy."""
+    totals = ones_unless(lesson.weights, lesson.X)
+    check_total(totals * lesson.factors, np.float32, "sample_weight times class_weight")
+    taught = np.flatnonzero(lesson.factors > 0)
     values = lesson.values[taught]
-    labels = values.argmax(1) if grouped else np.zeros(len(values))
-    return count_copies(totals[taught], labels)
-
-
-def _divide(lesson, taught, copies, target, settings, device):
-    """Divide the rows that are taught among the members."""
-    groups = None if lesson.groups is None else lesson.groups[taught]
-    return divide(
-        target,
-        _single(lesson.values[taught], device),
+    # Counts are told class by class.
+    labels = values.argmax(1) if estimator._grouped else np.zeros(len(values))
+    copies = count_copies(totals[taught], labels)
+    division = divide(
+        estimator._target,
+        _single(values, device),
         to_tensor(copies, device),
-        None if groups is None else to_tensor(groups, device),
+        _groups(lesson, taught, device),
         settings.n_folds,
         settings.seed,
     )
+    part = to_numpy(division.rows)
+    rows, share = taught[part], to_numpy(division.copies) / copies[part]
+    multiplicity = (totals[rows] * share).astype(totals.dtype)
+    weights = multiplicity * lesson.factors[rows]
+    repeated = _share_repeated(lesson.X[taught], copies)
+    return Taught(division, rows, multiplicity, weights, repeated)
 
 
 def _share_repeated(X, copies):
-    """Share of the rows of which there is another, whatever its value."""
-    cell = distinct_rows(X, None)[2]
+    """Share of the rows of which there is another; equal rows stand together in X."""
+    cell = np.append(0, (X[1:] != X[:-1]).any(axis=1).cumsum())
     n_rows = np.bincount(cell, copies)[cell]
     return (copies @ (n_rows > 1)) / copies.sum()
+
+
+def _groups(lesson, rows, device):
+    """Take the groups of some rows, None if there are none."""
+    return None if lesson.groups is None else to_tensor(lesson.groups[rows], device)
+
+
+def _ways_to_scale(lesson, device):
+    """Ways to scale the inputs.
+
+    Factors, such as class weights, do not count: at the extreme one class would set the
+    scale alone.
+    """
+    totals = ones_unless(lesson.weights, lesson.X)
+    # Distinct rows are in float64, whatever was given.
+    eps = float(np.finfo(lesson.stored["patterns_"].dtype).eps)
+    parts = to_tensor(lesson.X, device), to_tensor(totals, device)
+    inputs = standardisation(*parts, eps)
+    return [way for way in (inputs, common_scale(inputs)) if way is not None]
+
+
+def _problem(lesson, taught, Z, estimator, device) -> Problem:
+    """Put together what the members learn from."""
+    return Problem(
+        Z,
+        _single(lesson.values[taught.rows], device),
+        _single(taught.weights, device),
+        taught.division.copies.to(torch.float32),
+        estimator._target,
+        line=estimator._line,
+        groups=_groups(lesson, taught.rows, device),
+        n_surprises=_SURPRISES * taught.share_repeated,
+    )
 
 
 def _single(array, device):

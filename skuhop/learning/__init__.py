@@ -34,6 +34,7 @@ from skuhop.learning.noise_levels import learn_precision
 from skuhop.learning.supervised import (
     LABELS,
     NUMBERS,
+    Division,
     Line,
     LineKind,
     Problem,
@@ -55,6 +56,7 @@ __all__ = [
     "MEMBER_MAPS",
     "NUMBERS",
     "WATCH_EVERY",
+    "Division",
     "Inputs",
     "Kernel",
     "Learned",

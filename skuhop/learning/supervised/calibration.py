@@ -84,8 +84,8 @@ def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:
     """
     values, weights, of_prior = _asked(problem, blocks)
     n_rows = sum(problem.copies[asked].sum().item() for _, asked, _ in blocks)
-    doubt = problem.n_surprises / n_rows
-    doubts = [doubt * problem.target.doubt(share) for share in PRIOR_WEIGHTS]
+    per_row = problem.n_surprises / n_rows
+    doubts = [per_row * problem.target.doubt(share) for share in PRIOR_WEIGHTS]
     tries = []
     for beta in betas:
         residue = _residue(settings, problem, blocks, beta, values, of_prior)
