@@ -26,17 +26,18 @@ import numpy as np
 import torch
 
 from skuhop.retrieval import (
+    NUMBERS_AT_ONCE,
     SEPARATIONS,
     SIMILARITIES,
     Lists,
     Nearest,
     Space,
-    distances,
-    effective_features,
-    expected_exponentials,
+    caution_of,
+    checks_of,
     move,
-    read_lists,
-    squared_distances,
+    power_of_two,
+    row_chunks,
+    shares_found,
 )
 from skuhop.support import to_tensor
 
@@ -54,21 +55,9 @@ AT_LEAST = 8
 """Patterns in the lists that are read for every candidate asked for."""
 TRAINING = 32
 """Patterns per list from which its centroid is learned."""
-CHECKS, NEIGHBOURS, CALIBRATED = 128, 10, 32
-"""Stored rows on which an index is tried, how many neighbours of each count, and for
-how many of them `caution` is measured."""
-NOISES = (0.0, 0.5)
-"""Distances of the copies that are tried, in parts of that of the nearest other row."""
 KEEPS, LOSES = 0.999, 0.02
 """Share of the nearest keys that an index has to find, and share of other neighbours
 that it may lose among its first candidates."""
-SHARPNESS = (1 / 4, 1.0, 4.0)
-"""Precisions for which `caution` is measured, in parts of that of a neighbour's."""
-MISSED, MARGIN, MOST_CAUTIOUS = 1e-4, 4.0, 1e5
-"""Weight that is not missed, how far other queries may be beyond those that were tried,
-and the largest factor on what is expected."""
-_BLOCK = 2**22
-"""Numbers worked on at once where all keys are looked at."""
 
 
 def _faiss():
@@ -213,23 +202,20 @@ def wanted(index: str | None, similarity: str, n_patterns: int) -> str | None:
 
 def space_of(keys: torch.Tensor, products: bool) -> Space:
     """Space of keys (M, r)."""
-    unit = _unit(keys.abs().amax())
-    shift = (keys * unit).mean(0) / unit
+    tiny = torch.finfo(keys.dtype).tiny
+    unit = power_of_two(keys.abs().amax().item(), tiny)
+    shift = (keys / unit).mean(0) * unit
     moved = keys - shift
-    scale = _unit(moved.abs().amax())
+    scale = 1 / power_of_two(moved.abs().amax().item(), tiny)
     longest = torch.linalg.vector_norm(moved.mul_(scale), dim=1).amax()
     # Products: the longest keys need no further feature to be of length 1.
-    scale *= 1 / max(float(longest), 0.25) if products else _unit(longest)
+    longest = longest.item()
+    scale /= max(longest, 0.25) if products else power_of_two(longest, tiny)
     n = keys.shape[1] + products
     width = n + n % 2
     random = np.random.RandomState(0).standard_normal((width, width))
     rotation = torch.from_numpy(np.linalg.qr(random)[0][:n].astype(np.float32))
     return Space(shift, scale, rotation.to(keys.device), products)
-
-
-def _unit(largest) -> float:
-    """Power of two that makes a number less than one, and at least a half."""
-    return 2.0 ** -math.frexp(float(largest))[1] if largest > 0 else 1.0
 
 
 def _centroids(faiss, points):
@@ -250,7 +236,7 @@ def sorted_lists(faiss, points: np.ndarray, space: Space) -> Lists:
     list_of = np.empty(len(points), np.int32)
     spread, radius = np.zeros((2, n_lists))
     directions = np.zeros((width, width))
-    for rows in _slices(len(points), n_lists + width):
+    for rows in row_chunks(len(points), n_lists + width, NUMBERS_AT_ONCE):
         nearest = list_of[rows] = coarse.search(points[rows], 1)[1][:, 0]
         apart = points[rows] - centroids[nearest]
         squares = (apart**2).sum(1)
@@ -267,99 +253,6 @@ def sorted_lists(faiss, points: np.ndarray, space: Space) -> Lists:
     )
     lists = torch.from_numpy(list_of)
     return Lists(space, centroids, spread, radius, root, rooted, 1.0, lists, mass)
-
-
-def _slices(n, width):
-    """Parts of n rows, of which so many numbers each are worked on at once."""
-    step = max(1, _BLOCK // width)
-    return [slice(start, start + step) for start in range(0, n, step)]
-
-
-class Check(NamedTuple):
-    """Points to ask an index for, and what it should find.
-
-    Attributes
-    ----------
-    points : Tensor of shape (n, w)
-    near : Tensor of shape (n, k), integer
-        The nearest keys.
-    reach : Tensor of shape (n, k)
-        Their squared distances.
-    """
-
-    points: torch.Tensor
-    near: torch.Tensor
-    reach: torch.Tensor
-
-
-def _nearest_keys(points, keys) -> Check:
-    parts = []
-    for rows in _slices(len(points), len(keys)):
-        reach, near = squared_distances(points[rows], keys).topk(
-            NEIGHBOURS, largest=False
-        )
-        parts.append((near, reach))
-    near, reach = map(torch.cat, zip(*parts, strict=True))
-    return Check(points, near, reach)
-
-
-def checks_of(keys: torch.Tensor) -> list[Check]:
-    """Choose stored points, and make copies of them with noise."""
-    random = np.random.RandomState(0)
-    rows = random.choice(len(keys), min(CHECKS, len(keys)), replace=False)
-    chosen = keys[torch.from_numpy(rows)]
-    noise = random.standard_normal(chosen.shape).astype(np.float32)
-    noise = torch.from_numpy(noise / np.linalg.norm(noise, axis=1, keepdims=True))
-    found = [_nearest_keys(chosen, keys)]
-    nearest = found[0].reach.amax(1, keepdim=True).sqrt()
-    for share in NOISES[1:]:
-        found.append(_nearest_keys(chosen + share * nearest * noise, keys))
-    return found
-
-
-def shares_found(lists: Lists, keys, check: Check, found, n_read: int | None):
-    """Shares that an index has found of the nearest keys, and of other neighbours.
-
-    Something as near counts as well. With `n_read`, of those in so many nearest lists.
-    """
-    apart = (keys[found.clamp_min(0)] - check.points[:, None]).square().sum(2)
-    farthest = apart.masked_fill_(found < 0, torch.inf).amax(1, keepdim=True)
-    hit = (check.near[:, :, None] == found[:, None]).any(2) | (check.reach >= farthest)
-    looked = torch.ones_like(hit)
-    if n_read is not None:
-        centre = squared_distances(check.points, lists.centroids)
-        order = centre.topk(n_read, largest=False).indices
-        read = torch.zeros_like(centre, dtype=torch.bool).scatter_(1, order, True)
-        looked = read.gather(1, lists.list_of[check.near].long())
-    hits, asked = (hit & looked).sum(0), looked.sum(0)
-    parts = (hits[0], asked[0]), (hits[1:].sum(), asked[1:].sum())
-    return [(h / a.clamp_min(1)).item() if a > 0 else 1.0 for h, a in parts]
-
-
-def caution_of(lists: Lists, keys, check: Check, found) -> float:
-    """How many times more weight than expected the unread lists have, at most.
-
-    Where they have so little that nobody would miss it they do not count.
-    """
-    size = effective_features(lists.root)
-    most = 0.0
-    for rows in _slices(min(CALIBRATED, len(found)), len(keys)):
-        points = check.points[rows]
-        apart = squared_distances(points, keys)
-        unread = ~read_lists(lists, found[rows].clamp_min(0))
-        hidden = unread[:, lists.list_of.long()]
-        near = distances(lists, points)
-        scale = check.reach[rows].amax(1)
-        for sharpness in SHARPNESS:
-            b = sharpness * size / scale.where(scale > 0, 1)
-            scores = apart * (-b[:, None] / 2)
-            log_sum = scores.masked_fill(~hidden, -torch.inf).logsumexp(1)
-            expected = expected_exponentials(lists, near, b)
-            expected = expected.masked_fill_(~unread, -torch.inf).logsumexp(1)
-            counts = (log_sum - scores.logsumexp(1) > math.log(MISSED)) & (scale > 0)
-            more = (log_sum - expected)[counts]
-            most = max(most, more.amax().item() if len(more) else 0.0)
-    return min(MARGIN * math.exp(min(most, 30.0)), MOST_CAUTIOUS)
 
 
 class _Built(NamedTuple):
@@ -420,7 +313,7 @@ def build_index(kind: str, scorer) -> np.ndarray | None:
     faiss = _faiss()
     keys = scorer.keys[: scorer.n_patterns]
     space = space_of(keys, is_product(scorer))
-    points = torch.cat([space.keys(part) for part in keys.split(_BLOCK)]).cpu()
+    points = torch.cat([space.keys(part) for part in keys.split(NUMBERS_AT_ONCE)]).cpu()
     lists = sorted_lists(faiss, np.ascontiguousarray(points.numpy()), space)
     checks = checks_of(points)
     built = _try_ways(faiss, kind, lists, points, checks)

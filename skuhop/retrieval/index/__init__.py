@@ -4,28 +4,28 @@ from skuhop.retrieval.index.candidates import Nearest, indexed_best, missing_wei
 from skuhop.retrieval.index.lists import (
     Lists,
     Space,
-    distances,
-    effective_features,
-    expected_exponentials,
     move,
-    read_lists,
-    squared_distances,
 )
 from skuhop.retrieval.index.tails import N_DRAWS, tail_std, update_of
+from skuhop.retrieval.index.trials import (
+    NUMBERS_AT_ONCE,
+    caution_of,
+    checks_of,
+    shares_found,
+)
 
 __all__ = [
+    "NUMBERS_AT_ONCE",
     "N_DRAWS",
     "Lists",
     "Nearest",
     "Space",
-    "distances",
-    "effective_features",
-    "expected_exponentials",
+    "caution_of",
+    "checks_of",
     "indexed_best",
     "missing_weight",
     "move",
-    "read_lists",
-    "squared_distances",
+    "shares_found",
     "tail_std",
     "update_of",
 ]
