@@ -71,7 +71,7 @@ SOURCES = (
     Source("retrieval", "--data FOLDER"),
     Source("classification", "--data FOLDER", _folds),
     Source("regression", "--data FOLDER"),
-    Source("repeated_rows"),
+    Source("repeated_rows", "--tables 10"),
     Source("forecasting", "--data FOLDER"),
     Source("missing_values", "--data FOLDER"),
     Source("streams", "--data FOLDER"),
