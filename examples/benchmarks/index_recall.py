@@ -177,6 +177,7 @@ def one(name, make, kind, smaller):
     error = np.linalg.norm(answers - exact, axis=1).max()
     reach = np.linalg.norm(X - X.mean(0), axis=1).max()
     early = told <= memory.index_tol
+    more = (missing > told + 1e-6)[early]
     return {
         "data": name,
         "index": kind,
@@ -185,7 +186,7 @@ def one(name, make, kind, smaller):
         "first look": f"{early.mean():.0%}",
         "told": f"{told[early].max(initial=0):.0e}",
         "missing": f"{missing[early].max(initial=0):.0e}",
-        "more missing than told": f"{(missing > told + 1e-6)[early].mean():.1%}",
+        "more missing than told": f"{more.mean():.1%}" if early.any() else "none",
         "whole": f"{whole:.0%}",
         "fit (s)": f"{fit:.1f}",
         "ms per query": f"{1e3 * spent / len(queries):.2f}",

@@ -81,17 +81,34 @@ def test_a_tolerance_of_nothing_is_exact(separation):
     )
 
 
-def test_flat_queries_fall_back():
-    """At a small beta 512 candidates do not hold the weight of 1,500."""
+def asked_for(beta):
+    """How many rows an exact index is asked about, and for how many candidates."""
     asked = []
-    memory = memory_with_exact_index("euclidean", "softmax", 0.05, False)
+    memory = memory_with_exact_index("euclidean", "softmax", beta, False)
     search = memory.nearest.search
     nearest = Nearest(
         lambda v, k: asked.append((len(v), k)) or search(v, k), 1e-3, CANDIDATES
     )
-    memory = memory._replace(nearest=nearest)
-    indexed_answers(memory, torch.from_numpy(QUERIES), 2**28)
-    assert asked == [(80, CANDIDATES[0]), (80, CANDIDATES[1])]
+    X = torch.from_numpy(QUERIES)
+    whole = answers(memory, X, 2**28)
+    torch.testing.assert_close(
+        indexed_answers(memory._replace(nearest=nearest), X, 2**28),
+        whole,
+        atol=1e-3 * torch.pdist(memory.patterns).amax().item(),
+        rtol=0,
+    )
+    return asked
+
+
+def test_flat_queries_are_answered_from_all_patterns_at_once():
+    """At a small beta 64 candidates hold less than half the weight of 1,500."""
+    assert asked_for(0.05) == [(len(QUERIES), CANDIDATES[0])]
+
+
+def test_what_lacks_little_is_asked_for_more_candidates():
+    first, second = asked_for(1.0)
+    assert first == (len(QUERIES), CANDIDATES[0])
+    assert second[1] == CANDIDATES[1] and 0 < second[0] < len(QUERIES)
 
 
 def test_an_index_that_finds_too_few_is_not_trusted():

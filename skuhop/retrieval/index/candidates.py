@@ -13,9 +13,9 @@ these alone, exactly. What is missing has two parts:
   best candidate.
 
 Rows of which more than the tolerance is missing are asked again with more candidates,
-and at last of the whole memory. What is missing is estimated: a single pattern lost
-among others that were found is in neither part. A memory that must not miss anything
-does without an index.
+and at last of the whole memory; those of which half is missing of that at once. What is
+missing is estimated: a single pattern lost among others that were found is in neither
+part. A memory that must not miss anything does without an index.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ _CHUNK = 2**24
 """Bytes of a chunk of queries: what is known of all lists then stays in the cache."""
 _NOTHING = 1e-6
 """Weight, in parts of that of the best candidate, that need not be known better."""
+_HOPELESS = 0.5
+"""Weight above which more candidates seldom are enough, and the whole memory is asked
+at once: they cost more than that where rows are wide."""
 
 
 class Nearest(NamedTuple):
@@ -191,7 +194,7 @@ def _missing(
     rest = rest * separation.lift(least.clone(), top, **params)[:, 0]
     if beyond is not None:
         rest = rest + _lifted_beyond(memory, beyond, top)
-    return rest / (lifted.sum(1) + rest)
+    return 1 / (1 + lifted.sum(1) / rest)  # One where the rest is infinite.
 
 
 def _lifted_beyond(memory: Memory, beyond: _Beyond, top: Tensor) -> Tensor:
@@ -208,22 +211,26 @@ def settle(memory: Memory, X: Tensor, budget: int, take: Callable, exact: Callab
 
     `take(rows, found)` gets the former, `exact(rows)` what is left.
     """
-    open_rows = torch.arange(len(X), device=X.device)
+    rows_left, hopeless = torch.arange(len(X), device=X.device), []
     r = memory.scorer.keys.shape[1]
     for k in memory.nearest.candidates:
         k = min(k, memory.scorer.n_patterns)
-        left = []
+        again = []
         row = X.element_size() * (2 * k * (r + 8) + memory.scorer.row_width)
-        for part in row_chunks(len(open_rows), row, min(budget, _CHUNK)):
-            rows = open_rows[part]
+        for part in row_chunks(len(rows_left), row, min(budget, _CHUNK)):
+            rows = rows_left[part]
             found = ask(memory, memory.scorer.prepare(X[rows]), k)
             safe = found.missing <= memory.nearest.tol
             take(rows[safe], found.take(safe))
-            left.append(rows[~safe])
-        open_rows = torch.cat(left) if left else open_rows
-        if len(open_rows) == 0:
-            return
-    exact(open_rows)
+            worth = ~safe & (found.missing <= _HOPELESS)
+            again.append(rows[worth])
+            hopeless.append(rows[~(safe | worth)])
+        rows_left = torch.cat(again) if again else rows_left
+        if len(rows_left) == 0:
+            break
+    rows_left = torch.cat([rows_left, *hopeless]).sort().values
+    if len(rows_left):
+        exact(rows_left)
 
 
 def read_found(memory: Memory, found: Found) -> Tensor:
