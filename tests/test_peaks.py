@@ -87,6 +87,16 @@ def test_score():
     assert peak < MANY.nbytes + 48 * len(MANY) + 6 * BUDGET * 2**20
 
 
+@pytest.mark.parametrize("name", ["euclidean", "Kanerva"])
+def test_score_samples(name):
+    memory = fitted(name)
+    expected = memory.score_samples(MANY)
+    with sklearn.config_context(working_memory=BUDGET):
+        scores, peak = peak_of(lambda: memory.score_samples(MANY))
+    assert peak < scores.nbytes + 6 * BUDGET * 2**20, f"{peak / 2**20:.1f} MiB"
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+
 WIDE = RNG.rand(5, 60_000).astype("f4")
 WIDE_FITS = {
     "default": UHopMemory(**SHORT),

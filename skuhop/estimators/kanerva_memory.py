@@ -376,9 +376,7 @@ class KanervaMemory(
         """Answers and, if wanted, standard deviations, in the dtype of X."""
         X, device = self._check_queries(X)
         answers = tuple(np.empty_like(X) for _ in range(1 + bool(return_std)))
-        fixed, row = self._fixed(), 8 * (4 * self.n_slots_ + 4 * X.shape[1])
-        for rows in row_chunks(len(X), row, working_memory()):
-            w = addresses(X[rows].astype(np.float64), fixed, device)
+        for rows, w in self._parts(X, device):
             found = (
                 self.mean_ + w @ self.slots_,
                 *map(self._std, [w][: int(return_std)]),
@@ -386,6 +384,12 @@ class KanervaMemory(
             for out, part in zip(answers, found, strict=True):
                 out[rows] = cast(part, X.dtype, "What is retrieved")
         return answers
+
+    def _parts(self, X, device):
+        """Yield rows for which the working memory is enough, and their addresses."""
+        fixed, row = self._fixed(), 8 * (4 * self.n_slots_ + 6 * X.shape[1])
+        for rows in row_chunks(len(X), row, working_memory()):
+            yield rows, addresses(X[rows].astype(np.float64), fixed, device)
 
     def _std(self, w):
         device = resolve_device(self.device)
@@ -426,13 +430,19 @@ class KanervaMemory(
         scores : ndarray of shape (n_queries,)
             Sums over the features of the Gaussian log-density of the row.
         """
-        X, w = self._addressed(X)
-        std = self._std(w)
-        std[:, ~self._varies()] = self._common_level()
-        gap = (X - self.mean_ - w @ self.slots_) / std
-        with np.errstate(over="ignore"):  # Of what is far away nothing is known.
-            scores = -(np.log(2 * np.pi) + gap**2).sum(1) / 2 - np.log(std).sum(1)
-            return scores.astype(X.dtype, copy=False)
+        X, device = self._check_queries(X)
+        scores = np.empty(len(X), X.dtype)
+        varies, level = self._varies(), self._common_level()
+        for rows, w in self._parts(X, device):
+            std = self._std(w)
+            std[:, ~varies] = level
+            gap = X[rows] - self.mean_ - w @ self.slots_
+            gap /= std
+            with np.errstate(over="ignore"):  # Of what is far away nothing is known.
+                squares = np.square(gap, out=gap).sum(1)
+                logs = np.log(2 * np.pi) * X.shape[1] / 2 + np.log(std).sum(1)
+                scores[rows] = -squares / 2 - logs
+        return scores
 
     def _varies(self):
         """Say which features have ever differed from their mean."""

@@ -76,6 +76,21 @@ def test_the_end_of_the_road_says_what_to_lower(error, monkeypatch):
     assert f"'{resolve_device('auto')}'" in str(caught.value)
 
 
+@pytest.mark.parametrize("error", ERRORS, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("estimator", [UHopMemory, UHopClassifier])
+def test_learning_that_runs_out_says_what_to_lower(estimator, method, error):
+    def exhausted(n_features):
+        raise error
+
+    learner = estimator(exhausted, max_iter=1)
+    with pytest.raises(InsufficientMemoryError, match="float32") as caught:
+        getattr(learner, method)(X, (X[:, 0] > 0).astype(int))
+    assert str(caught.value).startswith(estimator.__name__)
+    assert caught.value.__cause__ is error
+    assert not hasattr(learner, "n_features_in_")
+
+
 def test_other_errors_are_not_swallowed(monkeypatch):
     memory = UHopMemory("identity", similarity="cosine").fit(X)
     calls = []

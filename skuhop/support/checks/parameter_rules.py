@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skuhop.exceptions import InvalidParameterError
+from skuhop.exceptions import InsufficientMemoryError, InvalidParameterError
+from skuhop.support.memory_budget import out_of_memory
 
 
 class Choice(NamedTuple):
@@ -131,7 +132,8 @@ def all_or_nothing(method):
     """Decorate a method that changes an estimator: where it fails, nothing changes.
 
     The attributes of before come back in one assignment, so that an interrupt finds
-    either all of the old ones or all of the new.
+    either all of the old ones or all of the new. Memory that ran out is called by its
+    name, whichever library missed it.
     """
 
     @wraps(method)
@@ -139,8 +141,15 @@ def all_or_nothing(method):
         before = dict(vars(self))
         try:
             return method(self, *args, **kwargs)
-        except BaseException:
+        except BaseException as error:
             self.__dict__ = before
-            raise
+            if not out_of_memory(error) or isinstance(error, InsufficientMemoryError):
+                raise
+            raise InsufficientMemoryError(
+                f"{type(self).__name__}.{method.__name__} ran out of memory, and nothing "
+                "has changed. Pass fewer rows or columns, or float32 instead of float64; "
+                "lower sklearn.config_context(working_memory=...) if other work shares "
+                f"the memory; or use another device. The last error was: {error}"
+            ) from error
 
     return whole
