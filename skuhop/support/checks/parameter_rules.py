@@ -145,11 +145,12 @@ def all_or_nothing(method):
             self.__dict__ = before
             if not out_of_memory(error) or isinstance(error, InsufficientMemoryError):
                 raise
+            name = f"{type(self).__name__}.{method.__name__}"
             raise InsufficientMemoryError(
-                f"{type(self).__name__}.{method.__name__} ran out of memory, and nothing "
-                "has changed. Pass fewer rows or columns, or float32 instead of float64; "
-                "lower sklearn.config_context(working_memory=...) if other work shares "
-                f"the memory; or use another device. The last error was: {error}"
+                f"{name} ran out of memory, and nothing has changed. Pass fewer rows "
+                "or columns, or float32 instead of float64; lower "
+                "sklearn.config_context(working_memory=...) if other work shares the "
+                f"memory; or use another device. The last error was: {error}"
             ) from error
 
     return whole
