@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from skuhop.answering import check_null, check_queries, check_top
+from skuhop.choices import name_of
 from skuhop.distributed._cluster import (
     Cluster,
     as_arguments,
@@ -460,7 +461,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         """Put a question, and ask for the weight of "nothing stored" too if wanted."""
         X = self._check_queries(X)
         if return_null:
-            check_null(self.estimator_.separation)
+            check_null(name_of(self.estimator_.separation))
         found = self._ask(X, question)[0]
         return (found, self._ask(X, Cluster.null)[0]) if return_null else found
 

@@ -17,7 +17,14 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skuhop import UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import (
+    CrossFitting,
+    Entmax,
+    UHopClassifier,
+    UHopMemory,
+    UHopRegressor,
+    Updates,
+)
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 distributed = pytest.importorskip("distributed", reason="needs the extra distributed")
@@ -60,12 +67,22 @@ def memory(**params):
 
 
 def classifier(**params):
-    params = {"n_folds": 2, "max_iter": 5, "random_state": 0, **params}
+    params = {
+        "training": CrossFitting(n_folds=2),
+        "max_iter": 5,
+        "random_state": 0,
+        **params,
+    }
     return UHopClassifier(**params)
 
 
 def regressor(**params):
-    params = {"n_folds": 2, "max_iter": 5, "random_state": 0, **params}
+    params = {
+        "training": CrossFitting(n_folds=2),
+        "max_iter": 5,
+        "random_state": 0,
+        **params,
+    }
     return UHopRegressor(**params)
 
 
@@ -123,13 +140,13 @@ def test_answers_of_one_machine(client, similarity, separation):
     "params",
     [
         {"beta": 3.0, "update_steps": 4},
-        {"beta": 3.0, "separation": "entmax", "separation_params": {"alpha": 1.2}},
+        {"beta": 3.0, "separation": Entmax(alpha=1.2)},
         {"missing": "new"},
         {"feature_map": "mlp", "loss": "posterior"},
         {"feature_map": "identity", "similarity": "dot"},
-        {"similarity": "dot", "answer": "l2", "update_steps": 3},
-        {"answer": "layernorm", "separation": "sparsemax"},
-        {"separation": "entmax", "separation_params": {"alpha": "auto"}},
+        {"similarity": "dot", "update_steps": Updates(3, answer="l2")},
+        {"update_steps": Updates(answer="layernorm"), "separation": "sparsemax"},
+        {"separation": Entmax(alpha="auto")},
     ],
     ids=str,
 )
@@ -546,10 +563,6 @@ BAD = {
     "auto": (
         lambda: ShardedMemory(UHopMemory()).fit(X),
         "got similarity='auto'",
-    ),
-    "channel": (
-        lambda: ShardedMemory(memory(similarity="channel")).fit(X),
-        "similarity='channel'",
     ),
     "NaN": (
         lambda: ShardedMemory(memory().fit(X), shard_size=100).fit(nan_in_the_last(X)),
