@@ -40,6 +40,7 @@ from skuhop.estimators.parameters import (
     NEXT_CALL,
     NEXT_FIT,
     REGRESSOR_RULES,
+    SHARDED_EFFECTS,
 )
 from skuhop.exceptions import InvalidParameterError
 
@@ -262,8 +263,9 @@ def test_a_choice_that_is_changed_in_place_takes_effect():
 def test_the_user_guide_has_the_same_table():
     guide = Path(__file__).parents[1] / "doc" / "user_guide.md"
     table = guide.read_text().split("## Parameters after fit")[1].split("\n## ")[0]
-    rows = [line.split("|")[2:5] for line in table.splitlines() if line[:1] == "|"]
-    for column, effects in enumerate((MEMORY_EFFECTS, HETERO_EFFECTS, KANERVA_EFFECTS)):
+    rows = [line.split("|")[2:6] for line in table.splitlines() if line[:1] == "|"]
+    columns = MEMORY_EFFECTS, HETERO_EFFECTS, KANERVA_EFFECTS, SHARDED_EFFECTS
+    for column, effects in enumerate(columns):
         for effect, row in ((NEXT_CALL, rows[2]), (FIT_AGAIN, rows[3])):
             expected = {name for name, its in effects.items() if its == effect}
             assert set(re.findall("`(.+?)`", row[column])) == expected

@@ -25,6 +25,10 @@ class Choice(BaseEstimator):
 
     __hash__ = None  # type: ignore[assignment]  # they may be changed in place
 
+    def __setstate__(self, state):
+        """Restore the numbers; one that an older file has not gets its default."""
+        super().__setstate__({**vars(type(self)()), **state})
+
     @classmethod
     def of(cls, value) -> Self:
         """Make the object that the value of a parameter stands for; None has defaults.

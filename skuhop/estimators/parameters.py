@@ -166,6 +166,13 @@ KANERVA_EFFECTS = {
     "device": NEXT_CALL,
     "random_state": NEXT_FIT,
 }
+SHARDED_EFFECTS = {
+    "estimator": NEXT_FIT,  # and what is inside: `estimator_` is a copy
+    "client": NEXT_CALL,
+    "shard_size": NEXT_FIT,
+    "subsample": NEXT_FIT,
+    "random_state": NEXT_FIT,
+}
 
 
 def fixed_by_fit(effects: Mapping) -> tuple[str, ...]:

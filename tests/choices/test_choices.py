@@ -206,6 +206,12 @@ def test_skops_asks_for_the_choices_of_a_file():
     np.testing.assert_array_equal(again.transform(QUERIES), memory.transform(QUERIES))
 
 
+def test_a_file_older_than_a_number():
+    older = Retention.__new__(Retention)
+    older.__setstate__({"rule": "fifo", "max_patterns": 5})
+    assert older == Retention("fifo", max_patterns=5)
+
+
 def test_what_is_printed_is_what_was_said():
     memory = UHopMemory(separation=Entmax(alpha=1.2), index=Index("ivf"))
     assert repr(memory) == (

@@ -25,6 +25,7 @@ from skuhop import (
     UHopRegressor,
     Updates,
 )
+from skuhop.estimators.parameters import NEXT_CALL, SHARDED_EFFECTS
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 distributed = pytest.importorskip("distributed", reason="needs the extra distributed")
@@ -833,3 +834,47 @@ def test_new_rows_that_lack_nothing(client):
     sharded = ShardedMemory(whole, shard_size=100).fit(X)
     np.testing.assert_array_equal(sharded.transform(QUERIES[1:3]), QUERIES[1:3])
     assert_same_memory(sharded, whole)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["fitted", "not fitted"])
+@pytest.mark.parametrize(
+    "parameter, value",
+    [
+        ("estimator", UHopClassifier()),
+        ("estimator__similarity", "dot"),
+        ("estimator__separation", "polynomial"),
+        ("estimator__separation__alpha", 2.0),
+        ("estimator__update_steps__steps", 5),
+        ("shard_size", 7),
+        ("random_state", 3),
+    ],
+)
+def test_what_is_set_after_fit_waits_for_the_next(client, first, parameter, value):
+    inner = memory(beta=3.0, separation=Entmax(1.2), update_steps=Updates(2))
+    sharded = ShardedMemory(FrozenEstimator(inner.fit(X)) if first else inner)
+    sharded.fit(X)
+    if first:
+        sharded.estimator = inner
+    before = sharded.transform(QUERIES), sharded.energy(QUERIES)
+    sharded.set_params(**{parameter: value})
+    for _ in range(2):
+        np.testing.assert_array_equal(sharded.transform(QUERIES), before[0])
+        np.testing.assert_array_equal(sharded.energy(QUERIES), before[1])
+        sharded.release()
+    if parameter.startswith("estimator__") and not first:
+        again = clone(sharded).fit(X)
+        found = again.transform(QUERIES)
+        assert not np.allclose(found, before[0])
+
+
+def test_every_parameter_has_an_effect(client):
+    parameters = set(ShardedMemory(memory()).get_params(deep=False))
+    assert parameters == set(SHARDED_EFFECTS)
+    sharded = ShardedMemory(memory()).fit(X)
+    before = sharded.transform(QUERIES)
+    assert SHARDED_EFFECTS["client"] == NEXT_CALL
+    sharded.set_params(client="nobody")
+    with pytest.raises(TypeError, match="client"):
+        sharded.transform(QUERIES)
+    found = sharded.set_params(client=client).transform(QUERIES)
+    np.testing.assert_array_equal(found, before)
