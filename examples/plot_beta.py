@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 
-from skuhop import UHopMemory
+from skuhop import UHopMemory, Updates
 from skuhop.metrics import retrieval_error
 
 rng = np.random.RandomState(0)
@@ -29,7 +29,7 @@ shown = np.arange(10)
 
 betas = np.geomspace(0.1, 30, 20)
 memory = UHopMemory(
-    "identity", similarity="euclidean", update_steps=1000, tol=1e-8
+    "identity", similarity="euclidean", update_steps=Updates(1000, tol=1e-8)
 ).fit(patterns)
 
 # %%

@@ -31,7 +31,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skuhop import UHopClassifier
+from skuhop import CrossFitting, UHopClassifier
 
 data = load_breast_cancer()
 names, classes = data.feature_names, data.target_names
@@ -58,7 +58,10 @@ columns = make_column_transformer(
 
 defaults = make_pipeline(columns, UHopClassifier(random_state=0)).fit(X_train, y_train)
 search = GridSearchCV(
-    make_pipeline(columns, UHopClassifier(max_iter=50, n_folds=4, random_state=0)),
+    make_pipeline(
+        columns,
+        UHopClassifier(max_iter=50, training=CrossFitting(n_folds=4), random_state=0),
+    ),
     {
         "uhopclassifier__n_components": [8, 32],
         "uhopclassifier__beta": ["auto", 10.0],

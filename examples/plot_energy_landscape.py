@@ -17,7 +17,7 @@ features this can be seen.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from skuhop import UHopMemory
+from skuhop import Training, UHopMemory
 from skuhop.plotting import EnergyDisplay
 
 angles = np.deg2rad([12, 25, 38, 52, 65, 78])
@@ -39,9 +39,9 @@ memories = {
     "after, Φ linear": UHopMemory(
         loss="average",
         max_iter=300,
-        learning_rate=1e-2,
-        early_stopping=False,
-        n_iter_no_change=300,
+        training=Training(
+            learning_rate=1e-2, early_stopping=False, n_iter_no_change=300
+        ),
         **options,
     ),
 }

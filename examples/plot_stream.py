@@ -2,8 +2,8 @@
 A stream that brings one class after the other
 ==============================================
 
-``partial_fit`` stores rows as they come, and with ``max_patterns`` the memory stays
-small. What it keeps is a rule of ``retention``. Here the digits come class by class,
+``partial_fit`` stores rows as they come, and with ``Retention(rule, max_patterns=...)``
+the memory stays small. Here the digits come class by class,
 all zeros first, and fifty patterns are all that is kept of more than a thousand rows.
 Pairs that are alike are merged, and little is forgotten.
 """
@@ -26,7 +26,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
-from skuhop import UHopClassifier
+from skuhop import Retention, UHopClassifier
 
 BUDGET = 50
 digits = np.arange(10)
@@ -53,8 +53,7 @@ def memory(rule, seed=0):
         "identity",
         similarity="cosine",
         beta=40.0,
-        max_patterns=BUDGET,
-        retention=rule,
+        retention=Retention(rule, max_patterns=BUDGET),
         random_state=seed,
     )
 

@@ -324,7 +324,7 @@ def retrieval_scorer(
 
     Parameters
     ----------
-    corruption : {"mask", "noise"} or callable
+    corruption : {"mask", "noise", "both"} or callable
         How the copies are damaged: half of the entries set to zero, Gaussian noise of
         half the standard deviation of the entries, or a function ``(X, random_state)
         -> X_corrupted`` that keeps the shape. It may hide entries as NaN.

@@ -11,13 +11,22 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 import skuhop
-from skuhop import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import (
+    CrossFitting,
+    Entmax,
+    KanervaMemory,
+    Retention,
+    UHopClassifier,
+    UHopMemory,
+    UHopRegressor,
+)
 from skuhop.support.checks.parameter_rules import all_or_nothing
 
 ROOT = str(Path(skuhop.__file__).parent)
 RNG = np.random.RandomState(0)
 OLD, NEW = RNG.normal(size=(14, 3)), RNG.normal(size=(16, 4))
-FEW = {"max_iter": 1, "n_folds": 2, "random_state": 0, "max_patterns": 10}
+FEW = {"max_iter": 1, "training": CrossFitting(n_folds=2), "random_state": 0}
+FEW["retention"] = Retention(max_patterns=10)
 
 
 def network(n_features):
@@ -25,12 +34,13 @@ def network(n_features):
 
 
 ESTIMATORS = {
-    "memory": UHopMemory(max_iter=1, random_state=0, max_patterns=10),
+    "memory": UHopMemory(
+        max_iter=1, random_state=0, retention=Retention(max_patterns=10)
+    ),
     "memory that learns more": UHopMemory(
         "mlp",
         missing="new",
-        separation="entmax",
-        separation_params={"alpha": "auto"},
+        separation=Entmax(alpha="auto"),
         similarity="euclidean",
         max_iter=1,
         random_state=0,

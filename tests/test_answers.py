@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
-from skuhop import UHopClassifier, UHopMemory
+from skuhop import Entmax, Normmax, UHopClassifier, UHopMemory, Updates
 from skuhop.exceptions import InvalidParameterError
 from skuhop.fitting.sparsity import ALPHAS
 
@@ -31,7 +31,7 @@ every_answer = pytest.mark.parametrize("answer", FORMULAS)
 
 def dot(answer, **params):
     params = {"similarity": "dot", "beta": 2.0, **params}
-    return UHopMemory("identity", answer=answer, **params)
+    return UHopMemory("identity", update_steps=Updates(answer=answer), **params)
 
 
 # --- answers -------------------------------------------------------------------------
@@ -40,12 +40,12 @@ def dot(answer, **params):
 @every_answer
 @pytest.mark.parametrize("separation", ["softmax", "sparsemax", "max"])
 def test_every_update_ends_in_the_formula(answer, separation):
-    memory = dot(answer, separation=separation, tol=0).fit(X)
+    memory = dot(answer, separation=separation).set_params(update_steps__tol=0).fit(X)
     plain = dot("plain", separation=separation).fit(X)
     rows = QUERIES
     for steps in (1, 2, 3):
         rows = FORMULAS[answer](plain.transform(rows))
-        found = memory.set_params(update_steps=steps).transform(QUERIES)
+        found = memory.set_params(update_steps__steps=steps).transform(QUERIES)
         np.testing.assert_allclose(found, rows, rtol=1e-9, atol=1e-12)
 
 
@@ -53,7 +53,7 @@ def test_every_update_ends_in_the_formula(answer, separation):
 def test_normalised_patterns_are_fixed_points(answer):
     patterns = FORMULAS[answer](X)
     memory = dot(answer, similarity="euclidean", separation="sparsemax", beta=20.0)
-    memory.set_params(update_steps=5).fit(patterns)
+    memory.set_params(update_steps__steps=5).fit(patterns)
     np.testing.assert_allclose(memory.transform(patterns), patterns, rtol=1e-12)
 
 
@@ -105,8 +105,8 @@ def test_incomplete_rows_get_the_plain_answer():
 
 
 def sparse(**params):
-    auto = {"separation": "entmax", "separation_params": {"alpha": "auto"}}
     default = {"similarity": "euclidean", "beta": 1.0, "random_state": 0}
+    auto = {"separation": Entmax(alpha="auto")}
     return UHopMemory("identity", **{**default, **auto, **params})
 
 
@@ -131,9 +131,7 @@ def test_the_choice_is_that_of_copies_never_seen():
         memory = sparse(beta=beta, corruption=damage).fit(DIGITS)
         errors = {}
         for alpha in ALPHAS:
-            fixed = {"separation_params": {"alpha": alpha}}
-            if alpha == 1:
-                fixed = {"separation": "softmax", "separation_params": None}
+            fixed = {"separation": "softmax" if alpha == 1 else Entmax(alpha)}
             errors[alpha] = (
                 -clone(memory).set_params(**fixed).fit(DIGITS).score(noisy, DIGITS)
             )
@@ -156,24 +154,22 @@ def test_the_choice_is_saved_and_stays():
     memory = sparse().fit(DIGITS)
     again = pickle.loads(pickle.dumps(memory))
     np.testing.assert_array_equal(again.transform(DIGITS), memory.transform(DIGITS))
-    assert memory.get_params()["separation_params"] == {"alpha": "auto"}
+    assert memory.separation == Entmax(alpha="auto")
 
 
 def test_auto_has_to_be_there_in_fit_and_for_alpha_alone():
-    memory = sparse(separation_params={"alpha": 1.3}).fit(X)
+    memory = sparse(separation=Entmax(1.3)).fit(X)
     assert memory.separation_params_ == {"alpha": 1.3}
     assert memory.separation_scores_ == {}
-    memory.set_params(separation_params={"alpha": "auto"})
+    memory.set_params(separation__alpha="auto")
     with pytest.raises(ValueError, match="fit again"):
         memory.transform(X)
     with pytest.raises(InvalidParameterError, match="alpha"):
-        sparse(separation_params={"alpha": "best"}).fit(X)
+        sparse(separation=Entmax("best")).fit(X)
     with pytest.raises(InvalidParameterError, match="gamma"):
-        sparse(separation="normmax", separation_params={"gamma": "auto"}).fit(X)
+        sparse(separation=Normmax("auto")).fit(X)
     with pytest.raises(InvalidParameterError, match="alpha"):
-        UHopClassifier(separation="entmax", separation_params={"alpha": "auto"}).fit(
-            X, np.arange(40) % 2
-        )
+        UHopClassifier(separation=Entmax(alpha="auto")).fit(X, np.arange(40) % 2)
 
 
 def test_weights_and_order_do_not_change_the_choice():

@@ -8,7 +8,8 @@ import scipy.sparse
 import torch
 from sklearn.exceptions import NotFittedError
 
-from skuhop import UHopMemory
+from skuhop import CrossFitting, Entmax, Index, Retention, UHopMemory
+from skuhop.estimators.parameters import MEMORY_RULES
 from skuhop.exceptions import InvalidParameterError
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
@@ -29,26 +30,34 @@ WRONG = {
     "loss": ["mean", None, 1, str.upper],
     "corruption": ["blur", 0.5, True, ["mask"]],
     "similarity": ["l2", None, 2, "Euclidean"],
-    "separation": ["argmax", None, 1.5],
-    "separation_params": ["alpha", 2, [("k", 2)]],
+    "separation": ["argmax", None, 1.5, Entmax],
+    "separation__alpha": [1, 2.1, np.nan, "1.5", None],
+    "separation__gamma": [1, "auto", None],
+    "separation__k": [0, 1.5, None],
+    "separation__degree": [0, -2, None],
     "beta": [0, 0.0, -1, np.nan, np.inf, "high", None, True, [1.0]],
     "missing": ["ignore", None, 0],
-    "answer": ["L2", None, 1],
-    "update_steps": [0, -3, 1.5, "one", None, True],
+    "update_steps": [0, -3, 1.5, "one", None, True, Index("ivf")],
+    "update_steps__steps": [0, 1.5, "one", None, True],
+    "update_steps__tol": [-1e-9, np.nan, np.inf, None, "small"],
+    "update_steps__answer": ["L2", None, 1],
     "max_iter": [0, -1, 10.0, None, "many"],
-    "learning_rate": [0, -1e-3, np.nan, np.inf, "auto", None],
-    "tol": [-1e-9, np.nan, np.inf, None, "small"],
-    "early_stopping": [1, 0, "yes", None],
-    "n_iter_no_change": [0, -1, 2.5, None],
+    "training": ["adam", 3, CrossFitting()],
+    "training__learning_rate": [0, -1e-3, np.nan, np.inf, "auto", None],
+    "training__tol": [-1e-9, np.nan, np.inf, None, "small"],
+    "training__early_stopping": [1, 0, "yes", None],
+    "training__n_iter_no_change": [0, -1, 2.5, None],
     "warm_start": [1, "no", None],
     "verbose": [-1, 0.5, "loud", None],
     "precision": ["float64", "fp16", 32, None],
     "index": ["faiss", True, 1, ["hnsw"]],
-    "index_tol": [-1e-9, np.nan, np.inf, None, "small"],
-    "index_tail": ["keep", None, True],
-    "max_patterns": [0, -1, 2.5, "many", True],
-    "retention": ["newest", None, 1],
-    "decay": [0, -0.5, 1.01, np.nan, "slow", None],
+    "index__kind": ["faiss", None, 1],
+    "index__tol": [-1e-9, np.nan, np.inf, None, "small"],
+    "index__tail": ["keep", None, True],
+    "retention": ["newest", None, 1, Retention],
+    "retention__rule": ["newest", None, 1],
+    "retention__max_patterns": [0, -1, 2.5, "many", True],
+    "retention__decay": [0, -0.5, 1.01, np.nan, "slow", None],
     "device": ["banana", "", 0, None, "cpu:x"],
     "random_state": ["seed", -1, 1.5],
 }
@@ -62,14 +71,34 @@ def cases(table):
     ]
 
 
+OWNERS = {
+    "separation__alpha": "entmax",
+    "separation__gamma": "normmax",
+    "separation__k": "ksubsets",
+    "separation__degree": "polynomial",
+    **dict.fromkeys(("index__kind", "index__tol", "index__tail"), "auto"),
+}
+"""Shorthand of the choices that have a number, where the default has not."""
+
+
+def wrong(memory, name, value):
+    """Set a parameter, which checks nothing; its choice first, if it is inside one."""
+    if name in OWNERS:
+        memory.set_params(**{name.partition("__")[0]: OWNERS[name]})
+    return memory.set_params(**{name: value})
+
+
 def test_every_parameter_has_wrong_values():
     # What a parameter that is not listed here refuses, nobody has tried.
-    assert set(WRONG) == set(UHopMemory().get_params())
+    assert set(WRONG) == {*MEMORY_RULES, "random_state"}
+    assert {name for name in WRONG if "__" not in name} == set(
+        UHopMemory().get_params()
+    )
 
 
 @pytest.mark.parametrize("name, value", cases(WRONG))
 def test_wrong_parameters(name, value):
-    memory = UHopMemory(**{name: value})  # __init__ checks nothing
+    memory = wrong(UHopMemory(), name, value)
     with pytest.raises((ValueError, TypeError)) as caught:
         memory.fit(X)
     message = str(caught.value)
@@ -89,28 +118,31 @@ def test_unknown_names_list_the_known_ones(name):
     assert all(repr(choice) in str(caught.value) for choice in known)
 
 
-@pytest.mark.parametrize(
-    "separation, params, word",
-    [
-        ("entmax", {"alpha": 1}, "alpha"),
-        ("entmax", {"alpha": 2.1}, "alpha"),
-        ("entmax", {"alpha": np.nan}, "alpha"),
-        ("entmax", {"alpha": "1.5"}, "alpha"),
-        ("normmax", {"gamma": 1}, "gamma"),
-        ("ksubsets", {"k": 0}, "k"),
-        ("ksubsets", {"k": 1.5}, "k"),
-        ("polynomial", {"degree": 0}, "degree"),
-        ("polynomial", {"degree": -2}, "degree"),
-        ("softmax", {"alpha": 1.5}, "alpha"),
-        ("entmax", {"beta": 1.5}, "beta"),
-        ("entmax", {1: 2}, "1"),
-    ],
-)
-def test_wrong_separation_params(separation, params, word):
-    memory = UHopMemory(separation=separation, separation_params=params)
-    with pytest.raises(InvalidParameterError, match=word) as caught:
-        memory.fit(X)
-    assert separation in str(caught.value)
+@pytest.mark.parametrize("number", ["alpha", "beta", "tol"])
+@pytest.mark.parametrize("separation", ["softmax", "unheard of", None])
+def test_numbers_of_what_has_none(separation, number):
+    memory = UHopMemory(separation=separation)
+    with pytest.raises(InvalidParameterError, match="'entmax', 'normmax'") as caught:
+        memory.set_params(**{f"separation__{number}": 1.5})
+    assert repr(separation) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["separation__k", "index__bits", "training__alpha"])
+def test_numbers_that_a_choice_has_not(name):
+    memory = UHopMemory(separation="entmax", index="ivf")
+    with pytest.raises(ValueError, match=f"Invalid parameter '{name.split('__')[1]}'"):
+        memory.set_params(**{name: 1})
+
+
+def test_no_index_has_no_numbers():
+    with pytest.raises(InvalidParameterError, match="index=None.*'ivf'"):
+        UHopMemory().set_params(index__tol=0.1)
+
+
+def test_an_object_of_the_wrong_kind_lists_the_right_ones():
+    right = r"'softmax', .* or Entmax\(...\), .*Polynomial\(...\). Got Index\(\)"
+    with pytest.raises(InvalidParameterError, match=right):
+        UHopMemory(separation=Index()).fit(X)
 
 
 @pytest.mark.parametrize("name, value", cases({k: WRONG[k][:2] for k in WRONG}))
@@ -118,8 +150,7 @@ def test_wrong_parameters_set_after_fit(name, value):
     """What Stage II reads is checked again; nothing runs on with nonsense."""
     if name in ("random_state", "device"):
         pytest.skip("not read by Stage II, or tested with devices")
-    memory = small().fit(X)
-    memory.set_params(**{name: value})
+    memory = wrong(small().fit(X), name, value)
     with pytest.raises(InvalidParameterError, match=name):
         memory.transform(X)
 

@@ -9,8 +9,9 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from skuhop import UHopMemory
+from skuhop import Entmax, Retention, UHopMemory, Updates
 from skuhop.answering.precision import PRODUCTS
+from skuhop.choices import name_of, numbers_of
 from skuhop.learning import CORRUPTIONS, FEATURE_MAPS, LOSSES
 from skuhop.retention import RETENTION
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
@@ -40,7 +41,7 @@ def grid():
         yield {"separation": separation}
         yield {"separation": separation, "similarity": "dot"}
         yield {"separation": separation, "similarity": "manhattan"}
-    for similarity in ("auto", *SIMILARITIES, "channel"):
+    for similarity in ("auto", *SIMILARITIES):
         yield {"similarity": similarity, "beta": "auto"}
         yield {"similarity": similarity, "beta": 2.0}
     for loss in (*LOSSES, "posterior"):
@@ -50,13 +51,13 @@ def grid():
     for feature_map in (*FEATURE_MAPS, "identity", SmallModule):
         yield {"feature_map": feature_map}
     for answer in READ_OUTS:
-        yield {"answer": answer}
-    yield {"separation": "entmax", "separation_params": {"alpha": "auto"}}
+        yield {"update_steps": Updates(answer=answer)}
+    yield {"separation": Entmax(alpha="auto")}
     yield {"update_steps": 3}
     yield {"missing": "new"}
     yield {"n_components": 2}
     for retention in RETENTION:
-        yield {"retention": retention, "max_patterns": 5, "decay": 0.9}
+        yield {"retention": Retention(retention, max_patterns=5, decay=0.9)}
     for precision in PRODUCTS:
         yield {"precision": precision, "similarity": "euclidean", "beta": 2.0}
 
@@ -126,7 +127,12 @@ def test_grid_covers_the_tables():
         ("loss", LOSSES),
         ("feature_map", FEATURE_MAPS),
         ("corruption", CORRUPTIONS),
-        ("answer", READ_OUTS),
-        ("retention", RETENTION),
     ):
-        assert {params[name] for params in grids if name in params} >= set(table)
+        chosen = {name_of(params[name]) for params in grids if name in params}
+        assert chosen >= set(table)
+    for name, number, table in (
+        ("update_steps", "answer", READ_OUTS),
+        ("retention", "rule", RETENTION),
+    ):
+        chosen = [numbers_of(params[name]) for params in grids if name in params]
+        assert {numbers.get(number) for numbers in chosen} >= set(table)

@@ -16,7 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from skuhop import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import (
+    CrossFitting,
+    KanervaMemory,
+    UHopClassifier,
+    UHopMemory,
+    UHopRegressor,
+    Updates,
+)
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 N_EXAMPLES = int(os.environ.get("SKUHOP_FUZZ", 5))
@@ -86,21 +93,23 @@ SUPERVISED = {
     **SHARED,
     "feature_map": some("identity", "linear", "auto"),
     "similarity": some("auto", *SIMILARITIES),
-    "n_folds": some("auto", 2),
     "linear_share": some("auto", 0.0, 0.3, 1.0),
     "n_components": some(2, 64),
-    "early_stopping": st.booleans(),
+    "training": st.builds(
+        CrossFitting, n_folds=some("auto", 2), early_stopping=st.booleans()
+    ),
 }
 PARAMETERS = {
     UHopMemory: {
         **SHARED,
         "feature_map": some("identity", "linear", "mlp"),
-        "similarity": some("auto", "channel", *SIMILARITIES),
+        "similarity": some("auto", *SIMILARITIES),
         "loss": some("average", "max", "logsumexp", "posterior"),
-        "corruption": some(None, None, "mask", "noise"),
+        "corruption": some(None, None, "mask", "noise", "both"),
         "missing": some("copy", "new"),
-        "answer": some("plain", "l2", "layernorm"),
-        "update_steps": some(1, 3),
+        "update_steps": st.builds(
+            Updates, some(1, 3), answer=some("plain", "l2", "layernorm")
+        ),
     },
     UHopClassifier: {**SUPERVISED, "class_weight": some(None, "balanced")},
     UHopRegressor: SUPERVISED,

@@ -9,7 +9,14 @@ import torch
 from sklearn.base import clone
 from torch.profiler import ProfilerActivity, profile
 
-from skuhop import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import (
+    CrossFitting,
+    Entmax,
+    KanervaMemory,
+    UHopClassifier,
+    UHopMemory,
+    UHopRegressor,
+)
 
 RNG = np.random.RandomState(0)
 X = RNG.rand(60, 40).astype("f4")
@@ -23,8 +30,8 @@ ESTIMATORS = {
     "euclidean": UHopMemory("identity", similarity="euclidean", random_state=0),
     "cosine": UHopMemory("identity", similarity="cosine", beta=3.0, random_state=0),
     "new": UHopMemory("identity", missing="new", similarity="euclidean"),
-    "classifier": UHopClassifier("linear", n_folds=2, **SHORT),
-    "regressor": UHopRegressor("linear", n_folds=2, **SHORT),
+    "classifier": UHopClassifier("linear", training=CrossFitting(n_folds=2), **SHORT),
+    "regressor": UHopRegressor("linear", training=CrossFitting(n_folds=2), **SHORT),
     "Kanerva": KanervaMemory(20, random_state=0),
 }
 
@@ -105,8 +112,7 @@ WIDE_FITS = {
     "alpha": UHopMemory(
         "identity",
         similarity="euclidean",
-        separation="entmax",
-        separation_params={"alpha": "auto"},
+        separation=Entmax(alpha="auto"),
     ),
     "Kanerva": KanervaMemory(3, random_state=0),
 }

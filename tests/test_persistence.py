@@ -16,7 +16,7 @@ import torch
 from sklearn.base import clone
 
 import skuhop
-from skuhop import UHopMemory
+from skuhop import Entmax, UHopMemory
 from skuhop.exceptions import VersionMismatchWarning
 from skuhop.learning import FEATURE_MAPS
 from skuhop.support import cache
@@ -37,7 +37,7 @@ VARIANTS = {
     "new rows": {"missing": "new"},
     "float32": {},
     "weighted": {},
-    "separation_params": {"separation": "entmax", "separation_params": {"alpha": 1.2}},
+    "numbers": {"separation": Entmax(alpha=1.2)},
     "posterior": {"loss": "posterior", "corruption": "mask"},
     **{name: {"feature_map": name} for name in FEATURE_MAPS},
 }

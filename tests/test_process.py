@@ -11,7 +11,14 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_info
 
-from skuhop import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import (
+    CrossFitting,
+    KanervaMemory,
+    Training,
+    UHopClassifier,
+    UHopMemory,
+    UHopRegressor,
+)
 from skuhop.answering.precision import tf32_allowed
 
 RNG = np.random.RandomState(0)
@@ -53,13 +60,14 @@ def network(n_features):
     return torch.nn.Sequential(torch.nn.Linear(n_features, 6), torch.nn.Dropout(0.3))
 
 
-FEW = {"max_iter": 2, "n_folds": 2, "random_state": 0}
-KEPT = {"max_iter": 2, "early_stopping": False, "random_state": 0}
+FEW = {"max_iter": 2, "training": CrossFitting(n_folds=2), "random_state": 0}
+KEPT = {"max_iter": 2, "training": Training(early_stopping=False), "random_state": 0}
+LAST = {"training": CrossFitting(n_folds=2, early_stopping=False)}
 FITS = {
     "classifier": lambda: UHopClassifier(**FEW),
     "regressor": lambda: UHopRegressor(**FEW),
-    "network": lambda: UHopClassifier(network, **FEW | KEPT),
-    "regressor of a network": lambda: UHopRegressor(network, **FEW | KEPT),
+    "network": lambda: UHopClassifier(network, **FEW | LAST),
+    "regressor of a network": lambda: UHopRegressor(network, **FEW | LAST),
     "memory": lambda: UHopMemory("mlp", **KEPT),
     "memory of a network": lambda: UHopMemory(network, **KEPT),
     "kanerva": lambda: KanervaMemory(5, beta=1.0, random_state=0),

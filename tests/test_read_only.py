@@ -8,7 +8,14 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from skuhop import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import (
+    CrossFitting,
+    Entmax,
+    KanervaMemory,
+    UHopClassifier,
+    UHopMemory,
+    UHopRegressor,
+)
 
 RNG = np.random.RandomState(0)
 X = RNG.randn(20, 9)
@@ -29,10 +36,10 @@ MEMORIES = {
     "posterior": {"loss": "posterior", "corruption": "mask"},
     "mlp": {"feature_map": "mlp", "similarity": "cosine", "beta": 2.0},
     "module": {"feature_map": Module, "similarity": "euclidean"},
-    "channel": {"similarity": "channel", "feature_map": "identity"},
+    "told": {"corruption": "both", "feature_map": "identity"},
     "few features": {"feature_map": "identity"},
     "new rows": {"missing": "new"},
-    "entmax": {"separation": "entmax", "separation_params": {"alpha": "auto"}},
+    "entmax": {"separation": Entmax(alpha="auto")},
 }
 VALUES = {
     "default": {},
@@ -44,7 +51,7 @@ VALUES = {
 CASES = {
     **{f"memory, {name}": UHopMemory(**SHORT, **v) for name, v in MEMORIES.items()},
     **{
-        f"{kind.__name__}, {name}": kind(n_folds=2, **SHORT, **v)
+        f"{kind.__name__}, {name}": kind(training=CrossFitting(n_folds=2), **SHORT, **v)
         for kind in (UHopClassifier, UHopRegressor)
         for name, v in VALUES.items()
     },

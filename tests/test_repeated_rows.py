@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skuhop import UHopClassifier, UHopRegressor
+from skuhop import CrossFitting, UHopClassifier, UHopRegressor
 from skuhop.learning.supervised.folds import deal
 from skuhop.support.rows import count_copies
 
@@ -125,8 +125,8 @@ def test_losses_without_values_see_a_repeated_row_once(loss):
     """The closest pair of rows is not a row and its copy, which nothing can part."""
     rng = np.random.RandomState(0)
     X, y = rng.normal(size=(20, 4)), np.arange(20) % 2
-    settings = {"loss": loss, "feature_map": "linear", "n_folds": 2, **QUICK}
-    settings["early_stopping"] = False
+    settings = {"loss": loss, "feature_map": "linear", **QUICK}
+    settings["training"] = CrossFitting(n_folds=2, early_stopping=False)
     once = UHopClassifier(**settings).fit(X, y)
     twice = UHopClassifier(**settings).fit(np.vstack([X, X]), np.append(y, 1 - y))
     assert np.isfinite(twice.loss_curve_).all()

@@ -12,12 +12,20 @@ import skuhop
 ROOT = Path(skuhop.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 MAY_IMPORT = {
-    "distributed": {"estimators", "answering", "retrieval", "support", "exceptions"},
+    "distributed": {
+        "estimators",
+        "answering",
+        "choices",
+        "retrieval",
+        "support",
+        "exceptions",
+    },
     "plotting": {"metrics", "learning", "support"},
     "metrics": {"learning", "support"},
     "estimators": {
         "fitting",
         "answering",
+        "choices",
         "kanerva",
         "learning",
         "retrieval",
@@ -25,8 +33,16 @@ MAY_IMPORT = {
         "support",
         "exceptions",
     },
-    "fitting": {"answering", "learning", "retrieval", "retention", "support"},
-    "answering": {"learning", "retrieval", "support"},
+    "fitting": {
+        "answering",
+        "choices",
+        "learning",
+        "retrieval",
+        "retention",
+        "support",
+    },
+    "answering": {"choices", "learning", "retrieval", "support"},
+    "choices": {"exceptions"},
     "kanerva": {"learning", "retrieval", "support"},
     "learning": {"retrieval", "exceptions"},
     "retrieval": set(),

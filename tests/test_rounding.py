@@ -8,7 +8,7 @@ import torch
 from sklearn.base import clone
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from skuhop import UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import CrossFitting, UHopClassifier, UHopMemory, UHopRegressor
 
 ARITHMETIC = {
     *("add", "sub", "mul", "div", "mm", "addmm", "bmm", "baddbmm", "sum", "mean"),
@@ -61,10 +61,10 @@ def counts(rng):
 MODELS = {
     "memory": UHopMemory("identity"),
     "with a feature map": UHopMemory(max_iter=3),
-    "channel": UHopMemory("identity", similarity="channel"),
+    "told both": UHopMemory("identity", corruption="both"),
     "told": UHopMemory("identity", corruption="noise"),
-    "classifier": UHopClassifier(max_iter=5, n_folds=2),
-    "regressor": UHopRegressor(max_iter=5, n_folds=2),
+    "classifier": UHopClassifier(max_iter=5, training=CrossFitting(n_folds=2)),
+    "regressor": UHopRegressor(max_iter=5, training=CrossFitting(n_folds=2)),
 }
 
 

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from skuhop import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import (
+    CrossFitting,
+    Entmax,
+    KanervaMemory,
+    Training,
+    UHopClassifier,
+    UHopMemory,
+    UHopRegressor,
+    Updates,
+)
 from skuhop.retrieval import SIMILARITIES
 
 RNG = np.random.default_rng(0)
@@ -24,7 +33,7 @@ def drop(rows, random_state):
 
 
 MEMORIES = {
-    **{name: {"similarity": name} for name in (*SIMILARITIES, "auto", "channel")},
+    **{name: {"similarity": name} for name in (*SIMILARITIES, "auto")},
     **{f"{name}, beta": {"similarity": name, "beta": 2.0} for name in SIMILARITIES},
     **{
         f"{name}, {rule}": {"similarity": name, "beta": 0.5, "separation": rule}
@@ -32,8 +41,12 @@ MEMORIES = {
         for rule in ("softmax1", "polynomial", "sparsemax", "ksubsets")
     },
     "linear": {"feature_map": "linear"},
-    "mlp": {"feature_map": "mlp", "learning_rate": 0.01},
-    "max loss": {"feature_map": "linear", "loss": "max", "early_stopping": False},
+    "mlp": {"feature_map": "mlp", "training": Training(learning_rate=0.01)},
+    "max loss": {
+        "feature_map": "linear",
+        "loss": "max",
+        "training": Training(early_stopping=False),
+    },
     "posterior": {
         "feature_map": "mlp",
         "loss": "posterior",
@@ -44,13 +57,12 @@ MEMORIES = {
     "told a function": {"corruption": drop},
     "shown": {},
     "new rows": {"missing": "new"},
-    "layernorm": {"answer": "layernorm", "similarity": "cosine"},
+    "layernorm": {"update_steps": Updates(answer="layernorm"), "similarity": "cosine"},
     "steps": {"similarity": "euclidean", "beta": 1.0, "update_steps": 4},
     "sparsity": {
         "similarity": "euclidean",
         "beta": 1.0,
-        "separation": "entmax",
-        "separation_params": {"alpha": "auto"},
+        "separation": Entmax(alpha="auto"),
     },
 }
 
@@ -68,7 +80,7 @@ def asked(name, dtype, power):
     found = []
     for rows in (queries, gaps):
         answer = memory.transform(rows).astype("f8") / scale
-        if memory.answer != "plain":  # Its size is given.
+        if Updates.of(memory.update_steps).answer != "plain":  # Its size is given.
             answer[~np.isnan(rows).any(1)] *= scale
         found += [answer, memory.association(rows), memory.predict(rows)]
     return found
@@ -114,7 +126,9 @@ def test_classifier_and_regressor(kind, name, dtype):
         params = dict(ESTIMATORS[name])
         if "beta" in params:
             params["beta"] /= SIMILARITIES[params["similarity"]].in_user_units(scale)
-        model = kind(**params, n_folds=2, device="cpu", random_state=0)
+        model = kind(
+            **params, training=CrossFitting(n_folds=2), device="cpu", random_state=0
+        )
         model.fit(stored, LABELS if kind is UHopClassifier else VALUES)
         answer = getattr(model, "predict_proba", model.predict)
         return [answer(queries), answer(gaps), model.association(queries)]
@@ -145,7 +159,9 @@ def test_kanerva(params, dtype, power):
 def test_columns_of_any_scale(dtype, power):
     factors = 2.0 ** (power * np.linspace(-1, 1, 9).round(1).astype(int))
     mixed = (X * factors).astype(dtype), (GAPS * factors).astype(dtype)
-    model = UHopClassifier(max_iter=20, n_folds=2, device="cpu", random_state=0)
+    model = UHopClassifier(
+        max_iter=20, training=CrossFitting(n_folds=2), device="cpu", random_state=0
+    )
     assert model.fit(mixed[0], LABELS).score(mixed[0], LABELS) > 0.9
     assert np.isfinite(model.predict_proba(mixed[1])).all()
     for params in ({}, {"similarity": "cosine"}, {"missing": "new"}):
@@ -200,7 +216,7 @@ def test_sizes_that_the_queries_precision_has_not(power):
 
 
 def test_values_that_the_queries_precision_has_not():
-    model = UHopRegressor(max_iter=2, n_folds=2, device="cpu")
+    model = UHopRegressor(max_iter=2, training=CrossFitting(n_folds=2), device="cpu")
     for power in (400, -400):
         model.fit(X, VALUES * 2.0**power)
         assert np.isfinite(model.predict(QUERIES)).all()
@@ -234,7 +250,9 @@ def test_a_far_query_goes_the_way_of_a_near_one():
 
 def test_far_queries_of_what_stores_values():
     for kind, y in ((UHopClassifier, LABELS), (UHopRegressor, VALUES)):
-        model = kind(max_iter=3, n_folds=2, device="cpu").fit(X.astype("f4"), y)
+        model = kind(max_iter=3, training=CrossFitting(n_folds=2), device="cpu").fit(
+            X.astype("f4"), y
+        )
         for far in (1e20, 1e37):
             queries = (GAPS * far).astype("f4")
             assert np.isfinite(model.predict(queries)).all()
@@ -244,7 +262,12 @@ def test_far_queries_of_what_stores_values():
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_any_beta(similarity, beta):
     for feature_map in ("linear", "identity"):
-        params = {"similarity": similarity, "beta": beta, "max_iter": 2, "n_folds": 2}
+        params = {
+            "similarity": similarity,
+            "beta": beta,
+            "max_iter": 2,
+            "training": CrossFitting(n_folds=2),
+        }
         for dtype in ("f4", "f8"):
             model = UHopClassifier(feature_map, device="cpu", **params)
             proba = model.fit(X.astype(dtype), LABELS).predict_proba(X.astype(dtype))
@@ -258,7 +281,9 @@ def test_any_beta(similarity, beta):
 
 def test_many_constant_outputs():
     y = np.full((30, 20), 3.0)
-    model = UHopRegressor(max_iter=3, n_folds=2, device="cpu").fit(X, y)
+    model = UHopRegressor(
+        max_iter=3, training=CrossFitting(n_folds=2), device="cpu"
+    ).fit(X, y)
     np.testing.assert_allclose(model.predict(QUERIES), y[:8])
 
 
@@ -293,7 +318,9 @@ def test_the_centre_is_answered_by_the_prior(similarity, dtype):
     nothing = np.full((1, 9), np.nan, dtype)
     order = RNG.permutation(30)
     for rows in (np.arange(30), order):
-        model = UHopClassifier("linear", n_folds=2, device="cpu", **params)
+        model = UHopClassifier(
+            "linear", training=CrossFitting(n_folds=2), device="cpu", **params
+        )
         model.set_params(random_state=0).fit(X[rows].astype(dtype), LABELS[rows])
         batch = np.vstack([nothing, GAPS.astype(dtype), QUERIES.astype(dtype)])
         prior = model.class_prior_

@@ -10,7 +10,13 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from skuhop import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import (
+    CrossFitting,
+    KanervaMemory,
+    UHopClassifier,
+    UHopMemory,
+    UHopRegressor,
+)
 from skuhop.support.threads import WORTH, run_in_threads
 
 RNG = np.random.RandomState(0)
@@ -48,7 +54,7 @@ def fits(look):
         look()
         return X
 
-    few = {"max_iter": 1, "n_folds": 2, "random_state": 0}
+    few = {"max_iter": 1, "training": CrossFitting(n_folds=2), "random_state": 0}
     return {
         "memory": UHopMemory(network, max_iter=1),
         "classifier": UHopClassifier(network, **few),

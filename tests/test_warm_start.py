@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from skuhop import UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import CrossFitting, Training, UHopClassifier, UHopMemory, UHopRegressor
 
 RNG = np.random.RandomState(0)
 TABLES = {"plain": (16, 6), "wider": (20, 9), "narrower": (12, 3), "few": (5, 6)}
@@ -31,7 +31,9 @@ class Factory:
         return torch.nn.Linear(n_features, 5)
 
 
-LEARNED = {"max_iter": 2, "early_stopping": False, "random_state": 0}
+LEARNED = {"max_iter": 2, "random_state": 0}
+UNWATCHED = Training(early_stopping=False)
+FEW = CrossFitting(n_folds=2, early_stopping=False)
 FITS = {
     UHopMemory: [
         *({"feature_map": f} for f in ("linear", "mlp", "identity", network)),
@@ -42,7 +44,11 @@ FITS = {
     UHopClassifier: [
         *({"feature_map": f} for f in ("auto", "mlp", "identity", network)),
         {"feature_map": Factory()},
-        {"feature_map": "linear", "n_components": 3, "n_folds": 3},
+        {
+            "feature_map": "linear",
+            "n_components": 3,
+            "training": clone(FEW).set_params(n_folds=3),
+        },
         {"feature_map": "periodic", "n_components": 3},
     ],
 }
@@ -59,7 +65,10 @@ def fit(estimator, table):
 
 
 def make(kind, params, **more):
-    few = {} if kind is UHopMemory else {"n_folds": 2, "linear_share": 0.0}
+    if kind is UHopMemory:
+        few = {"training": clone(UNWATCHED)}
+    else:
+        few = {"training": clone(FEW), "linear_share": 0.0}
     return kind(**LEARNED | few | more | params)
 
 
@@ -79,7 +88,8 @@ def test_it_never_fails_and_starts_afresh_where_shapes_differ(kind):
     defaults = kind().get_params()
     for one, other in itertools.pairwise([*FITS[kind], FITS[kind][0], FITS[kind][0]]):
         warm = fit(make(kind, one, warm_start=True), "plain")
-        warm.set_params(**defaults | make(kind, other, warm_start=True).get_params())
+        again = make(kind, other, warm_start=True).get_params(deep=False)
+        warm.set_params(**defaults | again)
         fit(warm, "wider")
         expected = learned(fit(make(kind, other), "wider"))
         np.testing.assert_array_equal(learned(warm), expected, err_msg=f"{one} {other}")
@@ -101,12 +111,15 @@ def test_it_goes_on_where_shapes_fit(kind, params):
     warm = fit(clone(cold).set_params(warm_start=True), "plain")
     first = learned(warm)
     np.testing.assert_array_equal(first, learned(cold))
-    fit(warm.set_params(learning_rate=1e-12), "plain")
+    fit(warm.set_params(training__learning_rate=1e-12), "plain")
     np.testing.assert_allclose(learned(warm), first, atol=1e-4)
     assert not np.allclose(
         learned(
             fit(
-                make(kind, FITS[kind][params], max_iter=1, learning_rate=1e-12), "plain"
+                make(kind, FITS[kind][params], max_iter=1).set_params(
+                    training__learning_rate=1e-12
+                ),
+                "plain",
             )
         ),
         first,

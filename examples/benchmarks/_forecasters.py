@@ -11,7 +11,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
-from skuhop import UHopRegressor
+from skuhop import CrossFitting, UHopRegressor
 
 NORMALISATIONS = {
     "nothing": lambda X: np.zeros(len(X)),
@@ -138,7 +138,8 @@ def _predict_boosting(fitted, queries):
 
 def _fit_uhop(settings, train):
     some = train.every(LEARN_EVERY)
-    fixed = {"n_folds": 6, "max_iter": 100, "learning_rate": 2e-3, "random_state": 0}
+    fixed = {"max_iter": 100, "random_state": 0}
+    fixed["training"] = CrossFitting(n_folds=6, learning_rate=2e-3)
     model = UHopRegressor("periodic", **{**fixed, **settings})
     model.fit(some.X, some.y, groups=some.start // MONTH)
     rest = np.arange(len(train.X)) % LEARN_EVERY > 0

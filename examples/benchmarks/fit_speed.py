@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from _report import machine, markdown_rows, write_tables
 
-from skuhop import UHopClassifier, UHopMemory
+from skuhop import Training, UHopClassifier, UHopMemory
 from skuhop.learning import LOSSES
 
 PUBLISHED_STEPS = 100
@@ -69,8 +69,7 @@ def ours_until(patterns, target, device):
         memory = UHopMemory(
             similarity="dot",
             max_iter=max_iter,
-            early_stopping=False,
-            tol=0.0,
+            training=Training(early_stopping=False, tol=0.0),
             device=device,
         )
         start = time.perf_counter()
@@ -131,7 +130,10 @@ def separations(patterns, name, device):
     smallest, mean = distances(x)
     for loss in LOSSES:
         memory = UHopMemory(
-            similarity="dot", loss=loss, early_stopping=False, device=device
+            similarity="dot",
+            loss=loss,
+            training=Training(early_stopping=False),
+            device=device,
         )
         components = torch.from_numpy(memory.fit(patterns).components_)
         after = distances(x @ components.T)

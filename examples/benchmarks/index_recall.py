@@ -27,7 +27,7 @@ from _report import machine, markdown_rows, write_tables
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
-from skuhop import UHopMemory
+from skuhop import Index, UHopMemory
 from skuhop.answering.memory_of_patterns import recall_memory
 from skuhop.answering.neighbour_index import KINDS
 from skuhop.retrieval.index import candidates as approximate
@@ -176,7 +176,7 @@ def one(name, make, kind, smaller):
     spent_exact, exact = timed(lambda: memory.transform(queries))
     error = np.linalg.norm(answers - exact, axis=1).max()
     reach = np.linalg.norm(X - X.mean(0), axis=1).max()
-    early = told <= memory.index_tol
+    early = told <= Index.of(memory.index).tol
     more = (missing > told + 1e-6)[early]
     return {
         "data": name,

@@ -19,7 +19,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from skuhop import KanervaMemory, UHopClassifier, UHopMemory
+from skuhop import Entmax, Index, KanervaMemory, UHopClassifier, UHopMemory, Updates
 
 RNG = np.random.RandomState(0)
 DIGITS, LABELS = load_digits(return_X_y=True)
@@ -94,8 +94,7 @@ def answers():
                     "identity",
                     similarity="dot",
                     beta=float(beta),
-                    answer=answer,
-                    update_steps=steps,
+                    update_steps=Updates(steps, answer=answer),
                 )
                 .fit(patterns)
                 .transform(noisy)
@@ -114,18 +113,12 @@ def sparsity():
     row(*["---"] * 6)
     for beta in (0.3, 1.0, 3.0, 10.0, 30.0, 100.0):
         cells = []
-        for separation, params in (
-            ("softmax", None),
-            ("entmax", None),
-            ("sparsemax", None),
-            ("entmax", {"alpha": "auto"}),
-        ):
+        for separation in ("softmax", "entmax", "sparsemax", Entmax("auto")):
             memory = UHopMemory(
                 "identity",
                 similarity="euclidean",
                 beta=beta,
                 separation=separation,
-                separation_params=params,
                 corruption=damage,
                 random_state=0,
             ).fit(train)
@@ -174,9 +167,9 @@ def tails():
     for beta in (0.1, 0.2, 0.3, 0.5, 1.0):
         memory.set_params(beta=beta)
         exact, whole = asked(index=None)
-        dropped, _ = asked(index="ivf", index_tail="drop", index_tol=1.0)
+        dropped, _ = asked(index=Index("ivf", tol=1.0))
         lacking = memory.missing_weight(queries).mean()
-        sampled, fast = asked(index="ivf", index_tail="sample", index_tol=1e-3)
+        sampled, fast = asked(index=Index("ivf", tail="sample"))
         std = memory.tail_std(queries)
         gaps = [np.sqrt(error(found, exact)) for found in (dropped, sampled)]
         row(f"{beta:g}", lacking, *gaps, np.sqrt((std**2).mean()), whole, fast)

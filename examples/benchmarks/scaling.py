@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from _report import machine, markdown_rows, write_tables
 
-from skuhop import UHopMemory
+from skuhop import Index, UHopMemory
 from skuhop.answering.neighbour_index import KINDS, open_index
 from skuhop.retrieval import SEPARATIONS, Memory, associations, build_scorer
 from skuhop.retrieval.index.candidates import settle
@@ -128,7 +128,7 @@ def inside(memory):
     patterns, mean = map(torch.from_numpy, (memory.patterns_, memory.mean_))
     scorer = build_scorer("euclidean", memory.beta, patterns, mean, None, None)
     kept = memory.index_
-    nearest = open_index(kept["kind"], kept["bytes"], memory.index_tol)
+    nearest = open_index(kept["kind"], kept["bytes"], Index.of(memory.index).tol)
     return Memory(scorer, SEPARATIONS["softmax"], {}, patterns, None, nearest=nearest)
 
 

@@ -30,7 +30,7 @@ from _report import machine, markdown_rows, write_tables
 from _tables import large
 from sklearn.cluster import MiniBatchKMeans
 
-from skuhop import UHopClassifier, UHopMemory
+from skuhop import Retention, UHopClassifier, UHopMemory
 from skuhop.retention import RETENTION
 
 CALL = 1000
@@ -44,7 +44,9 @@ def plain(beta, **params):
 
 def kept_by(rule, X, y, budget, seed):
     """Patterns, labels and weights that a rule keeps, and how many of each label."""
-    classifier = plain(BETAS[0], max_patterns=budget, retention=rule, random_state=seed)
+    classifier = plain(
+        BETAS[0], retention=Retention(rule, max_patterns=budget), random_state=seed
+    )
     for start in range(0, len(X), CALL):
         rows = slice(start, start + CALL)
         classifier.partial_fit(X[rows], y[rows])
@@ -98,7 +100,8 @@ def rare(images, budget, n_rows=20_000, noise=0.1):
     ranges = {"once": (1, 1), "2 to 9 times": (2, 9), "more": (10, n_rows)}
     for rule in RETENTION:
         memory = UHopMemory("identity", similarity="euclidean", beta=1 / noise**2)
-        memory.set_params(max_patterns=budget, retention=rule, random_state=0)
+        kept = Retention(rule, max_patterns=budget)
+        memory.set_params(retention=kept, random_state=0)
         draw, start = np.random.default_rng(1), time.perf_counter()
         for rows in np.array_split(which, n_rows // CALL):
             damage = draw.standard_normal((len(rows), images.shape[1]), np.float32)

@@ -7,6 +7,7 @@ import numpy as np
 from skuhop.answering.damage_scorer import damage_scorer, linear_matrix
 from skuhop.answering.neighbour_index import open_fitted_index
 from skuhop.answering.precision import choose_product
+from skuhop.choices import Updates, name_of
 from skuhop.learning import kept_kind, restore
 from skuhop.retrieval import (
     SIMILARITIES,
@@ -63,7 +64,7 @@ def recall_memory(estimator, complete, dtype, device) -> Memory:
         else:
             scorer = _damage_scorer(estimator, scaled, mean, feature_map, unit)
     params = estimator._separation_params()
-    separation, params = separation_rule(estimator.separation, params)
+    separation, params = separation_rule(name_of(estimator.separation), params)
     nearest = open_fitted_index(estimator, weights, patterns) if complete else None
     return Memory(
         scorer, separation, params, patterns, weights, complete, nearest, product
@@ -94,9 +95,10 @@ def retrieving(estimator):
             return rows.clone()
         # The weights of a row with NaN come from its observed entries, which do not
         # move: a second update would repeat the first.
-        steps = estimator.update_steps if memory.complete else 1
-        update = read_out(update_of(memory), estimator.answer)
-        found = iterate(memory, rows, budget, steps, estimator.tol, update)
+        updates = Updates.of(estimator.update_steps)
+        steps = updates.steps if memory.complete else 1
+        update = read_out(update_of(memory), updates.answer)
+        found = iterate(memory, rows, budget, steps, updates.tol, update)
         return found if memory.complete else found.where(rows.isnan(), rows)
 
     return retrieve
@@ -118,8 +120,7 @@ def weight_kept_out(memory, rows, budget):
 def pattern_keys(estimator, patterns, device):
     """Features of rows, stored or not, as the similarity compares them.
 
-    "auto" and "channel", which compare in several ways, stand for the distance of the
-    features.
+    "auto", which compares in several ways, stands for the distance of the features.
     """
     unit = unit_of(patterns)
     rows = to_tensor(patterns / unit, device)
@@ -175,8 +176,7 @@ def _new_row_scorer(estimator, patterns, mean, unit):
 
 def _damage_scorer(estimator, patterns, mean, feature_map, unit):
     """Scorer for the similarities that know what damage looks like."""
-    before = getattr(estimator, "_settled", {}).get("similarity")
-    if not estimator.damage_model_ or before not in (None, estimator.similarity):
+    if not estimator.damage_model_:
         raise ValueError(
             f"similarity={estimator.similarity!r} needs what only fit can learn; call "
             "fit again after setting it."

@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from skuhop.answering.precision import choose_product
+from skuhop.choices import name_of
 from skuhop.learning import Inputs, Kernel, joint_features
 from skuhop.retrieval import (
     SEPARATIONS,
@@ -56,7 +57,7 @@ def value_memory(estimator, values, complete, dtype, device) -> Memory:
         observed = build_observed_scorer("euclidean", "auto", *scaled, weights)
         softmax = Memory(observed, SEPARATIONS["softmax"], {}, scaled[0], weights)
         scorer = CompletingScorer(scorer, Completion(softmax, scale, mean))
-    separation = SEPARATIONS[estimator.separation]
+    separation = SEPARATIONS[name_of(estimator.separation)]
     params = estimator._separation_params()
     memory = Memory(scorer, separation, params, tensor(values), weights, complete)
     return memory._replace(product=product)

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skuhop.choices import Index, name_of
 from skuhop.retrieval import (
     NUMBERS_AT_ONCE,
     SEPARATIONS,
@@ -167,16 +168,17 @@ def check_index(memory) -> None:
     """
     if memory.index is None:
         return
-    if memory.index in KINDS and memory.similarity not in INDEXED:
+    index, separation = Index.of(memory.index), name_of(memory.separation)
+    if index.kind in KINDS and memory.similarity not in INDEXED:
         raise ValueError(
-            f"index={memory.index!r} works with similarity in {list(INDEXED)}; got "
+            f"index={index.kind!r} works with similarity in {list(INDEXED)}; got "
             f"similarity={memory.similarity!r}. Use index=None or 'auto'."
         )
     allowed = [name for name, row in SEPARATIONS.items() if row.lift is not None]
-    if memory.index_tail == "sample" and memory.separation not in allowed:
+    if index.tail == "sample" and separation not in allowed:
         raise ValueError(
-            f"index_tail='sample' works with separation in {allowed}; got "
-            f"separation={memory.separation!r}, whose weights have no tail."
+            f"index__tail='sample' works with separation in {allowed}; got "
+            f"separation={separation!r}, whose weights have no tail."
         )
 
 
@@ -383,21 +385,23 @@ def open_index(kind: str, state: np.ndarray, tol: float, weights=None) -> Neares
 
 def open_fitted_index(estimator, weights, like):
     """Open the index for queries, None where it is not to be used."""
-    index, built = estimator.index, getattr(estimator, "index_", None) or {}
-    if index in KINDS and index != built.get("kind"):
-        if len(estimator.patterns_) < SMALLEST or built == {"refused": index}:
+    if estimator.index is None:
+        return None
+    index, built = Index.of(estimator.index), getattr(estimator, "index_", None) or {}
+    if index.kind in KINDS and index.kind != built.get("kind"):
+        if len(estimator.patterns_) < SMALLEST or built == {"refused": index.kind}:
             return None
-        raise ValueError(f"index={index!r} was set after fit; call fit again.")
-    if "bytes" not in built or index is None:
+        raise ValueError(f"index={index.kind!r} was set after fit; call fit again.")
+    if "bytes" not in built:
         return None
     if built["similarity"] != estimator.similarity:
         raise ValueError(
             f"The index was built for similarity={built['similarity']!r}; call fit "
             "again or set index=None."
         )
-    nearest = open_index(built["kind"], built["bytes"], estimator.index_tol, weights)
+    nearest = open_index(built["kind"], built["bytes"], index.tol, weights)
     nearest = nearest._replace(lists=move(nearest.lists, like))
-    if estimator.index_tail == "drop":
+    if index.tail == "drop":
         return nearest
     if "tail" not in built:
         raise ValueError("This index was built without a tail; call fit again.")

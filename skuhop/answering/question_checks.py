@@ -6,6 +6,7 @@ from numbers import Integral
 
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skuhop.choices import name_of
 from skuhop.retrieval import SEPARATIONS
 from skuhop.support import check_parameters, float_dtypes, refuse_masked
 from skuhop.support import parameter_rules as rules
@@ -19,7 +20,7 @@ def has_energy(estimator) -> bool:
     AttributeError
         If it does not; names the separations that have one.
     """
-    separation = SEPARATIONS.get(estimator.separation)
+    separation = SEPARATIONS.get(name_of(estimator.separation))
     if separation is not None and separation.conjugate is None:
         raise AttributeError(
             f"separation={estimator.separation!r} has no energy; those that have one: "

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from skuhop.answering import is_answer
+from skuhop.choices import Updates
 from skuhop.distributed import _workers
 from skuhop.distributed._shard_rows import Model
 from skuhop.retrieval import (
@@ -259,14 +260,15 @@ class Cluster(NamedTuple):
         estimator, memory = self.model.estimator, self.side(X.dtype, complete)
         if is_answer(estimator, complete):
             return (X.copy(),)
-        steps = estimator.update_steps if complete else 1
+        updates = Updates.of(estimator.update_steps)
+        steps = updates.steps if complete else 1
         start = to_tensor(X, resolve_device("cpu"))
 
         def update(memory, state, budget):
             return self.answers(state, memory.complete)
 
-        update = read_out(update, estimator.answer)
-        return (to_numpy(iterate(memory, start, 0, steps, estimator.tol, update)),)
+        update = read_out(update, updates.answer)
+        return (to_numpy(iterate(memory, start, 0, steps, updates.tol, update)),)
 
     def values(self, X: np.ndarray) -> np.ndarray:
         """Answers in values of the patterns; queries with NaN are completed first."""

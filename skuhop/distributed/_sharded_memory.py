@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from skuhop.answering import check_null, check_queries, check_top
+from skuhop.choices import name_of
 from skuhop.distributed._cluster import (
     Cluster,
     as_arguments,
@@ -63,11 +64,11 @@ def _inner(estimator):
     return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
 
 
-def _can(method):
+def _can(method, of="estimator_"):
     """Whether the estimator has a method; its own reason, if it gives one."""
 
     def check(sharded):
-        getattr(_inner(sharded.estimator), method)
+        getattr(_inner(getattr(sharded, of, sharded.estimator)), method)
         return True
 
     return check
@@ -84,6 +85,13 @@ def _keep_observed(X: np.ndarray, retrieved: np.ndarray) -> np.ndarray:
 
 def _is_fitted(estimator):
     return hasattr(estimator, "patterns_")
+
+
+def _copy_with_parameters(estimator):
+    """Copy a fitted estimator; what its parameters hold may be changed in place."""
+    parameters = estimator.get_params(deep=False)
+    copied = {name: clone(value, safe=False) for name, value in parameters.items()}
+    return copy.copy(estimator).set_params(**copied)
 
 
 class ShardedMemory(VersionedStateMixin, BaseEstimator):
@@ -264,7 +272,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         if _is_fitted(estimator):
             if in_memory(X):
                 check_columns(estimator, X)
-            estimator = copy.copy(estimator)
+            estimator = _copy_with_parameters(estimator)
         else:
             estimator = self._learn(clone(estimator), client, arguments, y is None)
         class_weight = getattr(estimator, "class_weight_", np.ones(1))
@@ -289,7 +297,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         prepared(self, client.id, sources, lambda: self._cluster(client, model, shards))
         return self
 
-    @available_if(_can("transform"))
+    @available_if(_can("transform", of="estimator"))
     def fit_transform(
         self, X: Any, y: Any | None = None, **fit_params: Any
     ) -> np.ndarray:
@@ -460,7 +468,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         """Put a question, and ask for the weight of "nothing stored" too if wanted."""
         X = self._check_queries(X)
         if return_null:
-            check_null(self.estimator_.separation)
+            check_null(name_of(self.estimator_.separation))
         found = self._ask(X, question)[0]
         return (found, self._ask(X, Cluster.null)[0]) if return_null else found
 

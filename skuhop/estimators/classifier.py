@@ -12,7 +12,8 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
 from skuhop.answering import with_prior
-from skuhop.estimators.parameters import CLASSIFIER_RULES
+from skuhop.choices import CrossFitting, LogLoss, NamedSeparation, Retention
+from skuhop.estimators.parameters import CLASSIFIER_RULES, choices_of
 from skuhop.estimators.supervised import HeteroMemory
 from skuhop.fitting import LOGISTIC, Lesson, line_attributes, stored_rows
 from skuhop.learning import LABELS
@@ -65,9 +66,10 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     n_components : int, default=64
         Number of features of each member.
 
-    loss : {"log_loss", "average", "max", "logsumexp"}, default="log_loss"
-        Loss of Stage I: that of leave-one-out retrieval, or one of U-Hop's separation
-        losses, which know no labels (see `UHopMemory`).
+    loss : {"log_loss", "average", "max", "logsumexp"} or LogLoss, default="log_loss"
+        Loss of Stage I: that of leave-one-out retrieval, whose targets `LogLoss`
+        smooths, or one of U-Hop's separation losses, which know no labels (see
+        `UHopMemory`).
 
     similarity : {"auto", "cosine", "euclidean", "dot", "correlation", "manhattan"}, \
             default="auto"
@@ -75,12 +77,10 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         but "euclidean" for the linear map of ``feature_map="auto"``.
 
     separation : {"softmax", "sparsemax", "entmax", "normmax", "ksubsets", \
-            "softmax1", "polynomial", "max"}, default="softmax"
-        Weights from scores. Stage I always learns with softmax. What "softmax1"
-        leaves to "nothing stored" goes to the class frequencies.
-
-    separation_params : dict, default=None
-        Parameters of the separation, as in `UHopMemory`.
+            "softmax1", "polynomial", "max"} or object, default="softmax"
+        Weights from scores, as in `UHopMemory`, but without ``alpha="auto"``. Stage I
+        always learns with softmax. What "softmax1" leaves to "nothing stored" goes to
+        the class frequencies.
 
     beta : "auto" or float, default="auto"
         Inverse temperature, a factor on the scores inside the separation. "auto"
@@ -89,24 +89,13 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, which multiply `sample_weight`.
 
-    n_folds : int or "auto", default="auto"
-        Number of members. "auto" is 8, and 4 from 2,000 distinct patterns on.
-
     max_iter : int or "auto", default="auto"
         Number of steps of Stage I, for each of the maps of "auto". "auto" is 100, and
         from 5,000 distinct patterns on one for every 50 of them, at most 600.
 
-    learning_rate : float, default=1e-2
-        Step size of AdamW at the start; it falls to zero along a cosine.
-
-    weight_decay : float, default=1e-2
-        Weight decay of AdamW.
-
-    batch_size : int, default=256
-        Patterns in a batch of a large set; up to 512 are taken whole.
-
-    label_smoothing : float, default=0.05
-        Share of the target of Stage I that is spread evenly over the classes.
+    training : CrossFitting, default=None
+        How Stage I learns: number of members, steps and batches; None is `CrossFitting`
+        with its defaults.
 
     linear_share : "auto" or float in [0, 1], default="auto"
         Share of a linear model in the answers: a logistic regression on the
@@ -114,37 +103,14 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         left out lose least, and 0 for ``feature_map="identity"``; with 0 the answers
         are those of the memory alone.
 
-    early_stopping : bool, default=True
-        Whether each member is kept as it was when it did best on the rows it has not
-        seen, and dropped with the others for the untrained kernel if that does
-        better. If False, the last step is kept unseen.
-
-    warm_start : bool, default=False
-        Whether Stage I starts from the feature map of the previous `fit`, if its
-        shape still fits.
-
-    verbose : int, default=0
-        Whether Stage I prints its loss after every step.
-
-    max_patterns : int, default=None
-        Most patterns that `partial_fit` keeps; None is all. `fit` stores what it is
-        given.
-
-    retention : {"merge", "coverage", "innovation", "fifo", "reservoir"}, \
-            default="merge"
-        Which it keeps. Of the cheapest pair by features, "merge" makes both their
-        weighted mean (Ward's cost), "coverage" drops the lighter and gives the other
-        its weight (cost: the lesser weight times the squared distance), "innovation"
-        drops the later (cost: the distance). Pairs are of one class. "fifo" keeps the
-        newest rows, "reservoir" a fair sample.
-
-    decay : float, default=1.0
-        Factor in (0, 1] on the weights of all stored rows for every row that comes.
-
-    precision : {"float32", "tf32", "bf16"}, default="float32"
+    warm_start, verbose : bool and int, default=False and 0
         As in `UHopMemory`.
 
-    device : str, default="auto"
+    retention : {"merge", "coverage", "innovation", "fifo", "reservoir"} or Retention, \
+            default="merge"
+        What `partial_fit` keeps, as in `UHopMemory`; pairs are of one class.
+
+    precision, device : str, default="float32" and "auto"
         As in `UHopMemory`.
 
     random_state : int, RandomState instance or None, default=None
@@ -257,6 +223,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     """
 
     _rules = CLASSIFIER_RULES
+    _choices = choices_of(CLASSIFIER_RULES)
     _belonging = "pattern_classes_"
     _target = LABELS
     _line = LOGISTIC
@@ -266,26 +233,18 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self,
         feature_map: str | Callable = "auto",
         *,
-        n_components: int | None = 64,
-        loss: str = "log_loss",
+        n_components: int = 64,
+        loss: str | LogLoss = "log_loss",
         similarity: str = "auto",
-        separation: str = "softmax",
-        separation_params: dict | None = None,
+        separation: str | NamedSeparation = "softmax",
         beta: str | float = "auto",
         class_weight: str | dict | None = None,
-        n_folds: int | str = "auto",
         max_iter: int | str = "auto",
-        learning_rate: float = 1e-2,
-        weight_decay: float = 1e-2,
-        batch_size: int = 256,
-        label_smoothing: float = 0.05,
+        training: CrossFitting | None = None,
         linear_share: str | float = "auto",
-        early_stopping: bool = True,
         warm_start: bool = False,
         verbose: bool | int = 0,
-        max_patterns: int | None = None,
-        retention: str = "merge",
-        decay: float = 1.0,
+        retention: str | Retention = "merge",
         precision: str = "float32",
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -295,22 +254,14 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self.loss = loss
         self.similarity = similarity
         self.separation = separation
-        self.separation_params = separation_params
         self.beta = beta
         self.class_weight = class_weight
-        self.n_folds = n_folds
         self.max_iter = max_iter
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.label_smoothing = label_smoothing
+        self.training = training
         self.linear_share = linear_share
-        self.early_stopping = early_stopping
         self.warm_start = warm_start
         self.verbose = verbose
-        self.max_patterns = max_patterns
         self.retention = retention
-        self.decay = decay
         self.precision = precision
         self.device = device
         self.random_state = random_state
@@ -357,8 +308,8 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         """Store more rows, of classes old or new, under the feature map as it is.
 
         The first call is `fit`. Later ones do not learn: Phi, beta and the weight of
-        the prior stay, and the new rows take part in every answer from then on. Of
-        more than `max_patterns` rows those that `retention` chooses are kept.
+        the prior stay, and the new rows take part in every answer from then on.
+        `retention` chooses what is kept.
 
         Parameters
         ----------

@@ -85,7 +85,7 @@ class KanervaMemory(
         Precision of the slots' prior in units of the noise's, the penalty of ridge
         regression. "auto" maximises the evidence, anew after each write.
 
-    corruption : {"mask", "noise"}, callable or None, default=None
+    corruption : {"mask", "noise", "both"}, callable or None, default=None
         What queries look like, as in `UHopMemory`; beta is chosen for it.
 
     device : str, default="auto"

@@ -23,10 +23,18 @@ from skuhop.answering import (
     retrieving,
     weight_kept_out,
 )
+from skuhop.choices import (
+    Index,
+    NamedSeparation,
+    Retention,
+    Training,
+    Updates,
+    name_of,
+)
 from skuhop.estimators.parameters import (
     MEMORY_EFFECTS,
     MEMORY_RULES,
-    MEMORY_SEPARATION_RULES,
+    choices_of,
     fixed_by_fit,
 )
 from skuhop.estimators.queries import StageTwoMixin
@@ -96,32 +104,27 @@ class UHopMemory(
         ``exp(<phi_i, phi_j> / 0.05)``. "posterior" is ``-log p(right pattern | its
         corrupted copy)``, with a scale and a shift of the queries learned as well.
 
-    corruption : {"mask", "noise"}, callable or None, default=None
+    corruption : {"mask", "noise", "both"}, callable or None, default=None
         What queries look like: half of the entries set to zero, Gaussian noise of
-        half the standard deviation of the entries, or a function ``(X,
-        random_state) -> X_corrupted`` that keeps the shape. None is unknown.
+        half the standard deviation of the entries, either of them on half of the rows,
+        or a function ``(X, random_state) -> X_corrupted`` that keeps the shape. None is
+        unknown.
 
-    similarity : {"auto", "euclidean", "dot", "cosine", "correlation", "manhattan", \
-            "channel"}, default="auto"
+    similarity : {"auto", "euclidean", "dot", "cosine", "correlation", "manhattan"}, \
+            default="auto"
         The score s of a query and a pattern, computed on features. "euclidean" is
         ``-|u - v|^2 / 2`` and "manhattan" ``-|u - v|_1``. "auto" weighs models of
         damage by evidence, query by query: noise; noise, gain and offset; noise as
         the learned feature map sees it; noise with heavy tails; and a bank of
         channels (with fewer than 8 features only noise). Told a corruption, or shown
-        queries in `fit`, it learns from them. "channel" is the same with
-        ``corruption=None`` standing for masks and noise.
+        queries in `fit`, it learns from them.
 
     separation : {"softmax", "sparsemax", "entmax", "normmax", "ksubsets", \
-            "softmax1", "polynomial", "max"}, default="softmax"
-        Weights from scores. "softmax1" and "polynomial" measure scores from that of
+            "softmax1", "polynomial", "max"} or object, default="softmax"
+        Weights from scores. With numbers of their own: `Entmax`, `Normmax`, `KSubsets`
+        and `Polynomial`. "softmax1" and "polynomial" measure scores from that of
         "nothing stored": zero for "dot", "cosine" and "correlation" with a number for
         `beta`, else the score of the mean pattern.
-
-    separation_params : dict, default=None
-        Parameters of the separation: `alpha` in (1, 2] for "entmax" (1.5), `gamma`
-        > 1 for "normmax" (2), `k` >= 1 for "ksubsets" (2), `degree` > 0 for
-        "polynomial" (4). ``alpha="auto"`` is the one of 1 (softmax), 1.25, 1.5, 1.75
-        and 2 (sparsemax) that gives corrupted copies of the patterns back best.
 
     beta : "auto" or float, default="auto"
         Inverse temperature, a factor on the scores inside the separation. "auto"
@@ -137,32 +140,16 @@ class UHopMemory(
         answer is a mean over neighbours, whatever the similarity; a query that lacks
         nothing comes back from `transform` as it is.
 
-    answer : {"plain", "l2", "layernorm"}, default="plain"
-        What `transform` makes of every answer, after each update: nothing, a row of
-        length 1, or a row of mean 0 and variance 1. For patterns that are normalised
-        alike. Rows with NaN get the plain answer.
-
-    update_steps : int, default=1
-        Largest number of Stage II updates. A row stops early once an update moves
-        it by less than `tol` times its length.
+    update_steps : int or Updates, default=1
+        Largest number of Stage II updates; with `Updates` also when a row stops early,
+        and what is made of each answer.
 
     max_iter : int, default=100
         Largest number of steps of Stage I.
 
-    learning_rate : float, default=1e-3
-        Step size of Adam in Stage I.
-
-    tol : float, default=1e-4
-        Tolerance of Stage I on the loss and of Stage II on a row's relative change.
-
-    early_stopping : bool, default=True
-        Whether Stage I watches retrieval of held-out corrupted copies, keeps the best
-        feature map it has seen and falls back to the identity where none is better.
-        False watches the loss instead and keeps the last.
-
-    n_iter_no_change : int, default=20
-        Stage I stops when what it watches has not improved by `tol` for so many
-        steps.
+    training : Training, default=None
+        How Stage I learns, and when it stops before `max_iter` steps; None is
+        `Training` with its defaults.
 
     warm_start : bool, default=False
         Whether Stage I starts from the feature map of the previous `fit`, if its
@@ -171,41 +158,16 @@ class UHopMemory(
     verbose : int, default=0
         Whether Stage I prints its loss after every step.
 
-    index : {"auto", "ivf", "hnsw"} or None, default=None
+    index : {"auto", "ivf", "hnsw"}, Index or None, default=None
         How `transform` and `predict` find the patterns that matter. None looks at
-        all. The others look at a few hundred, for the similarities "euclidean",
-        "dot", "cosine" and "correlation", and need faiss (``pip install
-        'skuhop[index]'``): `fit` builds inverted lists of quantised keys ("ivf",
-        mostly half a byte for every feature of a key) or a graph ("hnsw", slower and
-        larger), and tries it on stored rows; where it loses neighbours however it is
-        built, there is none, and a warning. "auto" is "ivf" from 200,000 patterns on,
-        where it can be. Fewer than 1,024 patterns are always looked at one and all.
+        all. The others, with numbers of their own an `Index`, look at a few hundred:
+        `fit` builds what they need, and tries it on stored rows; where it loses
+        neighbours however it is built, there is none, and a warning. Fewer than 1,024
+        patterns are always looked at one and all.
 
-    index_tol : float, default=1e-3
-        Weight that an answer from the index may lack, by the estimate that
-        `missing_weight` gives; queries above it are answered from the whole memory,
-        or as `index_tail` says.
-
-    index_tail : {"drop", "sample"}, default="drop"
-        "sample" lets `transform` estimate what a query above `index_tol` lacks, from
-        4,096 patterns drawn in `fit`, instead of looking at all: unbiased numerator and
-        normaliser, with the standard deviation that `tail_std` gives. For the
-        separations "softmax", "softmax1", "polynomial" and "max".
-
-    max_patterns : int, default=None
-        Most patterns that `partial_fit` keeps; None is all. `fit` stores what it is
-        given.
-
-    retention : {"merge", "coverage", "innovation", "fifo", "reservoir"}, \
+    retention : {"merge", "coverage", "innovation", "fifo", "reservoir"} or Retention, \
             default="merge"
-        Which it keeps. Of the cheapest pair by features, "merge" makes both their
-        weighted mean (Ward's cost), "coverage" drops the lighter and gives the other
-        its weight (cost: the lesser weight times the squared distance), "innovation"
-        drops the later (cost: the distance). "fifo" keeps the newest rows,
-        "reservoir" a fair sample.
-
-    decay : float, default=1.0
-        Factor in (0, 1] on the weights of all stored rows for every row that comes.
+        What `partial_fit` keeps: all patterns, unless `Retention` says how many.
 
     precision : {"float32", "tf32", "bf16"}, default="float32"
         What the factors of the two large matrix products of Stage II are rounded to:
@@ -243,7 +205,7 @@ class UHopMemory(
         `scale` and `shift` that the posterior loss learned for queries, else empty.
 
     damage_model_ : dict
-        What "auto" and "channel" learned about damage; empty for the others.
+        What "auto" learned about damage; empty for the others.
 
     inverse_noise_variance_ : ndarray of shape (n_features,) or None
         Inverse of the squared prior noise level of every feature, with
@@ -257,8 +219,7 @@ class UHopMemory(
         Held-out scores of Stage I, the first one of the start.
 
     separation_params_ : dict
-        Parameters of the separation in use: `separation_params`, the defaults, and what
-        was chosen for "auto".
+        Numbers of the separation in use, with what was chosen for ``alpha="auto"``.
 
     separation_scores_ : dict
         With ``alpha="auto"`` lists: each `alpha` tried and its mean squared `error`.
@@ -326,7 +287,7 @@ class UHopMemory(
     """
 
     _rules = MEMORY_RULES
-    _separation_rules = MEMORY_SEPARATION_RULES
+    _choices = choices_of(MEMORY_RULES)
     _fixed = fixed_by_fit(MEMORY_EFFECTS)
 
     def __init__(
@@ -337,25 +298,16 @@ class UHopMemory(
         loss: str = "average",
         corruption: str | Callable | None = None,
         similarity: str = "auto",
-        separation: str = "softmax",
-        separation_params: dict | None = None,
+        separation: str | NamedSeparation = "softmax",
         beta: str | float = "auto",
         missing: str = "copy",
-        answer: str = "plain",
-        update_steps: int = 1,
+        update_steps: int | Updates = 1,
         max_iter: int = 100,
-        learning_rate: float = 1e-3,
-        tol: float = 1e-4,
-        early_stopping: bool = True,
-        n_iter_no_change: int = 20,
+        training: Training | None = None,
         warm_start: bool = False,
         verbose: bool | int = 0,
-        index: str | None = None,
-        index_tol: float = 1e-3,
-        index_tail: str = "drop",
-        max_patterns: int | None = None,
-        retention: str = "merge",
-        decay: float = 1.0,
+        index: str | Index | None = None,
+        retention: str | Retention = "merge",
         precision: str = "float32",
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -366,24 +318,15 @@ class UHopMemory(
         self.corruption = corruption
         self.similarity = similarity
         self.separation = separation
-        self.separation_params = separation_params
         self.beta = beta
         self.missing = missing
-        self.answer = answer
         self.update_steps = update_steps
         self.max_iter = max_iter
-        self.learning_rate = learning_rate
-        self.tol = tol
-        self.early_stopping = early_stopping
-        self.n_iter_no_change = n_iter_no_change
+        self.training = training
         self.warm_start = warm_start
         self.verbose = verbose
         self.index = index
-        self.index_tol = index_tol
-        self.index_tail = index_tail
-        self.max_patterns = max_patterns
         self.retention = retention
-        self.decay = decay
         self.precision = precision
         self.device = device
         self.random_state = random_state
@@ -425,8 +368,8 @@ class UHopMemory(
 
         queries : array-like of shape (n_queries, n_features), default=None
             Damaged patterns as they come in practice: in any number and order, not
-            said which is which. With ``similarity="auto"`` or "channel" the memory
-            learns from them what the damage is like. Rows with NaN are left out.
+            said which is which. With ``similarity="auto"`` the memory learns
+            from them what the damage is like. Rows with NaN are left out.
 
         Returns
         -------
@@ -446,7 +389,7 @@ class UHopMemory(
         settings = stage_one_of(self)._replace(unit=told.unit)
         attributes = attributes_for(self, told, settings, device)
         data = {"X": told.X, "y": told.X}
-        settled = note_settled(self, (*self._fixed, "similarity"))
+        settled = note_settled(self, self._fixed)
 
         def rebuild(learned):
             return attributes(learned) | settled | columns(told.X), data
@@ -472,8 +415,8 @@ class UHopMemory(
         """Store more patterns under the feature map as it is.
 
         The first call is `fit`. Later ones do not learn: Phi, beta and what is known
-        of damage stay; an index is built anew. Of more than `max_patterns` patterns
-        those that `retention` chooses are kept. To learn from what is kept, call
+        of damage stay; an index is built anew. `retention` chooses what
+        is kept. To learn from that, call
         ``fit(memory.patterns_, sample_weight=memory.sample_weight_)``.
 
         Parameters
@@ -562,7 +505,7 @@ class UHopMemory(
         X = self._check_queries(X)
         if not return_null:
             return self._ask(X, question)
-        check_null(self.separation)
+        check_null(name_of(self.separation))
         return self._ask(X, question), self._ask(X, null_weights)
 
     def _check_parameters(self):

@@ -1,4 +1,7 @@
-"""What the parameters of the estimators may be: one table of rules for each kind."""
+"""What the parameters of the estimators may be: one table of rules for each kind.
+
+Numbers inside a choice (see `skuhop.choices`) have rows too, as ``parameter__number``.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,20 @@ from numbers import Integral
 import numpy as np
 
 from skuhop.answering import KINDS, PRODUCTS
+from skuhop.choices import (
+    CrossFitting,
+    Index,
+    LogLoss,
+    NamedSeparation,
+    Retention,
+    Training,
+    Updates,
+)
 from skuhop.kanerva import ADDRESSES
 from skuhop.learning import CORRUPTIONS, FEATURE_MAPS, LOSSES, MEMBER_MAPS
 from skuhop.retention import RETENTION
 from skuhop.retrieval import READ_OUTS, SEPARATIONS, SIMILARITIES
 from skuhop.support import parameter_rules as rules
-
-SEPARATION_RULES = {
-    "alpha": (rules.Number(low=1, open_low=True, high=2),),
-    "gamma": (rules.Number(low=1, open_low=True),),
-    "k": (rules.COUNT,),
-    "degree": (rules.POSITIVE,),
-}
-
 
 _AUTO = rules.Choice(("auto",))
 _CORRUPTION = (rules.NONE, rules.Choice(tuple(CORRUPTIONS)), rules.CALLABLE)
@@ -31,18 +35,24 @@ _WEIGHTS = rules.Kind(
     ),
     f"a dict whose every value is {_CLASS_WEIGHT}",
 )
-_A_DICT = rules.Kind(lambda value: isinstance(value, dict), "a dict")
+_ALPHA = rules.Number(low=1, open_low=True, high=2)
+_INDEX = rules.Choice(("auto", *KINDS))
+_RETENTION = rules.Choice(tuple(RETENTION))
 _SHARED = {
-    "separation": (rules.Choice(tuple(SEPARATIONS)),),
-    "separation_params": (_A_DICT, rules.NONE),
+    "separation": (rules.Choice(tuple(SEPARATIONS)), rules.ObjectOf(NamedSeparation)),
+    "separation__alpha": (_ALPHA,),
+    "separation__gamma": (rules.Number(low=1, open_low=True),),
+    "separation__k": (rules.COUNT,),
+    "separation__degree": (rules.POSITIVE,),
     "beta": (_AUTO, rules.POSITIVE),
-    "learning_rate": (rules.POSITIVE,),
-    "early_stopping": (rules.FLAG,),
+    "training__learning_rate": (rules.POSITIVE,),
+    "training__early_stopping": (rules.FLAG,),
     "warm_start": (rules.FLAG,),
     "verbose": (rules.FLAG, rules.Number(Integral, 0)),
-    "max_patterns": (rules.COUNT, rules.NONE),
-    "retention": (rules.Choice(tuple(RETENTION)),),
-    "decay": (rules.Number(low=0, open_low=True, high=1),),
+    "retention": (_RETENTION, rules.ObjectOf(Retention)),
+    "retention__rule": (_RETENTION,),
+    "retention__max_patterns": (rules.COUNT, rules.NONE),
+    "retention__decay": (rules.Number(low=0, open_low=True, high=1),),
     "precision": (rules.Choice(tuple(PRODUCTS)),),
     "device": (rules.DEVICE,),
 }
@@ -53,16 +63,21 @@ MEMORY_RULES: rules.Rules = {
     "n_components": (rules.COUNT, rules.NONE),
     "loss": (rules.Choice((*LOSSES, "posterior")),),
     "corruption": _CORRUPTION,
-    "similarity": (rules.Choice(("auto", *SIMILARITIES, "channel")),),
+    "similarity": (rules.Choice(("auto", *SIMILARITIES)),),
+    "separation__alpha": (_AUTO, _ALPHA),
     "missing": (rules.Choice(("copy", "new")),),
-    "answer": (rules.Choice(tuple(READ_OUTS)),),
-    "update_steps": (rules.COUNT,),
+    "update_steps": (rules.COUNT, rules.ObjectOf(Updates)),
+    "update_steps__steps": (rules.COUNT,),
+    "update_steps__tol": (rules.NON_NEGATIVE,),
+    "update_steps__answer": (rules.Choice(tuple(READ_OUTS)),),
     "max_iter": (rules.COUNT,),
-    "tol": (rules.NON_NEGATIVE,),
-    "n_iter_no_change": (rules.COUNT,),
-    "index": (rules.Choice(("auto", *KINDS)), rules.NONE),
-    "index_tol": (rules.NON_NEGATIVE,),
-    "index_tail": (rules.Choice(("drop", "sample")),),
+    "training": (rules.ObjectOf(Training), rules.NONE),
+    "training__tol": (rules.NON_NEGATIVE,),
+    "training__n_iter_no_change": (rules.COUNT,),
+    "index": (_INDEX, rules.ObjectOf(Index), rules.NONE),
+    "index__kind": (_INDEX,),
+    "index__tol": (rules.NON_NEGATIVE,),
+    "index__tail": (rules.Choice(("drop", "sample")),),
 }
 _HETERO_RULES = {
     **_SHARED,
@@ -72,17 +87,18 @@ _HETERO_RULES = {
     ),
     "n_components": (rules.COUNT,),
     "similarity": (rules.Choice(("auto", *SIMILARITIES)),),
-    "n_folds": (_AUTO, rules.Number(Integral, 2)),
     "max_iter": (_AUTO, rules.COUNT),
-    "weight_decay": (rules.NON_NEGATIVE,),
-    "batch_size": (rules.Number(Integral, 2),),
+    "training": (rules.ObjectOf(CrossFitting), rules.NONE),
+    "training__n_folds": (_AUTO, rules.Number(Integral, 2)),
+    "training__weight_decay": (rules.NON_NEGATIVE,),
+    "training__batch_size": (rules.Number(Integral, 2),),
     "linear_share": (_AUTO, rules.Number(low=0, high=1)),
 }
 CLASSIFIER_RULES: rules.Rules = {
     **_HETERO_RULES,
-    "loss": (rules.Choice(("log_loss", *LOSSES)),),
+    "loss": (rules.Choice(("log_loss", *LOSSES)), rules.ObjectOf(LogLoss)),
+    "loss__label_smoothing": (rules.Number(low=0, high=1),),
     "class_weight": (rules.Choice(("balanced",)), _WEIGHTS, rules.NONE),
-    "label_smoothing": (rules.Number(low=0, high=1),),
 }
 REGRESSOR_RULES: rules.Rules = {
     **_HETERO_RULES,
@@ -107,42 +123,39 @@ FIT_AGAIN = "fit again"
 """Settled by `fit` for all answers to come: with a new value the next question, or
 `partial_fit`, is an error that says so."""
 _SHARED_EFFECTS = {
-    **dict.fromkeys(_SHARED, NEXT_FIT),
     **dict.fromkeys(
-        ("separation", "separation_params", "precision", "device"), NEXT_CALL
+        (
+            "n_components",
+            "loss",
+            "beta",
+            "max_iter",
+            "training",
+            "warm_start",
+            "verbose",
+            "retention",
+            "random_state",
+        ),
+        NEXT_FIT,
     ),
-    "n_components": NEXT_FIT,
-    "loss": NEXT_FIT,
-    "max_iter": NEXT_FIT,
-    "random_state": NEXT_FIT,
-    "feature_map": FIT_AGAIN,
+    **dict.fromkeys(("separation", "precision", "device"), NEXT_CALL),
 }
 MEMORY_EFFECTS = {
     **_SHARED_EFFECTS,
+    "feature_map": FIT_AGAIN,
     "corruption": NEXT_FIT,
-    "n_iter_no_change": NEXT_FIT,
-    "similarity": NEXT_CALL,
-    "beta": NEXT_CALL,
-    "missing": NEXT_CALL,
-    "answer": NEXT_CALL,
-    "update_steps": NEXT_CALL,
-    "tol": NEXT_CALL,
-    "index": NEXT_CALL,
-    "index_tol": NEXT_CALL,
-    "index_tail": NEXT_CALL,
+    **dict.fromkeys(
+        ("similarity", "beta", "missing", "update_steps", "index"), NEXT_CALL
+    ),
 }
-"""When a parameter that is changed after `fit` takes effect: a row for every one."""
+"""When a parameter that is changed after `fit` takes effect: a row for every one. What
+is inside a choice counts when the choice does."""
 HETERO_EFFECTS = {
     **_SHARED_EFFECTS,
     "class_weight": NEXT_FIT,
-    "n_folds": NEXT_FIT,
-    "weight_decay": NEXT_FIT,
-    "batch_size": NEXT_FIT,
-    "label_smoothing": NEXT_FIT,
-    "feature_map": NEXT_FIT,  # Stage II has them from `kernels_`
-    "similarity": NEXT_FIT,
-    "beta": NEXT_FIT,
     "linear_share": NEXT_FIT,
+    # Stage II has them from `kernels_`.
+    "feature_map": NEXT_FIT,
+    "similarity": NEXT_FIT,
 }
 KANERVA_EFFECTS = {
     "n_slots": NEXT_FIT,
@@ -153,6 +166,13 @@ KANERVA_EFFECTS = {
     "device": NEXT_CALL,
     "random_state": NEXT_FIT,
 }
+SHARDED_EFFECTS = {
+    "estimator": NEXT_FIT,  # and what is inside: `estimator_` is a copy
+    "client": NEXT_CALL,
+    "shard_size": NEXT_FIT,
+    "subsample": NEXT_FIT,
+    "random_state": NEXT_FIT,
+}
 
 
 def fixed_by_fit(effects: Mapping) -> tuple[str, ...]:
@@ -160,7 +180,11 @@ def fixed_by_fit(effects: Mapping) -> tuple[str, ...]:
     return tuple(name for name, effect in effects.items() if effect == FIT_AGAIN)
 
 
-MEMORY_SEPARATION_RULES = {
-    **SEPARATION_RULES,
-    "alpha": (rules.Choice(("auto",)), *SEPARATION_RULES["alpha"]),
-}
+def choices_of(rules_of_all: rules.Rules) -> dict:
+    """Give what makes an object of shorthand, for the parameters that take objects."""
+    return {
+        name: rule.kind.of
+        for name, allowed in rules_of_all.items()
+        for rule in allowed
+        if isinstance(rule, rules.ObjectOf)
+    }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from skuhop.answering import PREPARING, ask, check_queries, check_top
-from skuhop.estimators.parameters import SEPARATION_RULES
+from skuhop.choices import TakesChoices, name_of, numbers_inside, numbers_of
 from skuhop.retrieval import SEPARATIONS, associations
 from skuhop.support import (
     check_parameters,
@@ -16,16 +16,16 @@ from skuhop.support import (
 )
 
 
-class StageTwoMixin:
+class StageTwoMixin(TakesChoices):
     """What every estimator with a memory shares: its checks and its questions.
 
-    An estimator gives `_rules`, the table of its parameters; `_prepare(complete,
+    An estimator gives `_rules`, the table of its parameters, and `_choices`, those of
+    them that may be objects; `_prepare(complete,
     dtype, device)`, its memory for queries without or with NaN; and `_fixed`, the
     parameters that `fit` settles for Stage II.
     """
 
     _rules: Mapping = MappingProxyType({})
-    _separation_rules: Mapping = MappingProxyType(SEPARATION_RULES)
     _fixed: tuple = ()
 
     def association(self, X, top=None):
@@ -55,14 +55,9 @@ class StageTwoMixin:
     def _check_parameters(self):
         """Check all parameters against their rules."""
         # Not get_params: it reads the signature anew, a third of a small call's time.
-        values = {name: getattr(self, name) for name in self._rules}
+        values = {n: getattr(self, n) for n in self._rules if "__" not in n}
         check_parameters(type(self).__name__, values, self._rules)
-        defaults = SEPARATIONS[self.separation].defaults
-        check_parameters(
-            f"separation={self.separation!r}",
-            self.separation_params or {},
-            {name: self._separation_rules[name] for name in defaults},
-        )
+        check_parameters(type(self).__name__, numbers_inside(values), self._rules)
 
     def _check_settled(self):
         """Check all parameters of a fitted estimator, which `fit` may have settled."""
@@ -70,9 +65,9 @@ class StageTwoMixin:
         check_settled(self, self._fixed)
 
     def _separation_params(self):
-        """Parameters of the separation, the defaults included."""
-        defaults = SEPARATIONS[self.separation].defaults
-        return {**defaults, **(self.separation_params or {})}
+        """Numbers of the separation, the defaults of shorthand included."""
+        defaults = SEPARATIONS[name_of(self.separation)].defaults
+        return {**defaults, **numbers_of(self.separation)}
 
     def _check_queries(self, X):
         """Validate queries as an array of floats; NaN is allowed, infinity is not."""

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from skuhop.estimators.parameters import REGRESSOR_RULES
+from skuhop.choices import CrossFitting, NamedSeparation, Retention
+from skuhop.estimators.parameters import REGRESSOR_RULES, choices_of
 from skuhop.estimators.supervised import HeteroMemory
 from skuhop.exceptions import InvalidParameterError
 from skuhop.fitting import RIDGE, Lesson, stored_rows
@@ -78,28 +79,19 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         The score s of a query and a pattern, as in `UHopClassifier`.
 
     separation : {"softmax", "sparsemax", "entmax", "normmax", "ksubsets", \
-            "softmax1", "polynomial", "max"}, default="softmax"
-        Weights from scores. Stage I always learns with softmax. What "softmax1"
-        leaves to "nothing stored" goes to the mean of the values.
-
-    separation_params : dict, default=None
-        Parameters of the separation, as in `UHopMemory`.
+            "softmax1", "polynomial", "max"} or object, default="softmax"
+        Weights from scores, as in `UHopMemory`, but without ``alpha="auto"``. Stage I
+        always learns with softmax. What "softmax1" leaves to "nothing stored" goes to
+        the mean of the values.
 
     beta : "auto" or float, default="auto"
         Inverse temperature, as in `UHopClassifier`.
 
-    n_folds : int or "auto", default="auto"
-        Number of members. "auto" is 8, and 4 from 2,000 distinct patterns on.
-
     max_iter : int or "auto", default="auto"
-        Number of steps of Stage I, for each of the maps of "auto". "auto" is 100, and
-        from 5,000 distinct patterns on one for every 50 of them, at most 600.
+        Number of steps of Stage I, as in `UHopClassifier`.
 
-    learning_rate, weight_decay : float, default=1e-2
-        Of AdamW, as in `UHopClassifier`.
-
-    batch_size : int, default=256
-        Patterns in a batch of a large set; up to 512 are taken whole.
+    training : CrossFitting, default=None
+        How Stage I learns, as in `UHopClassifier`.
 
     linear_share : "auto" or float in [0, 1], default="auto"
         Share of a linear model in the answers: a ridge regression on the standardised
@@ -107,31 +99,14 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         least, and 0 for ``feature_map="identity"``; only with "auto" are values moved
         along a line where that helps. With 0 the answers are those of the memory alone.
 
-    early_stopping, warm_start : bool, default=True, False
-        As in `UHopClassifier`.
-
-    verbose : int, default=0
-        Whether Stage I prints its loss after every step.
-
-    max_patterns : int, default=None
-        Most patterns that `partial_fit` keeps; None is all. `fit` stores what it is
-        given.
-
-    retention : {"merge", "coverage", "innovation", "fifo", "reservoir"}, \
-            default="merge"
-        Which it keeps. Of the cheapest pair by features, "merge" makes both their
-        weighted mean (Ward's cost), "coverage" drops the lighter and gives the other
-        its weight (cost: the lesser weight times the squared distance), "innovation"
-        drops the later (cost: the distance). "fifo" keeps the newest rows,
-        "reservoir" a fair sample.
-
-    decay : float, default=1.0
-        Factor in (0, 1] on the weights of all stored rows for every row that comes.
-
-    precision : {"float32", "tf32", "bf16"}, default="float32"
+    warm_start, verbose : bool and int, default=False and 0
         As in `UHopMemory`.
 
-    device : str, default="auto"
+    retention : {"merge", "coverage", "innovation", "fifo", "reservoir"} or Retention, \
+            default="merge"
+        What `partial_fit` keeps, as in `UHopMemory`.
+
+    precision, device : str, default="float32" and "auto"
         As in `UHopMemory`.
 
     random_state : int, RandomState instance or None, default=None
@@ -214,6 +189,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     """
 
     _rules = REGRESSOR_RULES
+    _choices = choices_of(REGRESSOR_RULES)
     _belonging = "values_"
     _target = NUMBERS
     _line = RIDGE
@@ -223,24 +199,17 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         self,
         feature_map: str | Callable = "auto",
         *,
-        n_components: int | None = 64,
+        n_components: int = 64,
         loss: str = "squared_error",
         similarity: str = "auto",
-        separation: str = "softmax",
-        separation_params: dict | None = None,
+        separation: str | NamedSeparation = "softmax",
         beta: str | float = "auto",
-        n_folds: int | str = "auto",
         max_iter: int | str = "auto",
-        learning_rate: float = 1e-2,
-        weight_decay: float = 1e-2,
-        batch_size: int = 256,
+        training: CrossFitting | None = None,
         linear_share: str | float = "auto",
-        early_stopping: bool = True,
         warm_start: bool = False,
         verbose: bool | int = 0,
-        max_patterns: int | None = None,
-        retention: str = "merge",
-        decay: float = 1.0,
+        retention: str | Retention = "merge",
         precision: str = "float32",
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -250,20 +219,13 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         self.loss = loss
         self.similarity = similarity
         self.separation = separation
-        self.separation_params = separation_params
         self.beta = beta
-        self.n_folds = n_folds
         self.max_iter = max_iter
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
+        self.training = training
         self.linear_share = linear_share
-        self.early_stopping = early_stopping
         self.warm_start = warm_start
         self.verbose = verbose
-        self.max_patterns = max_patterns
         self.retention = retention
-        self.decay = decay
         self.precision = precision
         self.device = device
         self.random_state = random_state
@@ -322,8 +284,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         """Store more rows under the feature map as it is.
 
         The first call is `fit`. Later ones do not learn: Phi, beta and the shrinkage
-        stay, and the new rows take part in every answer from then on. Of more than
-        `max_patterns` rows those that `retention` chooses are kept.
+        stay, and the new rows take part in every answer from then on. `retention`
+        chooses what is kept.
 
         Parameters
         ----------

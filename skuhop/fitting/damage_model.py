@@ -56,10 +56,9 @@ def learn_damage_model(
         `bank` and `learned` where it is not, or the `rule` that stands in for them
         where there are too few features. All values are NumPy or plain.
     """
-    if settings.similarity not in ("auto", "channel"):
+    if settings.similarity != "auto":
         return {}
-    untold = settings.similarity == "auto" or queries is not None
-    if settings.corruption is not None or not untold:
+    if settings.corruption is not None:
         return _learn_pool(settings, learned, patterns, weights, device)
     if patterns.shape[1] < FEWEST_FEATURES:
         return {"rule": "euclidean"}

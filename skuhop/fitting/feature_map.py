@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from skuhop.choices import Training, numbers_of
 from skuhop.learning import (
     Learned,
     Schedule,
@@ -54,13 +55,7 @@ def stage_one_of(memory) -> StageOne:
         similarity=memory.similarity,
         beta=memory.beta,
         corruption=memory.corruption,
-        schedule=Schedule(
-            memory.max_iter,
-            memory.learning_rate,
-            memory.tol,
-            memory.early_stopping,
-            memory.n_iter_no_change,
-        ),
+        schedule=Schedule(memory.max_iter, **numbers_of(Training.of(memory.training))),
         start=vars(memory).get("feature_map_state_") if memory.warm_start else None,
         random_state=memory.random_state,
     )
@@ -153,8 +148,8 @@ def _watch(settings, patterns, X, w, corrupt, seed, device):
         kept = torch.from_numpy(rivals).to(X.device)
         X, w = X[kept], None if w is None else w[kept]
     mean = X.mean(0) if w is None else w @ X / w.sum()
-    # "auto" and "channel" use Phi as one Gaussian model among others.
-    averaged = settings.similarity in ("auto", "channel")
+    # "auto" uses Phi as one Gaussian model among others.
+    averaged = settings.similarity == "auto"
     similarity, beta = (
         ("euclidean", "auto") if averaged else (settings.similarity, settings.beta)
     )

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.random import sample_without_replacement
 
 from skuhop.answering import build_index, wanted
+from skuhop.choices import Index
 from skuhop.learning import kept_kind, restore
 from skuhop.retrieval import N_DRAWS, build_scorer
 from skuhop.support import to_tensor
@@ -16,7 +17,8 @@ from skuhop.support import to_tensor
 def fit_index(estimator, X, attributes, learned, device) -> dict:
     """Build an index of the keys as fitted state; empty if none is wanted."""
     rule = estimator.similarity
-    index = wanted(estimator.index, rule, len(X))
+    kind = None if estimator.index is None else Index.of(estimator.index).kind
+    index = wanted(kind, rule, len(X))
     if index is None:
         return {}
     unit = attributes["unit_"]

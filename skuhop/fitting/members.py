@@ -9,6 +9,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from skuhop.choices import CrossFitting, LogLoss, name_of
 from skuhop.learning import (
     Division,
     Kernel,
@@ -266,23 +267,30 @@ def _linear_share(estimator):
     return 0.0 if estimator.feature_map == "identity" else None
 
 
+def _label_smoothing(loss):
+    """Share of the target that is spread over the classes, where there are some."""
+    smooths = name_of(loss) == LogLoss.name
+    return LogLoss.of(loss).label_smoothing if smooths else 0.0
+
+
 def settings_of(estimator, kernel, n):
     """Collect what Stage I needs to know beside the rows, for the first kernel."""
     folds = 8 if n < _SMALL else 4
+    training, loss = CrossFitting.of(estimator.training), name_of(estimator.loss)
     return Settings(
-        loss=estimator.loss,
+        loss=loss,
         similarity=SIMILARITIES[kernel.similarity],
-        separation=SEPARATIONS[estimator.separation],
+        separation=SEPARATIONS[name_of(estimator.separation)],
         separation_params=estimator._separation_params(),
         beta=None if estimator.beta == "auto" else float(estimator.beta),
         n_components=estimator.n_components,
-        n_folds=folds if estimator.n_folds == "auto" else estimator.n_folds,
+        n_folds=folds if training.n_folds == "auto" else training.n_folds,
         max_iter=n_steps(estimator, n),
-        learning_rate=estimator.learning_rate,
-        weight_decay=estimator.weight_decay,
-        batch_size=estimator.batch_size,
-        label_smoothing=getattr(estimator, "label_smoothing", 0.0),
-        early_stopping=estimator.early_stopping,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        batch_size=training.batch_size,
+        label_smoothing=_label_smoothing(estimator.loss),
+        early_stopping=training.early_stopping,
         linear_share=_linear_share(estimator),
         seed=int(check_random_state(estimator.random_state).randint(2**31 - 4)),
     )

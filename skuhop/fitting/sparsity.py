@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skuhop.answering import recall_memory
+from skuhop.choices import name_of, numbers_of
 from skuhop.fitting.feature_map import N_WATCHED
 from skuhop.learning import corrupted_copies, limit_rows, resolve_corruption
 from skuhop.retrieval import SEPARATIONS, answers, separation_rule
@@ -41,8 +42,8 @@ def fit_separation(estimator, attributes: dict, distinct: np.ndarray, device) ->
     device : torch.device
         Where to compute.
     """
-    given = estimator.separation_params or {}
-    params = {**SEPARATIONS[estimator.separation].defaults, **given}
+    defaults = SEPARATIONS[name_of(estimator.separation)].defaults
+    params = {**defaults, **numbers_of(estimator.separation)}
     scores: dict = {}
     if params.get("alpha") == "auto":
         errors = np.array(_errors(estimator, attributes, distinct, device))
@@ -97,7 +98,7 @@ def settled(params: dict, estimator) -> dict:
         return params
     if not getattr(estimator, "separation_scores_", None):
         raise ValueError(
-            "separation_params={'alpha': 'auto'} needs what only fit can learn; call "
-            "fit again after setting it."
+            "separation__alpha='auto' needs what only fit can learn; call fit again "
+            "after setting it."
         )
     return {**params, "alpha": estimator.separation_params_["alpha"]}

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import check_random_state
 
+from skuhop.choices import Retention
 from skuhop.retention import RETENTION, Rows
 from skuhop.support import ones_unless, to_numpy, to_tensor
 
@@ -55,8 +56,7 @@ def followed(estimator, values, encode, device, new=None, grouped=False):
     Parameters
     ----------
     estimator : object
-        Fitted; has the parameters `max_patterns`, `retention`, `decay` and
-        `random_state`.
+        Fitted; has the parameters `retention` and `random_state`.
     values : ndarray of shape (n_patterns, ...)
         What belongs to the stored rows.
     encode : callable
@@ -82,18 +82,18 @@ def followed(estimator, values, encode, device, new=None, grouped=False):
         state, new, old = {}, old, (old[0][:0], values[:0], None)
     else:
         state = estimator.stream_ or {"seen": len(values)}
-    seen = state.get("seen", 0)
+    retention, seen = Retention.of(estimator.retention), state.get("seen", 0)
     stored = _stock(*old, state.get("arrivals", np.arange(len(old[0]))))
     coming = _stock(*new, seen + np.arange(len(new[0])))
     seed = state.get("seed")
     if seed is None:
         seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
     age = np.arange(len(coming.weights))[::-1]
-    stored = _faded(stored, estimator.decay, len(age))
-    coming = _faded(coming, estimator.decay, age)
+    stored = _faded(stored, retention.decay, len(age))
+    coming = _faded(coming, retention.decay, age)
 
     def kept(stock):
-        rule, budget = RETENTION[estimator.retention], estimator.max_patterns
+        rule, budget = RETENTION[retention.rule], retention.max_patterns
         if budget is None or len(stock.weights) <= budget:
             return stock
         if rule.compares:
@@ -105,7 +105,7 @@ def followed(estimator, values, encode, device, new=None, grouped=False):
         rows = Rows(keys, *(to_tensor(column, device) for column in columns))
         return _slots(stock, rule.plan(rows, budget, seed))
 
-    size = max(_PIECE, estimator.max_patterns or len(age))
+    size = max(_PIECE, retention.max_patterns or len(age))
     stock = kept(stored)
     for start in range(0, len(age), size):
         stock = kept(_joined(stock, _take(coming, slice(start, start + size))))

@@ -2,7 +2,6 @@
 
 from skuhop.learning.corruptions import (
     CORRUPTIONS,
-    any_of_both,
     corrupted_copies,
     limit_rows,
     resolve_corruption,
@@ -66,7 +65,6 @@ __all__ = [
     "Schedule",
     "Settings",
     "Target",
-    "any_of_both",
     "choose_inputs",
     "common_scale",
     "corrupted_copies",

@@ -32,14 +32,14 @@ def noise(X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
     return X + (scale * random_state.standard_normal(X.shape)).astype(X.dtype)
 
 
-def any_of_both(X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
+def both(X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
     """Mask every other row and add noise to the rest: a stand-in for the unknown."""
     corrupted = noise(X, random_state)
     corrupted[::2] = mask(X[::2], random_state)
     return corrupted
 
 
-CORRUPTIONS: dict[str, Callable] = {"mask": mask, "noise": noise}
+CORRUPTIONS: dict[str, Callable] = {"mask": mask, "noise": noise, "both": both}
 
 
 def limit_rows(wanted: int, n_features: int) -> int:
@@ -80,7 +80,7 @@ def resolve_corruption(corruption, unit: float = 1.0) -> Callable:
     The unknown gets masks and noise, which are the same in any unit.
     """
     if corruption is None:
-        return any_of_both
+        return both
     if isinstance(corruption, str):
         return CORRUPTIONS[corruption]
     if unit == 1:

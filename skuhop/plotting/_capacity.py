@@ -154,7 +154,7 @@ class CapacityDisplay:
         n_patterns : array-like of int
             Numbers of patterns to store.
 
-        corruption : {"mask", "noise"} or callable
+        corruption : {"mask", "noise", "both"} or callable
             As in `retrieval_scorer`.
 
         metric : {"error", "hit_rate"}, default="error"

@@ -5,7 +5,7 @@ new ones together: what becomes of each, so that no more than a budget are left.
 """
 
 from skuhop.retention.row_pairs import COVERAGE, INNOVATION, MERGE, contracted
-from skuhop.retention.rules import RETENTION, Retention
+from skuhop.retention.rules import RETENTION, RetentionRule
 from skuhop.retention.stream_order import newest, uniform
 from skuhop.retention.stream_rows import Plan, Rows
 
@@ -15,7 +15,7 @@ __all__ = [
     "MERGE",
     "RETENTION",
     "Plan",
-    "Retention",
+    "RetentionRule",
     "Rows",
     "contracted",
     "newest",

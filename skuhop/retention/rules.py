@@ -10,7 +10,7 @@ from skuhop.retention.stream_order import newest, uniform
 from skuhop.retention.stream_rows import Plan, Rows
 
 
-class Retention(NamedTuple):
+class RetentionRule(NamedTuple):
     """One rule.
 
     Attributes
@@ -26,9 +26,9 @@ class Retention(NamedTuple):
 
 
 RETENTION = {
-    "fifo": Retention(newest, False),
-    "reservoir": Retention(uniform, False),
-    "innovation": Retention(contracted(INNOVATION), True),
-    "coverage": Retention(contracted(COVERAGE), True),
-    "merge": Retention(contracted(MERGE), True),
+    "fifo": RetentionRule(newest, False),
+    "reservoir": RetentionRule(uniform, False),
+    "innovation": RetentionRule(contracted(INNOVATION), True),
+    "coverage": RetentionRule(contracted(COVERAGE), True),
+    "merge": RetentionRule(contracted(MERGE), True),
 }

@@ -12,7 +12,10 @@ Rejected: an attribute dropped in ``__getstate__``. scikit-learn holds that
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from copy import copy
 from weakref import WeakKeyDictionary
+
+from sklearn.base import BaseEstimator
 
 _PREPARED: WeakKeyDictionary = WeakKeyDictionary()
 _LIMIT = 4
@@ -61,8 +64,8 @@ class Reading:
             found = getattr(type(self._estimator), name)
             return found.__get__(self) if hasattr(found, "__get__") else found
         value = attributes[name]
-        # A parameter may be changed in place.
-        self._values[name] = dict(value) if _is_changeable(name, value) else value
+        # A choice may be changed in place.
+        self._values[name] = copy(value) if _is_changeable(name, value) else value
         return value
 
 
@@ -76,7 +79,7 @@ def _is_outdated(values: dict, estimator) -> bool:
 
 
 def _is_changeable(name, value) -> bool:
-    return name[-1] != "_" and isinstance(value, dict)
+    return name[-1] != "_" and isinstance(value, (dict, BaseEstimator))
 
 
 def derived(estimator, key: Hashable, build: Callable):

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import KernelDensity
 
-from skuhop import UHopMemory
+from skuhop import Training, UHopMemory
 from skuhop.exceptions import InvalidParameterError
 
 RNG = np.random.default_rng(0)
@@ -47,7 +47,9 @@ CASES = {
     "weights": (identity, 2, [0.5, 3, 1, 0, 1, 6], 4.0),
     "flat": (identity, 1, None, 0.7),
     "linear": (
-        lambda **p: UHopMemory(early_stopping=False, **p, **DENSITY),
+        lambda **p: UHopMemory(**p, **DENSITY).set_params(
+            training__early_stopping=False
+        ),
         2,
         None,
         4,
@@ -60,7 +62,9 @@ def test_draws_and_the_energy_are_of_one_density(case):
     make, d, weights, beta = CASES[case]
     rng = np.random.default_rng(1)
     X = np.random.default_rng(2).uniform(-2, 2, (6, d))
-    memory = make(max_iter=300, learning_rate=0.05).fit(X, sample_weight=weights)
+    memory = make(max_iter=300, training=Training(learning_rate=0.05)).fit(
+        X, sample_weight=weights
+    )
     memory.set_params(beta=beta)
     ours = memory.sample(1000, random_state=0)
     width = 2 + 6 / np.sqrt(beta)
@@ -75,7 +79,9 @@ def test_a_learned_matrix_shapes_the_noise():
     """The covariance around a pattern is the inverse of beta W^T W."""
     X = RNG.normal(size=(20, 3))
     memory = UHopMemory(
-        early_stopping=False, max_iter=200, learning_rate=0.05, **DENSITY
+        training=Training(early_stopping=False, learning_rate=0.05),
+        max_iter=200,
+        **DENSITY,
     ).fit(X)
     W = memory.components_
     assert np.linalg.cond(W) > 1.5  # something was learned
@@ -90,13 +96,19 @@ def test_the_posterior_loss_moves_and_scales_queries():
 
     X = np.random.default_rng(0).normal(size=(60, 2))
     memory = UHopMemory(
-        loss="posterior", corruption=damage, learning_rate=0.05, max_iter=200, **DENSITY
+        loss="posterior",
+        corruption=damage,
+        training=Training(learning_rate=0.05),
+        max_iter=200,
+        **DENSITY,
     ).fit(X)
     assert memory.alignment_ and memory.selection_["kept"] == "learned"
     draws = memory.sample(500, random_state=0)
     shift = memory.alignment_["shift"]
     scale = memory.alignment_["scale"]
-    other = UHopMemory(early_stopping=False, max_iter=1, **DENSITY).fit(X)
+    other = UHopMemory(
+        training=Training(early_stopping=False), max_iter=1, **DENSITY
+    ).fit(X)
     other.components_ = memory.components_
     other.feature_map_state_ = {"components": memory.components_}
     # Queries are seen as scale x + shift: brought there, they are the plain mixture.
@@ -138,7 +150,9 @@ def test_without_a_density_there_is_no_sample(name, value):
 
 @pytest.mark.parametrize("feature_map, rows", [("mlp", 20), ("linear", 3)])
 def test_maps_that_leave_no_density(feature_map, rows):
-    memory = UHopMemory(feature_map, early_stopping=False, max_iter=5, **DENSITY)
+    memory = UHopMemory(
+        feature_map, training=Training(early_stopping=False), max_iter=5, **DENSITY
+    )
     memory.fit(RNG.normal(size=(rows, 4)))
     with pytest.raises(ValueError, match="invertible") as caught:
         memory.sample()

@@ -9,7 +9,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from skuhop import UHopMemory
+from skuhop import Training, UHopMemory
 from skuhop.retrieval import (
     SEPARATIONS,
     Memory,
@@ -122,7 +122,10 @@ def test_energy_never_rises_for_a_learned_map(separation, similarity):
         pytest.skip("no such property: 'nothing' does not move with the query")
     rng = np.random.default_rng(0)
     memory = UHopMemory(
-        similarity=similarity, separation=separation, beta=2.0, learning_rate=0.05
+        similarity=similarity,
+        separation=separation,
+        beta=2.0,
+        training=Training(learning_rate=0.05),
     ).fit(rng.normal(size=(30, 12)))
     X = rng.normal(size=(20, 12))
     before = memory.energy(X)

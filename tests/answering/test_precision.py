@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skuhop import UHopClassifier, UHopMemory
+from skuhop import CrossFitting, UHopClassifier, UHopMemory
 from skuhop.answering.precision import PRODUCTS, choose_product, tf32_allowed
 from skuhop.retrieval import SEPARATIONS
 from skuhop.retrieval.products import bf16, exact
@@ -95,7 +95,7 @@ def test_a_profiled_noise_level_needs_all_bits():
 
 def test_classifier():
     y = (X[:, 0] > 0).astype(int)
-    params = {"max_iter": 5, "n_folds": 2, "random_state": 0}
+    params = {"max_iter": 5, "training": CrossFitting(n_folds=2), "random_state": 0}
     data, queries = X.astype("f4"), GAPS.astype("f4")
     expected = UHopClassifier(**params).fit(data, y).predict_proba(queries)
     asked = UHopClassifier(precision="bf16", **params).fit(data, y)

@@ -18,7 +18,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skuhop import UHopClassifier
+from skuhop import CrossFitting, Training, UHopClassifier
+from skuhop.estimators.parameters import CLASSIFIER_RULES
 from skuhop.exceptions import InvalidParameterError
 from skuhop.learning import LOSSES
 from skuhop.learning.members.member_maps import MEMBER_MAPS
@@ -35,7 +36,8 @@ class Network(torch.nn.Sequential):
 
 
 def quick(**params):
-    fast = {"max_iter": 5, "n_folds": 3, "n_components": 8, "random_state": 0}
+    fast = {"max_iter": 5, "n_components": 8, "random_state": 0}
+    fast["training"] = CrossFitting(n_folds=3)
     return UHopClassifier(**{**fast, **params})
 
 
@@ -253,7 +255,8 @@ def test_larger_sets_are_learned_in_batches_and_weights_are_copies_still():
     labels[:100] = 1
     weights = np.where(np.arange(900) < 100, 2, 1)
     copies = np.repeat(np.arange(900), weights)
-    params = {"batch_size": 64, "feature_map": "linear"}
+    params = {"feature_map": "linear"}
+    params["training"] = CrossFitting(n_folds=3, batch_size=64)
     weighted = quick(**params).fit(data, labels, weights)
     copied = quick(**params).fit(data[copies], labels[copies])
     assert weighted.loss_curve_ == copied.loss_curve_
@@ -433,21 +436,26 @@ WRONG = {
     "loss": ["hinge", None],
     "similarity": ["channel", "l2", None],
     "separation": ["argmax", None],
-    "separation_params": [2, "k"],
+    "separation__alpha": [3, "auto"],
+    "separation__gamma": [1],
+    "separation__k": [0.5],
+    "separation__degree": [0],
     "beta": [0, -1, np.nan, "high", True],
     "class_weight": ["equal", 2],
-    "n_folds": [1, 2.5, "many", None],
+    "training": ["adamw", Training()],
+    "training__n_folds": [1, 2.5, "many", None],
     "max_iter": [0, 1.5, None],
-    "learning_rate": [0, np.inf],
-    "weight_decay": [-1, None],
-    "batch_size": [1, 2.5],
-    "label_smoothing": [-0.1, 1.1],
-    "early_stopping": [1, None],
+    "training__learning_rate": [0, np.inf],
+    "training__weight_decay": [-1, None],
+    "training__batch_size": [1, 2.5],
+    "loss__label_smoothing": [-0.1, 1.1],
+    "training__early_stopping": [1, None],
     "warm_start": [1, "no"],
     "verbose": [-1, "loud"],
-    "max_patterns": [0, -1, 2.5, "many", True],
     "retention": ["newest", None, 1],
-    "decay": [0, -0.5, 1.01, np.nan, "slow", None],
+    "retention__rule": ["newest", None, 1],
+    "retention__max_patterns": [0, -1, 2.5, "many", True],
+    "retention__decay": [0, -0.5, 1.01, np.nan, "slow", None],
     "precision": ["float64", 32, None],
     "device": ["banana", 0],
     "linear_share": [-0.1, 1.5, "much", np.nan, None, True],
@@ -455,22 +463,21 @@ WRONG = {
 
 
 def test_every_parameter_has_wrong_values():
-    assert set(WRONG) | {"random_state"} == set(UHopClassifier().get_params())
+    assert set(WRONG) == set(CLASSIFIER_RULES)
+    names = {name for name in WRONG if "__" not in name} | {"random_state"}
+    assert names == set(UHopClassifier().get_params())
 
 
 @pytest.mark.parametrize(
     "name, value", [(name, value) for name, values in WRONG.items() for value in values]
 )
 def test_wrong_values_are_named(name, value):
+    owners = {"alpha": "entmax", "gamma": "normmax", "k": "ksubsets"}
+    estimator = UHopClassifier()
+    if name.startswith("separation__"):
+        estimator.separation = owners.get(name.split("__")[1], "polynomial")
     with pytest.raises(InvalidParameterError, match=name):
-        UHopClassifier(**{name: value}).fit(X, Y)
-
-
-def test_wrong_separation_params():
-    with pytest.raises(InvalidParameterError, match="alpha"):
-        quick(separation="entmax", separation_params={"alpha": 3}).fit(X, Y)
-    with pytest.raises(InvalidParameterError, match="gamma"):
-        quick(separation="entmax", separation_params={"gamma": 3}).fit(X, Y)
+        estimator.set_params(**{name: value}).fit(X, Y)
 
 
 def test_absent_device_is_an_error():
@@ -495,7 +502,8 @@ def test_what_stage_one_was_told_later_waits_for_the_next_fit(change):
 
 
 def test_warm_start_continues():
-    cold = quick(warm_start=True, early_stopping=False, max_iter=30)
+    cold = quick(warm_start=True, max_iter=30)
+    cold.set_params(training__early_stopping=False)
     first = cold.fit(X[TRAIN], Y[TRAIN]).loss_curve_
     second = cold.fit(X[TRAIN], Y[TRAIN]).loss_curve_
     assert second[0] < first[0]
@@ -505,7 +513,7 @@ def test_early_stopping_off_keeps_the_last_step():
     noise = np.random.default_rng(0).normal(size=(60, 3))
     labels = np.random.default_rng(1).integers(0, 2, 60)
     kept = [
-        quick(early_stopping=flag, max_iter=60).fit(noise, labels)
+        quick(max_iter=60).set_params(training__early_stopping=flag).fit(noise, labels)
         for flag in (False, True)
     ]
     assert kept[0].selection_["steps"] == 2 * [[60, 60, 60]]

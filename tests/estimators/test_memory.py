@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skuhop import UHopMemory
+from skuhop import Entmax, Training, UHopMemory, Updates
 from skuhop.learning import FEATURE_MAPS, LOSSES
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 from skuhop.support import cache
@@ -107,7 +107,7 @@ def test_known_queries_score_higher_than_unknown_ones():
 
 def test_update_steps():
     one = fit(similarity="euclidean", beta=2.0)
-    two = copy.deepcopy(one).set_params(update_steps=2, tol=0.0)
+    two = copy.deepcopy(one).set_params(update_steps=Updates(2, tol=0.0))
     np.testing.assert_allclose(
         two.transform(QUERIES), one.transform(one.transform(QUERIES)), rtol=1e-10
     )
@@ -282,12 +282,16 @@ def test_rows_with_and_without_gaps_do_not_disturb_each_other():
         {"beta": 0.5},
         {"separation": "sparsemax"},
         {"similarity": "manhattan"},
-        {"separation": "entmax", "separation_params": {"alpha": 1.1}},
+        {"separation": Entmax(alpha=1.1)},
     ],
 )
 def test_a_parameter_changed_after_fit_counts(change):
     # What early stopping keeps of Stage I may depend on all of them.
-    start = {"similarity": "euclidean", "beta": 1.0, "early_stopping": False}
+    start = {
+        "similarity": "euclidean",
+        "beta": 1.0,
+        "training": Training(early_stopping=False),
+    }
     memory = fit(**start)
     before = memory.transform(QUERIES)
     changed = memory.set_params(**change).transform(QUERIES)
@@ -296,14 +300,14 @@ def test_a_parameter_changed_after_fit_counts(change):
     fresh = copy.deepcopy(memory)
     np.testing.assert_array_equal(changed, fresh.transform(QUERIES))
     np.testing.assert_array_equal(changed, expected)
-    memory.set_params(**{"separation": "softmax", "separation_params": None, **start})
+    memory.set_params(**{"separation": "softmax", **start})
     np.testing.assert_array_equal(memory.transform(QUERIES), before)
 
 
-def test_separation_params_changed_in_place_count():
-    memory = fit(separation="entmax", separation_params={"alpha": 1.9}, beta=0.05)
+def test_numbers_changed_in_place_count():
+    memory = fit(separation=Entmax(1.9), beta=0.05)
     before = memory.transform(QUERIES)
-    memory.separation_params["alpha"] = 1.05
+    memory.separation.alpha = 1.05
     assert not np.allclose(memory.transform(QUERIES), before)
 
 
@@ -403,7 +407,7 @@ def test_grid_search():
 
 
 def test_clone_and_html():
-    memory = fit(separation_params=None, beta=3.0)
+    memory = fit(beta=3.0)
     assert clone(memory).get_params() == memory.get_params()
     assert "UHopMemory" in memory._repr_html_()
     assert "beta=3.0" in repr(memory)
@@ -429,7 +433,9 @@ class _Linear(torch.nn.Linear):
         super().__init__(n_features, 4)
 
 
-@pytest.mark.parametrize("params", [{}, {"answer": "l2"}, {"update_steps": 3}])
+@pytest.mark.parametrize(
+    "params", [{}, {"update_steps": Updates(answer="l2")}, {"update_steps": 3}]
+)
 @pytest.mark.parametrize("similarity", ["auto", "euclidean"])
 def test_new_rows_that_lack_nothing_come_back_as_they_are(similarity, params):
     memory = fit(similarity=similarity, missing="new", **params)

@@ -16,7 +16,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skuhop import UHopRegressor
+from skuhop import CrossFitting, Training, UHopRegressor
+from skuhop.estimators.parameters import REGRESSOR_RULES
 from skuhop.exceptions import InvalidParameterError
 from skuhop.learning import LOSSES
 from skuhop.learning.members.member_maps import MEMBER_MAPS
@@ -35,7 +36,8 @@ class Network(torch.nn.Sequential):
 
 
 def quick(feature_map="auto", **params):
-    fast = {"max_iter": 5, "n_folds": 3, "n_components": 8, "random_state": 0}
+    fast = {"max_iter": 5, "n_components": 8, "random_state": 0}
+    fast["training"] = CrossFitting(n_folds=3)
     return UHopRegressor(feature_map, **{**fast, **params})
 
 
@@ -305,7 +307,8 @@ def test_larger_sets_are_learned_in_batches_and_weights_are_copies_still():
     data, y = make_friedman1(900, random_state=0)
     weights = np.where(np.arange(900) < 100, 2, 1)
     copies = np.repeat(np.arange(900), weights)
-    params = {"batch_size": 64, "feature_map": "linear"}
+    params = {"feature_map": "linear"}
+    params["training"] = CrossFitting(n_folds=3, batch_size=64)
     weighted = quick(**params).fit(data, y, weights)
     copied = quick(**params).fit(data[copies], y[copies])
     assert weighted.loss_curve_ == copied.loss_curve_
@@ -450,38 +453,50 @@ WRONG = {
     "loss": ["log_loss", None],
     "similarity": ["channel", "l2", None],
     "separation": ["argmax", None],
-    "separation_params": [2, "k"],
+    "separation__alpha": [3, "auto"],
+    "separation__gamma": [1],
+    "separation__k": [0.5],
+    "separation__degree": [0],
     "beta": [0, -1, np.nan, "high", True],
-    "n_folds": [1, 2.5, "many", None],
+    "training": ["adamw", Training()],
+    "training__n_folds": [1, 2.5, "many", None],
     "max_iter": [0, 1.5, None],
-    "learning_rate": [0, np.inf],
-    "weight_decay": [-1, None],
-    "batch_size": [1, 2.5],
-    "early_stopping": [1, None],
+    "training__learning_rate": [0, np.inf],
+    "training__weight_decay": [-1, None],
+    "training__batch_size": [1, 2.5],
+    "training__early_stopping": [1, None],
     "warm_start": [1, "no"],
     "verbose": [-1, "loud"],
     "precision": ["float64", 32, None],
-    "max_patterns": [0, -1, 2.5, "many", True],
     "retention": ["newest", None, 1],
-    "decay": [0, -0.5, 1.01, np.nan, "slow", None],
+    "retention__rule": ["newest", None, 1],
+    "retention__max_patterns": [0, -1, 2.5, "many", True],
+    "retention__decay": [0, -0.5, 1.01, np.nan, "slow", None],
     "device": ["banana", 0],
 }
 
 
 def test_every_parameter_has_wrong_values():
-    assert set(WRONG) | {"random_state"} == set(UHopRegressor().get_params())
+    assert set(WRONG) == set(REGRESSOR_RULES)
+    names = {name for name in WRONG if "__" not in name} | {"random_state"}
+    assert names == set(UHopRegressor().get_params())
 
 
 @pytest.mark.parametrize(
     "name, value", [(name, value) for name, values in WRONG.items() for value in values]
 )
 def test_wrong_values_are_named(name, value):
+    owners = {"alpha": "entmax", "gamma": "normmax", "k": "ksubsets"}
+    estimator = UHopRegressor()
+    if name.startswith("separation__"):
+        estimator.separation = owners.get(name.split("__")[1], "polynomial")
     with pytest.raises(InvalidParameterError, match=name):
-        UHopRegressor(**{name: value}).fit(X, Y)
+        estimator.set_params(**{name: value}).fit(X, Y)
 
 
 def test_warm_start_continues():
-    cold = quick("linear", warm_start=True, early_stopping=False, max_iter=30)
+    cold = quick("linear", warm_start=True, max_iter=30)
+    cold.set_params(training__early_stopping=False)
     first = cold.fit(X[TRAIN], Y[TRAIN]).loss_curve_
     second = cold.fit(X[TRAIN], Y[TRAIN]).loss_curve_
     assert second[0] < first[0]
@@ -504,7 +519,8 @@ def by_joblib(estimator):
 def by_skops(estimator):
     data = skops.io.dumps(estimator)
     unknown = skops.io.get_untrusted_types(data=data)
-    assert unknown == ["skuhop.estimators.regressor.UHopRegressor"]
+    own = ["skuhop.estimators.regressor.UHopRegressor"]
+    assert unknown == ["skuhop.choices.fit_choices.CrossFitting", *own]
     return skops.io.loads(data, trusted=unknown)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skuhop import UHopClassifier, UHopRegressor
+from skuhop import CrossFitting, Retention, UHopClassifier, UHopRegressor
 from skuhop.learning import LOSSES
 from skuhop.learning.members.member_maps import MEMBER_MAPS
 from skuhop.retention import RETENTION
@@ -38,13 +38,14 @@ def grid():
         if similarity != "dot":
             yield {"similarity": similarity, "feature_map": "mlp"}
     for retention in RETENTION:
-        yield {**LINEAR, "retention": retention, "max_patterns": 5, "decay": 0.9}
+        kept = Retention(retention, max_patterns=5, decay=0.9)
+        yield {**LINEAR, "retention": kept}
     for feature_map in ("identity", "periodic", SmallNetwork):
         yield {"feature_map": feature_map}
     yield {"precision": "bf16"}
 
 
-QUICK = {"max_iter": 3, "n_folds": 2}
+QUICK = {"max_iter": 3, "training": CrossFitting(n_folds=2)}
 
 
 @parametrize_with_checks(

@@ -1,4 +1,4 @@
-"""similarity="auto" and "channel": told nothing, told the damage, shown queries."""
+"""similarity="auto": told nothing, told the damage, shown queries."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from skuhop import UHopMemory
+from skuhop import Training, UHopMemory
 from skuhop.learning import CORRUPTIONS
 
 X = load_digits().data[:60] / 16
@@ -35,9 +35,7 @@ MODES = {
         A
     ),
     "shown queries": lambda A: UHopMemory(max_iter=5).fit(A, queries=HALF),
-    "channel": lambda A: UHopMemory(
-        similarity="channel", max_iter=5, random_state=0
-    ).fit(A),
+    "both": lambda A: UHopMemory(corruption="both", max_iter=5, random_state=0).fit(A),
 }
 
 
@@ -181,7 +179,7 @@ def test_posterior_loss_learns_occlusion(feature_map):
         feature_map,
         loss="posterior",
         corruption=lower_half_gone,
-        learning_rate=3e-3,
+        training=Training(learning_rate=3e-3),
         **params,
     ).fit(X)
     queries = lower_half_gone(X, None)
@@ -191,7 +189,10 @@ def test_posterior_loss_learns_occlusion(feature_map):
 
 def test_training_that_harms_is_undone():
     memory = UHopMemory(
-        similarity="euclidean", learning_rate=1.0, loss="max", random_state=0
+        similarity="euclidean",
+        training=Training(learning_rate=1.0),
+        loss="max",
+        random_state=0,
     ).fit(X)
     assert memory.selection_["step"] == 0
     plain = UHopMemory("identity", similarity="euclidean").fit(X)

@@ -8,9 +8,9 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
-from skuhop import UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import Retention, UHopClassifier, UHopMemory, UHopRegressor
 from skuhop.exceptions import InvalidParameterError
-from skuhop.retention import RETENTION, Retention
+from skuhop.retention import RETENTION, RetentionRule
 from skuhop.retrieval import SIMILARITIES
 
 RNG = np.random.default_rng(0)
@@ -24,8 +24,9 @@ PLAIN = {"feature_map": "identity", "similarity": "euclidean", "beta": 1.5}
 KINDS = {"memory": UHopMemory, "classifier": UHopClassifier, "regressor": UHopRegressor}
 
 
-def make(kind="memory", **params):
-    return KINDS[kind](**{**PLAIN, "random_state": 0, **params})
+def make(kind="memory", retention="merge", max_patterns=None, decay=1.0, **params):
+    kept = Retention(retention, max_patterns=max_patterns, decay=decay)
+    return KINDS[kind](retention=kept, **{**PLAIN, "random_state": 0, **params})
 
 
 def feed(estimator, pieces=(25, 3, 50, 12), data=X, weights=None):
@@ -78,7 +79,7 @@ def test_values_without_a_limit(kind):
     np.testing.assert_allclose(ask(streamed), ask(whole))
 
 
-@pytest.mark.parametrize("similarity", ["auto", "euclidean", "channel"])
+@pytest.mark.parametrize("similarity", ["auto", "euclidean"])
 def test_nothing_is_learned_after_the_first_call(similarity):
     memory = make(feature_map="linear", similarity=similarity, max_iter=5)
     memory.partial_fit(X[:40])
@@ -113,7 +114,7 @@ def test_memory_is_constant(kind, retention, monkeypatch):
         sizes.append(len(rows.arrivals))
         return rule.plan(rows, budget, seed)
 
-    monkeypatch.setitem(RETENTION, retention, Retention(watched, rule.compares))
+    monkeypatch.setitem(RETENTION, retention, RetentionRule(watched, rule.compares))
     estimator = make(kind, max_patterns=8, retention=retention)
     many = RNG.normal(size=(2000, 10))
     estimator.partial_fit(many, np.arange(2000) % 3)
@@ -227,18 +228,22 @@ def test_classes_do_not_mix_and_are_not_forgotten(retention):
     proba = classifier.predict_proba(X[:5])
     np.testing.assert_allclose(proba, proba[:1].repeat(5, 0), atol=0.3)
     assert np.bincount(classifier.pattern_classes_).tolist() == [5, 5, 5]
-    classifier.set_params(retention="fifo").partial_fit(X[:20], np.full(20, "d"))
+    classifier.set_params(retention__rule="fifo").partial_fit(X[:20], np.full(20, "d"))
     assert classifier.classes_.tolist() == ["a", "b", "c", "d"]
     assert set(classifier.predict(X)) == {"d"}
 
 
 def test_the_limit_and_the_rule_may_change_on_the_way():
     memory = feed(make(max_patterns=30, retention="fifo"))
-    memory.set_params(max_patterns=10, retention="reservoir").partial_fit(X[:1])
+    memory.set_params(
+        retention__max_patterns=10, retention__rule="reservoir"
+    ).partial_fit(X[:1])
     assert len(memory.patterns_) == 10
-    memory.set_params(max_patterns=None).partial_fit(X[:30])
+    memory.set_params(retention__max_patterns=None).partial_fit(X[:30])
     assert len(memory.patterns_) == 40
-    memory.set_params(max_patterns=15, retention="merge").partial_fit(X[:30])
+    memory.set_params(retention__max_patterns=15, retention__rule="merge").partial_fit(
+        X[:30]
+    )
     assert len(memory.patterns_) == 15
 
 
@@ -252,7 +257,7 @@ def test_fit_stores_what_it_is_given_and_starts_anew():
 
 def test_phi_is_refreshed_from_what_is_kept():
     memory = make(feature_map="linear", max_patterns=30)
-    feed(memory.set_params(max_iter=5, early_stopping=False))
+    feed(memory.set_params(max_iter=5, training__early_stopping=False))
     kept, old = memory.patterns_, memory.components_
     memory.fit(memory.patterns_, sample_weight=memory.sample_weight_)
     np.testing.assert_array_equal(memory.patterns_, kept)
@@ -266,7 +271,10 @@ def test_classes_that_come_one_by_one_are_known_in_the_end():
     scores = {}
     for retention in RETENTION:
         classifier = UHopClassifier(
-            "identity", beta=40.0, max_patterns=60, retention=retention, random_state=0
+            "identity",
+            beta=40.0,
+            retention=Retention(retention, max_patterns=60),
+            random_state=0,
         )
         for rows in np.array_split(train, 15):
             classifier.partial_fit(data[rows], labels[rows])
@@ -372,7 +380,7 @@ def test_a_failure_on_the_way_leaves_it_as_it_was(kind, first, monkeypatch):
     if not first:
         feed(estimator)
     before = state(estimator)
-    monkeypatch.setitem(RETENTION, "coverage", Retention(broken, False))
+    monkeypatch.setitem(RETENTION, "coverage", RetentionRule(broken, False))
     with pytest.raises(MemoryError):
         estimator.partial_fit(X, np.arange(90) % 5)
     assert state(estimator) == before
@@ -381,7 +389,13 @@ def test_a_failure_on_the_way_leaves_it_as_it_was(kind, first, monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "name, value", [("max_patterns", 0), ("retention", "newest"), ("decay", 0.0)]
+    "name, value",
+    [
+        ("retention__max_patterns", 0),
+        ("retention__rule", "newest"),
+        ("retention", "newest"),
+        ("retention__decay", 0.0),
+    ],
 )
 def test_parameters_are_checked_in_every_call(kind, name, value):
     estimator = feed(make(kind)).set_params(**{name: value})
@@ -420,5 +434,5 @@ def test_an_index_is_built_anew():
     assert memory.index_["kind"] == "hnsw"
     plain = make(beta=50.0).fit(many)
     np.testing.assert_array_equal(memory.predict(many[::50]), plain.predict(many[::50]))
-    memory.set_params(max_patterns=500).partial_fit(many[:1])
+    memory.set_params(retention__max_patterns=500).partial_fit(many[:1])
     assert memory.index_ == {} and len(memory.transform(many[:3])) == 3

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from skuhop import UHopMemory
+from skuhop import Training, UHopMemory
 from skuhop.learning import LOSSES, trainer
 from skuhop.learning.mini_batches import HardPairs, RunningLogMean
 
@@ -129,7 +129,12 @@ def test_memory_does_not_grow_with_the_square(loss, monkeypatch):
     monkeypatch.setattr("skuhop.learning.mini_batches._BLOCK", 10_000)
     X = np.random.default_rng(0).normal(size=(3000, 8))
     with Largest() as largest:
-        UHopMemory(loss=loss, similarity="dot", early_stopping=False, max_iter=3).fit(X)
+        UHopMemory(
+            loss=loss,
+            similarity="dot",
+            training=Training(early_stopping=False),
+            max_iter=3,
+        ).fit(X)
     assert 100 * 100 * 8 <= largest.size < 3000 * 3000 * 8 / 20
 
 
@@ -137,9 +142,12 @@ def test_memory_does_not_grow_with_the_square(loss, monkeypatch):
 def test_learns_as_well_as_full_batches(loss, monkeypatch):
     X = np.random.default_rng(0).normal(size=(400, 10)) + 1.5
     memory = UHopMemory(
-        loss=loss, similarity="dot", early_stopping=False, max_iter=60, random_state=0,
-        learning_rate=1e-2,
-    )  # fmt: skip
+        loss=loss,
+        similarity="dot",
+        max_iter=60,
+        random_state=0,
+        training=Training(early_stopping=False, learning_rate=1e-2),
+    )
     found = []
     for full_batch in (10**6, 100):
         monkeypatch.setattr(trainer, "FULL_BATCH", full_batch)

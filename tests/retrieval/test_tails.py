@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skuhop import UHopMemory
+from skuhop import Index, UHopMemory
 from skuhop.retrieval import SEPARATIONS, Memory, answers, build_scorer
 from skuhop.retrieval.index.candidates import Nearest, ask
 from skuhop.retrieval.index.tails import (
@@ -175,8 +175,7 @@ def estimator(**params):
     default = {
         "similarity": "euclidean",
         "beta": 0.4,
-        "index": "hnsw",
-        "index_tail": "sample",
+        "index": Index("hnsw", tail="sample"),
         "random_state": 0,
     }
     return UHopMemory("identity", **{**default, **params})
@@ -201,16 +200,16 @@ def test_the_memory_samples_and_says_how_sure_it_is(fitted):
     other = estimator(random_state=1).fit(MANY)
     assert (other.transform(queries) != found).any()
     # Set after fit, it does what it would have done before.
-    dropped = estimator(index_tail="drop").fit(MANY)
+    dropped = estimator(index="hnsw").fit(MANY)
     assert (dropped.tail_std(queries) == 0).all()
-    dropped.set_params(index_tail="sample")
+    dropped.set_params(index__tail="sample")
     np.testing.assert_array_equal(found, dropped.transform(queries))
 
 
 @pytest.mark.parametrize("separation", sorted(set(SEPARATIONS) - set(LIFTED)))
 def test_sparse_separations_have_no_tail(fitted, separation):
-    with pytest.raises(ValueError, match="index_tail.*softmax1.*" + separation):
+    with pytest.raises(ValueError, match="index__tail.*softmax1.*" + separation):
         estimator(separation=separation).fit(MANY)
     memory = pickle.loads(pickle.dumps(fitted)).set_params(separation=separation)
-    with pytest.raises(ValueError, match="index_tail"):
+    with pytest.raises(ValueError, match="index__tail"):
         memory.transform(MANY[:2])

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.datasets import load_iris
 
 import skuhop
-from skuhop import UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import CrossFitting, Training, UHopClassifier, UHopMemory, UHopRegressor
 
 FOLDER = Path(__file__).parent / skuhop.__version__
 RNG = np.random.RandomState(0)
@@ -32,16 +32,25 @@ def estimators():
     memories = {
         "default": UHopMemory(**seeded),
         "euclidean": UHopMemory(similarity="euclidean", **seeded),
-        "mlp": UHopMemory("mlp", similarity="cosine", early_stopping=False, **seeded),
+        "mlp": UHopMemory(
+            "mlp",
+            similarity="cosine",
+            training=Training(early_stopping=False),
+            **seeded,
+        ),
         "told": UHopMemory(corruption="noise", **seeded),
         "new_rows": UHopMemory("identity", similarity="dot", missing="new", **seeded),
     }
     for name, memory in memories.items():
         weights = np.arange(1, 11) if name == "mlp" else None
         yield name, memory.fit(X, sample_weight=weights), QUERIES
-    classifier = UHopClassifier(n_folds=2, **seeded).fit(IRIS[::5], SPECIES[::5])
+    classifier = UHopClassifier(training=CrossFitting(n_folds=2), **seeded).fit(
+        IRIS[::5], SPECIES[::5]
+    )
     yield "classifier", classifier, IRIS[1::10]
-    regressor = UHopRegressor(n_folds=2, **seeded).fit(IRIS[::5, :2], IRIS[::5, 2:])
+    regressor = UHopRegressor(training=CrossFitting(n_folds=2), **seeded).fit(
+        IRIS[::5, :2], IRIS[::5, 2:]
+    )
     yield "regressor", regressor, IRIS[1::10, :2]
 
 

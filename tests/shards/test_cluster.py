@@ -6,7 +6,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
-from skuhop import UHopClassifier, UHopMemory
+from skuhop import CrossFitting, UHopClassifier, UHopMemory
 from skuhop.metrics import StoredPatterns, retrieval_scorer
 
 distributed = pytest.importorskip("distributed", reason="needs the extra distributed")
@@ -26,7 +26,7 @@ SEARCHES = {
         cv=StoredPatterns(),
     ),
     "classifier": GridSearchCV(
-        UHopClassifier(n_folds=2, max_iter=10, random_state=0),
+        UHopClassifier(training=CrossFitting(n_folds=2), max_iter=10, random_state=0),
         {"n_components": [4, 16]},
         cv=2,
     ),

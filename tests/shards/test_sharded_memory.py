@@ -17,7 +17,15 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skuhop import UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import (
+    CrossFitting,
+    Entmax,
+    UHopClassifier,
+    UHopMemory,
+    UHopRegressor,
+    Updates,
+)
+from skuhop.estimators.parameters import NEXT_CALL, SHARDED_EFFECTS
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 distributed = pytest.importorskip("distributed", reason="needs the extra distributed")
@@ -60,12 +68,22 @@ def memory(**params):
 
 
 def classifier(**params):
-    params = {"n_folds": 2, "max_iter": 5, "random_state": 0, **params}
+    params = {
+        "training": CrossFitting(n_folds=2),
+        "max_iter": 5,
+        "random_state": 0,
+        **params,
+    }
     return UHopClassifier(**params)
 
 
 def regressor(**params):
-    params = {"n_folds": 2, "max_iter": 5, "random_state": 0, **params}
+    params = {
+        "training": CrossFitting(n_folds=2),
+        "max_iter": 5,
+        "random_state": 0,
+        **params,
+    }
     return UHopRegressor(**params)
 
 
@@ -123,13 +141,13 @@ def test_answers_of_one_machine(client, similarity, separation):
     "params",
     [
         {"beta": 3.0, "update_steps": 4},
-        {"beta": 3.0, "separation": "entmax", "separation_params": {"alpha": 1.2}},
+        {"beta": 3.0, "separation": Entmax(alpha=1.2)},
         {"missing": "new"},
         {"feature_map": "mlp", "loss": "posterior"},
         {"feature_map": "identity", "similarity": "dot"},
-        {"similarity": "dot", "answer": "l2", "update_steps": 3},
-        {"answer": "layernorm", "separation": "sparsemax"},
-        {"separation": "entmax", "separation_params": {"alpha": "auto"}},
+        {"similarity": "dot", "update_steps": Updates(3, answer="l2")},
+        {"update_steps": Updates(answer="layernorm"), "separation": "sparsemax"},
+        {"separation": Entmax(alpha="auto")},
     ],
     ids=str,
 )
@@ -547,10 +565,6 @@ BAD = {
         lambda: ShardedMemory(UHopMemory()).fit(X),
         "got similarity='auto'",
     ),
-    "channel": (
-        lambda: ShardedMemory(memory(similarity="channel")).fit(X),
-        "similarity='channel'",
-    ),
     "NaN": (
         lambda: ShardedMemory(memory().fit(X), shard_size=100).fit(nan_in_the_last(X)),
         "Shard 2: .*NaN",
@@ -820,3 +834,47 @@ def test_new_rows_that_lack_nothing(client):
     sharded = ShardedMemory(whole, shard_size=100).fit(X)
     np.testing.assert_array_equal(sharded.transform(QUERIES[1:3]), QUERIES[1:3])
     assert_same_memory(sharded, whole)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["fitted", "not fitted"])
+@pytest.mark.parametrize(
+    "parameter, value",
+    [
+        ("estimator", UHopClassifier()),
+        ("estimator__similarity", "dot"),
+        ("estimator__separation", "polynomial"),
+        ("estimator__separation__alpha", 2.0),
+        ("estimator__update_steps__steps", 5),
+        ("shard_size", 7),
+        ("random_state", 3),
+    ],
+)
+def test_what_is_set_after_fit_waits_for_the_next(client, first, parameter, value):
+    inner = memory(beta=3.0, separation=Entmax(1.2), update_steps=Updates(2))
+    sharded = ShardedMemory(FrozenEstimator(inner.fit(X)) if first else inner)
+    sharded.fit(X)
+    if first:
+        sharded.estimator = inner
+    before = sharded.transform(QUERIES), sharded.energy(QUERIES)
+    sharded.set_params(**{parameter: value})
+    for _ in range(2):
+        np.testing.assert_array_equal(sharded.transform(QUERIES), before[0])
+        np.testing.assert_array_equal(sharded.energy(QUERIES), before[1])
+        sharded.release()
+    if parameter.startswith("estimator__") and not first:
+        again = clone(sharded).fit(X)
+        found = again.transform(QUERIES)
+        assert not np.allclose(found, before[0])
+
+
+def test_every_parameter_has_an_effect(client):
+    parameters = set(ShardedMemory(memory()).get_params(deep=False))
+    assert parameters == set(SHARDED_EFFECTS)
+    sharded = ShardedMemory(memory()).fit(X)
+    before = sharded.transform(QUERIES)
+    assert SHARDED_EFFECTS["client"] == NEXT_CALL
+    sharded.set_params(client="nobody")
+    with pytest.raises(TypeError, match="client"):
+        sharded.transform(QUERIES)
+    found = sharded.set_params(client=client).transform(QUERIES)
+    np.testing.assert_array_equal(found, before)

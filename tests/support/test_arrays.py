@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 import skuhop
-from skuhop import UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import CrossFitting, Retention, UHopClassifier, UHopMemory, UHopRegressor
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(20, 7))  # "auto" learns more of wider ones, which takes longer
@@ -61,7 +61,7 @@ def fit(model, X=X, y=y, **params):
     # Not "auto", which computes where tensors are, and NumPy's on a GPU.
     quick = {"max_iter": 3, "random_state": 0, "device": "cpu"}
     if model is not UHopMemory:
-        quick["n_folds"] = 2
+        quick["training"] = CrossFitting(n_folds=2)
     return model(**(quick | params)).fit(X, y)
 
 
@@ -200,9 +200,10 @@ def test_fitted_in_parts(case, kind, retention, dispatch):
     params = {"max_iter": 3, "random_state": 0, "device": "cpu", **params}
     rows = (10 * X).astype(params.pop("dtype", "f8"))
     if model is not UHopMemory:
-        params["n_folds"] = 2
+        params["training"] = CrossFitting(n_folds=2)
     if retention is not None:
-        params |= {"retention": retention, "max_patterns": 10, "decay": 0.9}
+        kept = Retention(retention, max_patterns=10, decay=0.9)
+        params["retention"] = kept
 
     def foreign(array):
         return array if array.dtype.kind == "U" else convert(array)
@@ -270,7 +271,12 @@ def test_fitted_in_parts_from_a_gpu(model, dispatch):
     assert estimator.predict(queries).device == queries.device
 
 
-QUICK = {"max_iter": 3, "n_folds": 2, "random_state": 0, "device": "cpu"}
+QUICK = {
+    "max_iter": 3,
+    "training": CrossFitting(n_folds=2),
+    "random_state": 0,
+    "device": "cpu",
+}
 
 
 @needs_dispatch

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skuhop import UHopMemory
+from skuhop import Training, UHopMemory
 from skuhop.exceptions import InvalidParameterError
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 from skuhop.support.device import resolve_device, sent, to_numpy, to_tensor
@@ -150,7 +150,9 @@ def test_a_gpu_gets_piece_by_piece(rows, monkeypatch):
 @needs_gpu
 def test_learning_agrees():
     one, other = (
-        UHopMemory(device=device, early_stopping=False, max_iter=20).fit(X)
+        UHopMemory(
+            device=device, training=Training(early_stopping=False), max_iter=20
+        ).fit(X)
         for device in ("cpu", "cuda")
     )
     np.testing.assert_allclose(one.loss_curve_, other.loss_curve_, rtol=1e-7)

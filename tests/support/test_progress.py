@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skuhop import UHopClassifier, UHopMemory, UHopRegressor
+from skuhop import CrossFitting, Training, UHopClassifier, UHopMemory, UHopRegressor
 from skuhop.metrics import StoredPatterns, retrieval_scorer
 
 RNG = np.random.RandomState(0)
@@ -29,8 +29,12 @@ MODELS = {
     "posterior": UHopMemory(
         similarity="euclidean", loss="posterior", max_iter=8, random_state=0
     ),
-    "classifier": UHopClassifier(max_iter=6, n_folds=2, random_state=0),
-    "regressor": UHopRegressor(max_iter=6, n_folds=2, random_state=0),
+    "classifier": UHopClassifier(
+        max_iter=6, training=CrossFitting(n_folds=2), random_state=0
+    ),
+    "regressor": UHopRegressor(
+        max_iter=6, training=CrossFitting(n_folds=2), random_state=0
+    ),
 }
 
 needs_callbacks = pytest.mark.skipif(
@@ -122,7 +126,7 @@ def test_the_estimator_of_a_step_is_as_if_stage_i_had_ended_there():
             self.answers.append(fitted_estimator)
 
     keep = Keep()
-    settings = {"early_stopping": False, "n_iter_no_change": 100}
+    settings = {"training": Training(early_stopping=False, n_iter_no_change=100)}
     model("memory").set_params(**settings).set_callbacks(keep).fit(X)
     for n_steps in (1, 5):
         short = model("memory").set_params(max_iter=n_steps, **settings).fit(X)
@@ -154,7 +158,9 @@ def test_a_classifier_is_scored_on_rows_that_it_does_not_store(
     rows = X[kept]
     scored = Scored()
     model("classifier").set_params(
-        feature_map=feature_map, class_weight=class_weight, n_folds=4
+        feature_map=feature_map,
+        class_weight=class_weight,
+        training=CrossFitting(n_folds=4),
     ).set_callbacks(scored).fit(X, labels)
     assert len(scored.answers) == 6
     assert all(len(p) == -(-len(rows) // 4) for p in scored.answers)
@@ -170,7 +176,11 @@ def test_a_copy_is_either_stored_or_scored():
                 self.answers.append((*stored, X))
 
     scored = Scored()
-    classifier = model("classifier").set_params(n_folds=4).set_callbacks(scored)
+    classifier = (
+        model("classifier")
+        .set_params(training=CrossFitting(n_folds=4))
+        .set_callbacks(scored)
+    )
     classifier.fit(np.repeat(X, 2, axis=0), np.repeat(y, 2))
     for weights, stored, asked in scored.answers:
         for row in X:
@@ -186,7 +196,9 @@ def test_the_monitor_does_not_see_rows_find_themselves():
     labels = RNG.randint(2, size=200)
     noise = RNG.normal(size=(200, 3))
     monitor = ScoringMonitor(scoring="accuracy")
-    classifier = UHopClassifier(beta=1000.0, max_iter=20, n_folds=2, random_state=0)
+    classifier = UHopClassifier(
+        beta=1000.0, max_iter=20, training=CrossFitting(n_folds=2), random_state=0
+    )
     classifier.set_callbacks(monitor).fit(noise, labels)
     assert classifier.score(noise, labels) > 0.8
     log = monitor.get_logs().data
@@ -202,7 +214,9 @@ def test_the_monitor_sees_values_move_along_a_trend():
     rows = np.random.default_rng(0).normal(size=(100, 6))
     values = rows @ [9.0, -9, 9, 9, -9, 9] + np.sin(3 * rows[:, 0])
     monitor = ScoringMonitor(scoring="r2")
-    regressor = UHopRegressor(max_iter=20, n_folds=2, random_state=0)
+    regressor = UHopRegressor(
+        max_iter=20, training=CrossFitting(n_folds=2), random_state=0
+    )
     regressor.set_callbacks(monitor).fit(rows, values)
     assert regressor.trend_coef_ is not None
     log = monitor.get_logs().data
@@ -247,7 +261,7 @@ def test_scoring_monitor_in_a_search(name, n_jobs):
     monitor = ScoringMonitor(scoring=scoring)
     search = GridSearchCV(
         model(name).set_callbacks(monitor),
-        {"learning_rate": [1e-3, 1e-2]},
+        {"training__learning_rate": [1e-3, 1e-2]},
         scoring=scorer,
         cv=StoredPatterns(),
         n_jobs=n_jobs,
@@ -272,7 +286,12 @@ def test_progress_bar(name, n_jobs):
     pytest.importorskip("rich")
     search = GridSearchCV(
         make_pipeline(StandardScaler(), model(name)),
-        {f"{type(MODELS[name]).__name__.lower()}__learning_rate": [1e-3, 1e-2]},
+        {
+            f"{type(MODELS[name]).__name__.lower()}__training__learning_rate": [
+                1e-3,
+                1e-2,
+            ]
+        },
         scoring=retrieval_scorer("noise") if name == "memory" else None,
         cv=StoredPatterns(),
         n_jobs=n_jobs,

@@ -51,6 +51,21 @@ class Number(NamedTuple):
         return text if self.high == np.inf else f"{text} and <= {self.high:g}"
 
 
+class ObjectOf(NamedTuple):
+    """An object of a class, or of one of its direct subclasses where it has some."""
+
+    kind: type[Any]
+
+    def accepts(self, value) -> bool:
+        """Whether it is one."""
+        return isinstance(value, self.kind)
+
+    def __str__(self):
+        """List the classes, as they are called."""
+        kinds = self.kind.__subclasses__() or [self.kind]
+        return ", ".join(f"{kind.__name__}(...)" for kind in kinds)
+
+
 class Kind(NamedTuple):
     """Anything that a predicate accepts."""
 
