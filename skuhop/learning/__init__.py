@@ -24,6 +24,7 @@ from skuhop.learning.losses import LOSSES
 from skuhop.learning.members import (
     MEMBER_MAPS,
     Inputs,
+    JointFeatures,
     Kernel,
     common_scale,
     joint_features,
@@ -58,6 +59,7 @@ __all__ = [
     "WATCH_EVERY",
     "Division",
     "Inputs",
+    "JointFeatures",
     "Kernel",
     "Learned",
     "Line",
