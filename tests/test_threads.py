@@ -17,7 +17,7 @@ from skuhop import (
     UHopMemory,
     UHopRegressor,
 )
-from skuhop.support.threads import WORTH, run_in_threads
+from skuhop.support.threads import WORTH, FewThreads
 
 RNG = np.random.RandomState(0)
 
@@ -92,11 +92,13 @@ def test_small_questions_have_one_thread_and_large_ones_all(two_threads, monkeyp
 
 
 def test_the_number_comes_back_after_an_error(two_threads):
-    with pytest.raises(KeyError):
-        run_in_threads(0, {}.__getitem__, "absent")
+    with pytest.raises(KeyError), FewThreads(0):
+        assert torch.get_num_threads() == 1
+        raise KeyError
     assert torch.get_num_threads() == 2
-    assert run_in_threads(WORTH, torch.get_num_threads) == 2
-    assert run_in_threads(WORTH - 1, torch.get_num_threads) == 1
+    for size, expected in ((WORTH, 2), (WORTH - 1, 1)):
+        with FewThreads(size):
+            assert torch.get_num_threads() == expected
 
 
 FORKED = """

@@ -28,7 +28,6 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
 from skuhop import Index, UHopMemory
-from skuhop.answering.memory_of_patterns import recall_memory
 from skuhop.answering.neighbour_index import KINDS
 from skuhop.retrieval.index import candidates as approximate
 
@@ -137,7 +136,7 @@ def timed(work):
 
 def inside(memory, queries):
     """Memory as the engine has it, and queries as tensors."""
-    made = recall_memory(memory, True, queries.dtype, torch.device("cpu"))
+    made = memory._prepare(True, queries.dtype, torch.device("cpu"))
     return made, torch.from_numpy(queries)
 
 

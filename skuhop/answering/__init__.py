@@ -3,21 +3,28 @@
 from skuhop.answering.damage_scorer import linear_matrix
 from skuhop.answering.density import draw, has_density
 from skuhop.answering.memory_of_patterns import (
-    is_answer,
-    nearest_patterns,
-    of_answers,
-    pattern_keys,
-    recall_memory,
-    retrieving,
-    weight_kept_out,
+    FittedPatterns,
+    RecallParameters,
+    find_nearest,
+    lack_nothing,
+    weigh_missing,
 )
 from skuhop.answering.memory_of_values import (
-    inputs_of,
-    value_keys,
-    value_memory,
+    FittedValues,
+    Standards,
+    StoredLabels,
+    StoredNumbers,
+    Trend,
+    ValueParameters,
     with_prior,
 )
-from skuhop.answering.neighbour_index import KINDS, build_index, check_index, wanted
+from skuhop.answering.neighbour_index import (
+    KINDS,
+    IndexChoice,
+    build_index,
+    check_index,
+    wanted,
+)
 from skuhop.answering.precision import PRODUCTS
 from skuhop.answering.question_checks import (
     check_null,
@@ -25,12 +32,21 @@ from skuhop.answering.question_checks import (
     check_top,
     has_energy,
 )
-from skuhop.answering.questions import PREPARING, ask
+from skuhop.answering.questions import Record, ask
 
 __all__ = [
     "KINDS",
-    "PREPARING",
     "PRODUCTS",
+    "FittedPatterns",
+    "FittedValues",
+    "IndexChoice",
+    "RecallParameters",
+    "Record",
+    "Standards",
+    "StoredLabels",
+    "StoredNumbers",
+    "Trend",
+    "ValueParameters",
     "ask",
     "build_index",
     "check_index",
@@ -38,19 +54,12 @@ __all__ = [
     "check_queries",
     "check_top",
     "draw",
+    "find_nearest",
     "has_density",
     "has_energy",
-    "inputs_of",
-    "is_answer",
+    "lack_nothing",
     "linear_matrix",
-    "nearest_patterns",
-    "of_answers",
-    "pattern_keys",
-    "recall_memory",
-    "retrieving",
-    "value_keys",
-    "value_memory",
     "wanted",
-    "weight_kept_out",
+    "weigh_missing",
     "with_prior",
 ]

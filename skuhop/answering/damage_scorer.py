@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skuhop.retrieval import build_auto_scorer, build_scorer, told_pool
+from skuhop.retrieval import ScaledScorer, build_auto_scorer, build_scorer, told_pool
 from skuhop.support import distinct_rows, to_tensor
 
 
@@ -13,7 +13,9 @@ def linear_matrix(state, alignment, like):
     return to_tensor(state["components"], like.device).to(like)
 
 
-def damage_scorer(model, patterns, weights, tensors, mean, feature_map, matrix, unit):
+def damage_scorer(
+    model, patterns, weights, tensors, mean, feature_map, matrix, unit, beta=1.0
+):
     """Build the scorer that a damage model stands for.
 
     Parameters
@@ -30,12 +32,16 @@ def damage_scorer(model, patterns, weights, tensors, mean, feature_map, matrix, 
         What `linear_matrix` gave.
     unit : float
         What queries are divided by.
+    beta : float, default=1
+        What log-likelihoods are multiplied by.
     """
     if "rule" in model:
-        return build_scorer(model["rule"], "auto", tensors, mean, None, None, unit=unit)
+        rule = model["rule"], "auto"
+        scorer = build_scorer(*rule, tensors, mean, None, None, unit=unit)
+        return scorer if beta == 1 else ScaledScorer(scorer, beta)
     if "trust" in model:
         pool = model["channel"], model["trust"]
-        return told_pool(*pool, tensors, mean, feature_map, unit)
+        return told_pool(*pool, tensors, mean, feature_map, unit, beta)
     rows, totals, columns = distinct_rows(patterns / unit, weights)
     rows, totals, columns = (
         None if array is None else to_tensor(array, tensors.device)
@@ -51,4 +57,5 @@ def damage_scorer(model, patterns, weights, tensors, mean, feature_map, matrix, 
         feature_map=feature_map,
         components=matrix,
         unit=unit,
+        beta=beta,
     )

@@ -2,201 +2,230 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
+
 import numpy as np
+import torch
+from torch import Tensor
 
 from skuhop.answering.damage_scorer import damage_scorer, linear_matrix
-from skuhop.answering.neighbour_index import open_fitted_index
+from skuhop.answering.neighbour_index import IndexChoice, open_fitted_index
 from skuhop.answering.precision import choose_product
-from skuhop.choices import Updates, name_of
 from skuhop.learning import kept_kind, restore
 from skuhop.retrieval import (
     SIMILARITIES,
+    FeatureMap,
     Memory,
     NewRowScorer,
     ScaledScorer,
-    best_patterns,
+    Scorer,
+    best_partial,
     build_observed_scorer,
     build_scorer,
     indexed_best,
-    iterate,
     missing_weight,
-    read_out,
     separation_rule,
-    update_of,
 )
 from skuhop.support import cast, to_tensor, unit_of
 
 
-def recall_memory(estimator, complete, dtype, device) -> Memory:
-    """Tensors on the device, the feature map restored, the keys encoded.
+class RecallParameters(NamedTuple):
+    """Parameters of `UHopMemory` that Stage II is prepared with; names as there.
 
-    Parameters
-    ----------
-    estimator : UHopMemory
-        Fitted.
-    complete : bool
-        Whether queries have all entries.
-    dtype : numpy dtype
-        What to compute in.
-    device : torch.device
-        Where to compute.
+    Those of the separation are the ones in use, and `index` comes with its numbers.
     """
 
-    def tensor(array):
-        return to_tensor(cast(array, dtype, "What is stored"), device)
+    feature_map: object
+    similarity: str
+    beta: str | float
+    separation: str
+    separation_params: Mapping
+    missing: str
+    precision: str
+    index_choice: IndexChoice
 
-    unit = unit_in(estimator, dtype)
-    patterns, mean = tensor(estimator.patterns_), tensor(estimator.mean_ / unit)
-    scaled = patterns if unit == 1 else tensor(estimator.patterns_ / unit)
-    weights = estimator.sample_weight_
-    weights = None if weights is None else tensor(weights)
-    rule, beta = estimator.similarity, estimator.beta
-    product = choose_product(estimator.precision, dtype, device)
-    if not complete and estimator.missing == "new":
-        scorer = _new_row_scorer(estimator, scaled, mean, unit)
-    elif not complete:
-        scorer = build_observed_scorer(rule, beta, scaled, mean, weights, unit)
-    else:
-        feature_map = _feature_map(estimator, patterns, unit)
-        if rule in SIMILARITIES:
-            parts = scaled, mean, weights, feature_map
-            scorer = build_scorer(rule, beta, *parts, product, unit, patterns)
+
+class FittedPatterns(NamedTuple):
+    """All that Stage II reads of a fitted `UHopMemory`.
+
+    Attributes
+    ----------
+    parameters : RecallParameters
+    patterns, weights, mean
+        What is stored, in the user's units.
+    unit : float
+        Power of two of its size.
+    feature_map_state, alignment, selection, damage_model, inverse_noise_variance
+        What Stage I has learned.
+    built_index : mapping
+        Empty, or an index that `fit` has built: the attribute `index_`.
+    """
+
+    parameters: RecallParameters
+    patterns: np.ndarray
+    weights: np.ndarray | None
+    mean: np.ndarray
+    unit: float
+    feature_map_state: Mapping
+    alignment: Mapping
+    selection: Mapping
+    damage_model: Mapping
+    inverse_noise_variance: np.ndarray | None
+    built_index: Mapping
+
+    def prepare(self, complete: bool, dtype, device: torch.device) -> Memory:
+        """Tensors on the device, the feature map restored, the keys encoded.
+
+        Parameters
+        ----------
+        complete : bool
+            Whether queries have all entries.
+        dtype : numpy dtype
+            What to compute in.
+        device : torch.device
+            Where to compute.
+        """
+        _check_range(self.unit, dtype)
+        parameters, unit = self.parameters, self.unit
+        tensor = partial(_tensor, dtype=dtype, device=device)
+        patterns, mean = tensor(self.patterns), tensor(self.mean / unit)
+        scaled = patterns if unit == 1 else tensor(self.patterns / unit)
+        weights = None if self.weights is None else tensor(self.weights)
+        product = choose_product(parameters.precision, dtype, device)
+        rule, beta = parameters.similarity, parameters.beta
+        if not complete and parameters.missing == "new":
+            scorer = _build_new_row_scorer(self, scaled, mean)
+        elif not complete:
+            scorer = build_observed_scorer(rule, beta, scaled, mean, weights, unit)
         else:
-            scorer = _damage_scorer(estimator, scaled, mean, feature_map, unit)
-    params = estimator._separation_params()
-    separation, params = separation_rule(name_of(estimator.separation), params)
-    nearest = open_fitted_index(estimator, weights, patterns) if complete else None
-    return Memory(
-        scorer, separation, params, patterns, weights, complete, nearest, product
-    )
+            feature_map = _restore_feature_map(self, patterns, unit)
+            if rule in SIMILARITIES:
+                parts = scaled, mean, weights, feature_map
+                scorer = build_scorer(rule, beta, *parts, product, unit, patterns)
+            else:
+                scorer = _build_damage_scorer(self, scaled, mean, feature_map)
+        separation, params = separation_rule(
+            parameters.separation, parameters.separation_params
+        )
+        return Memory(
+            scorer,
+            separation,
+            params,
+            patterns,
+            weights,
+            complete,
+            _open_index(self, weights, patterns) if complete else None,
+            product,
+        )
+
+    def encode(self, patterns: np.ndarray, device: torch.device) -> Tensor:
+        """Features of rows, stored or not, as the similarity compares them.
+
+        "auto", which compares in several ways, stands for the distance of the features.
+        """
+        unit = unit_of(patterns)
+        rows = to_tensor(patterns / unit, device)
+        feature_map = _restore_feature_map(self, rows, unit)
+        features = rows if feature_map is None else feature_map.patterns(rows)
+        name = self.parameters.similarity
+        rule = SIMILARITIES[name if name in SIMILARITIES else "euclidean"]
+        return rule.encode(features)[0]
 
 
-def is_answer(estimator, complete: bool) -> bool:
-    """Whether rows come back as they are: new ones that lack nothing."""
-    return complete and estimator.missing == "new"
+def _tensor(array: np.ndarray, dtype, device) -> Tensor:
+    """Make stored numbers a tensor of a dtype."""
+    return to_tensor(cast(array, dtype, "What is stored"), device)
 
 
-def of_answers(estimator, question):
-    """Make a question about what answers may lack; rows that come back lack nothing."""
-
-    def asked(memory, rows, budget):
-        if is_answer(estimator, memory.complete):
-            return rows.new_zeros(len(rows))
-        return question(memory, rows, budget)
-
-    return asked
-
-
-def retrieving(estimator):
-    """Question whose answers are those of `transform`."""
-
-    def retrieve(memory, rows, budget):
-        if is_answer(estimator, memory.complete):
-            return rows.clone()
-        # The weights of a row with NaN come from its observed entries, which do not
-        # move: a second update would repeat the first.
-        updates = Updates.of(estimator.update_steps)
-        steps = updates.steps if memory.complete else 1
-        update = read_out(update_of(memory), updates.answer)
-        found = iterate(memory, rows, budget, steps, updates.tol, update)
-        return found if memory.complete else found.where(rows.isnan(), rows)
-
-    return retrieve
-
-
-def nearest_patterns(memory, rows, budget):
+def find_nearest(memory: Memory, rows: Tensor, budget: int) -> Tensor:
     """Question for the most associated patterns, by the index where there is one."""
-    best = best_patterns if memory.nearest is None else indexed_best
-    return best(memory, rows, budget)
+    if memory.nearest is None:
+        return best_partial(memory, rows, budget).position
+    return indexed_best(memory, rows, budget)
 
 
-def weight_kept_out(memory, rows, budget):
+def weigh_missing(memory: Memory, rows: Tensor, budget: int) -> Tensor:
     """Question for the weight that the index keeps out of answers, estimated."""
     if memory.nearest is None:
         return rows.new_zeros(len(rows))
     return missing_weight(memory, rows, budget)
 
 
-def pattern_keys(estimator, patterns, device):
-    """Features of rows, stored or not, as the similarity compares them.
-
-    "auto", which compares in several ways, stands for the distance of the features.
-    """
-    unit = unit_of(patterns)
-    rows = to_tensor(patterns / unit, device)
-    feature_map = _feature_map(estimator, rows, unit)
-    features = rows if feature_map is None else feature_map.patterns(rows)
-    name = estimator.similarity
-    rule = SIMILARITIES[name if name in SIMILARITIES else "euclidean"]
-    return rule.encode(features)[0]
+def lack_nothing(memory: Memory, rows: Tensor, budget: int) -> Tensor:
+    """Question for what answers lack of rows that come back, or have no index: 0."""
+    return rows.new_zeros(len(rows))
 
 
-def unit_in(estimator, dtype) -> float:
-    """Give the unit of a fitted memory, if rows of its size are numbers of a dtype.
+def _check_range(unit: float, dtype) -> None:
+    """Refuse to compute in a dtype in which rows of such a size are no numbers.
 
     Raises
     ------
     ValueError
-        If they are not; names the size.
+        Names the size.
     """
-    # Files of earlier versions have none.
-    unit = getattr(estimator, "unit_", None) or unit_of(estimator.patterns_)
     info = np.finfo(dtype)
     if not float(info.tiny) <= unit <= float(info.max):
         raise ValueError(
             f"The stored patterns are of the size {unit:.0e}, which {np.dtype(dtype)} "
             "cannot hold: pass queries in float64, or scale the data."
         )
-    return unit
 
 
-def _feature_map(estimator, like, unit):
+def _restore_feature_map(
+    fitted: FittedPatterns, like: Tensor, unit: float
+) -> FeatureMap | None:
     """Restore the learned feature map for rows in a unit, None for the identity."""
     return restore(
-        kept_kind(estimator.feature_map, estimator.selection_),
-        estimator.feature_map_state_,
-        estimator.alignment_,
+        kept_kind(fitted.parameters.feature_map, fitted.selection),
+        fitted.feature_map_state,
+        fitted.alignment,
         like,
         unit,
     )
 
 
-def _new_row_scorer(estimator, patterns, mean, unit):
+def _build_new_row_scorer(fitted: FittedPatterns, patterns, mean) -> Scorer:
     """Scorer for incomplete queries that are no copies of stored patterns."""
-    if estimator.inverse_noise_variance_ is None:
+    if fitted.inverse_noise_variance is None:
         raise ValueError(
             "missing='new' needs what only fit can learn; call fit again after "
             "setting it."
         )
-    precision = estimator.inverse_noise_variance_.astype(np.float64) * unit * unit
+    unit, beta = fitted.unit, fitted.parameters.beta
+    precision = fitted.inverse_noise_variance.astype(np.float64) * unit * unit
     precision = patterns.new_tensor(precision.tolist())
     scorer = NewRowScorer(patterns, mean, precision, unit)
-    return _scaled(scorer, estimator.beta)
+    return scorer if beta == "auto" else ScaledScorer(scorer, float(beta))
 
 
-def _damage_scorer(estimator, patterns, mean, feature_map, unit):
+def _build_damage_scorer(fitted: FittedPatterns, patterns, mean, feature_map) -> Scorer:
     """Scorer for the similarities that know what damage looks like."""
-    if not estimator.damage_model_:
+    similarity, beta = fitted.parameters.similarity, fitted.parameters.beta
+    if not fitted.damage_model:
         raise ValueError(
-            f"similarity={estimator.similarity!r} needs what only fit can learn; call "
+            f"similarity={similarity!r} needs what only fit can learn; call "
             "fit again after setting it."
         )
     matrix = feature_map and linear_matrix(
-        estimator.feature_map_state_, estimator.alignment_, patterns
+        fitted.feature_map_state, fitted.alignment, patterns
     )
-    scorer = damage_scorer(
-        estimator.damage_model_,
-        estimator.patterns_,
-        estimator.sample_weight_,
+    return damage_scorer(
+        fitted.damage_model,
+        fitted.patterns,
+        fitted.weights,
         patterns,
         mean,
         feature_map,
         matrix,
-        unit,
+        fitted.unit,
+        1.0 if beta == "auto" else float(beta),
     )
-    return _scaled(scorer, estimator.beta)
 
 
-def _scaled(scorer, beta):
-    """Multiply log-likelihoods by a beta of the user's."""
-    return scorer if beta == "auto" else ScaledScorer(scorer, beta)
+def _open_index(fitted: FittedPatterns, weights: Tensor | None, like: Tensor):
+    """Open the index for queries, None where it is not to be used."""
+    choice, similarity = fitted.parameters.index_choice, fitted.parameters.similarity
+    return open_fitted_index(choice, similarity, fitted.built_index, weights, like)

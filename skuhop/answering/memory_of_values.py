@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
 import numpy as np
+import torch
 from torch import Tensor
 
 from skuhop.answering.precision import choose_product
-from skuhop.choices import name_of
-from skuhop.learning import Inputs, Kernel, joint_features
+from skuhop.learning import Inputs, JointFeatures, Kernel, joint_features
 from skuhop.retrieval import (
     SEPARATIONS,
     SIMILARITIES,
@@ -19,48 +23,168 @@ from skuhop.retrieval import (
     build_scorer,
     enter,
 )
-from skuhop.support import cast, to_tensor, unit_of
+from skuhop.support import cast, standardised, to_tensor, unit_of
 
 
-def value_memory(estimator, values, complete, dtype, device) -> Memory:
-    """Tensors on the device, the members restored, the keys encoded.
+class ValueParameters(NamedTuple):
+    """Parameters of classifier and regressor that Stage II is prepared with."""
 
-    Parameters
+    separation: str
+    separation_params: Mapping
+    precision: str
+
+
+class StoredLabels(NamedTuple):
+    """Labels of stored rows: positions (M,) among classes (c,)."""
+
+    codes: np.ndarray
+    classes: np.ndarray
+
+    def read_out(self) -> np.ndarray:
+        """Rows (M, c) of zeros and a one."""
+        return np.eye(len(self.classes))[self.codes]
+
+
+class StoredNumbers(NamedTuple):
+    """Numbers of stored rows, and what is taken off them before they are read out.
+
+    Attributes
     ----------
-    estimator : HeteroMemory
-        Fitted.
-    values : ndarray of shape (n_patterns, v)
-        What is read out.
-    complete : bool
-        Whether queries have all entries.
-    dtype : numpy dtype
-        What to compute in.
-    device : torch.device
-        Where to compute.
+    values : ndarray of shape (M, ...)
+    patterns : ndarray of shape (M, d)
+        The rows.
+    trend : Trend or None
+        A line that is taken off, and added to the answers again.
+    centre, scale : ndarray of shape (v,)
+        Mean and standard deviation of what is left.
     """
 
-    def tensor(array):
-        return _tensor(array, dtype, device)
+    values: np.ndarray
+    patterns: np.ndarray
+    trend: Trend | None
+    centre: np.ndarray
+    scale: np.ndarray
 
-    _check_range(estimator.patterns_, dtype)
-    patterns, (mean, scale) = tensor(estimator.patterns_), inputs_of(estimator, tensor)
-    weights = (
-        None if estimator.sample_weight_ is None else tensor(estimator.sample_weight_)
+    def read_out(self) -> np.ndarray:
+        """Standardised columns (M, v)."""
+        columns = self.values.reshape(len(self.values), -1)
+        if self.trend is not None:
+            rows = torch.from_numpy(self.patterns.astype(np.float64))
+            straight = self.trend.standards.straighten(rows)
+            columns = columns - self.trend.follow(straight).numpy()
+        return standardised(columns, self.centre, self.scale)
+
+
+class Standards(NamedTuple):
+    """Mean and scale (d,) of the rows: how a fitted estimator standardises them."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    def as_inputs(self, tensor) -> Inputs:
+        """Standardise tensors, as ``tensor(array)`` makes them."""
+        return Inputs(tensor(self.mean), 1 / tensor(self.scale))
+
+    def straighten(self, rows: Tensor) -> Tensor:
+        """Standardise complete rows as lines see them."""
+        return self.as_inputs(rows.new_tensor).unbounded(rows)
+
+
+class Trend(NamedTuple):
+    """A line (v, d) on standardised rows."""
+
+    coef: np.ndarray
+    standards: Standards
+
+    def follow(self, Z: Tensor) -> Tensor:
+        """Values (n, v) on the line, of rows as `straighten` gives them."""
+        return Z @ Z.new_tensor(self.coef).T
+
+
+class FittedValues(NamedTuple):
+    """All that Stage II reads of a fitted classifier or regressor.
+
+    Attributes
+    ----------
+    parameters : ValueParameters
+    patterns, weights
+        What is stored, in the user's units.
+    standards : Standards
+    kernels : sequence of mapping
+        What Stage I has learned, the attribute `kernels_`.
+    values : StoredLabels or StoredNumbers
+    """
+
+    parameters: ValueParameters
+    patterns: np.ndarray
+    weights: np.ndarray | None
+    standards: Standards
+    kernels: Sequence[Mapping]
+    values: StoredLabels | StoredNumbers
+
+    def prepare(self, complete: bool, dtype, device: torch.device) -> Memory:
+        """Tensors on the device, the members restored, the keys encoded.
+
+        Parameters are those of `FittedPatterns.prepare`.
+        """
+        _check_range(self.patterns, dtype)
+        tensor = partial(_tensor, dtype=dtype, device=device)
+        patterns, weights = tensor(self.patterns), self.weights
+        mean, scale = self.standards.as_inputs(tensor)
+        weights = None if weights is None else tensor(weights)
+        features, similarity = self._features(dtype, device)
+        product = choose_product(self.parameters.precision, dtype, device)
+        stored = patterns, mean, weights, FeatureMap(features, features)
+        scorer = build_scorer(similarity, 1.0, *stored, product, unit=None)
+        if not complete:
+            scaled = (patterns * scale, mean * scale)
+            observed = build_observed_scorer("euclidean", "auto", *scaled, weights)
+            softmax = Memory(observed, SEPARATIONS["softmax"], {}, scaled[0], weights)
+            scorer = CompletingScorer(scorer, Completion(softmax, scale, mean))
+        return Memory(
+            scorer,
+            SEPARATIONS[self.parameters.separation],
+            self.parameters.separation_params,
+            tensor(self.values.read_out()),
+            weights,
+            complete,
+            product=product,
+        )
+
+    def encode(self, patterns: np.ndarray, device: torch.device) -> Tensor:
+        """Features of rows, stored or not, as the similarity compares them."""
+        features, similarity = self._features(patterns.dtype, device)
+        keys = features(to_tensor(patterns, device))
+        return SIMILARITIES[similarity].encode(keys)[0]
+
+    def _features(self, dtype, device) -> tuple[JointFeatures, str]:
+        """Features of all members side by side, and what to compare them with."""
+        as_they_are = self.kernels[0]["feature_map"] == "identity"
+        unit = unit_of(self.patterns) if as_they_are else 1.0
+        kernels = [_restore(kernel, unit, dtype, device) for kernel in self.kernels]
+        if as_they_are:
+            return joint_features(kernels, partial(_divide, unit=unit))
+        tensor = partial(_tensor, dtype=dtype, device=device)
+        inputs = self.standards.as_inputs(tensor)
+        return joint_features(kernels, inputs.__call__)
+
+
+def _restore(kernel: Mapping, unit: float, dtype, device) -> Kernel:
+    """Make the numbers of a kernel tensors; betas are for rows in a unit."""
+    size = SIMILARITIES[kernel["similarity"]].in_user_units(unit)
+    most = np.finfo(dtype).max ** 0.5
+    tensor = partial(_tensor, dtype=dtype, device=device)
+    return Kernel(
+        kernel["feature_map"],
+        kernel["similarity"],
+        tensor(np.minimum(np.asarray(kernel["betas"], float) * size, most)),
+        {name: tensor(array) for name, array in kernel["state"].items()},
     )
-    features, similarity = _features(estimator, dtype, device)
-    feature_map = FeatureMap(features, features)
-    product = choose_product(estimator.precision, dtype, device)
-    stored = patterns, mean, weights, feature_map
-    scorer = build_scorer(similarity, 1.0, *stored, product, unit=None)
-    if not complete:
-        scaled = (patterns * scale, mean * scale)
-        observed = build_observed_scorer("euclidean", "auto", *scaled, weights)
-        softmax = Memory(observed, SEPARATIONS["softmax"], {}, scaled[0], weights)
-        scorer = CompletingScorer(scorer, Completion(softmax, scale, mean))
-    separation = SEPARATIONS[name_of(estimator.separation)]
-    params = estimator._separation_params()
-    memory = Memory(scorer, separation, params, tensor(values), weights, complete)
-    return memory._replace(product=product)
+
+
+def _divide(X: Tensor, unit: float) -> Tensor:
+    """Divide rows by a unit."""
+    return enter(X, unit)[0]
 
 
 def _check_range(X, dtype):
@@ -83,53 +207,11 @@ def _check_range(X, dtype):
         )
 
 
-def inputs_of(estimator, tensor) -> Inputs:
-    """How a fitted estimator standardises rows, as ``tensor(array)`` makes tensors."""
-    return Inputs(tensor(estimator.mean_), 1 / tensor(estimator.scale_))
-
-
-def value_keys(estimator, patterns, device):
-    """Features of rows, stored or not, as the similarity compares them."""
-    features, similarity = _features(estimator, patterns.dtype, device)
-    return SIMILARITIES[similarity].encode(features(to_tensor(patterns, device)))[0]
-
-
-def _features(estimator, dtype, device):
-    """Features of all members side by side, and what to compare them with."""
-
-    def tensor(array):
-        return _tensor(array, dtype, device)
-
-    as_they_are = estimator.kernels_[0]["feature_map"] == "identity"
-    unit = unit_of(estimator.patterns_) if as_they_are else 1.0
-    most = np.finfo(dtype).max ** 0.5
-
-    def betas(kernel):
-        size = SIMILARITIES[kernel["similarity"]].in_user_units(unit)
-        return tensor(np.minimum(np.asarray(kernel["betas"], float) * size, most))
-
-    kernels = [
-        Kernel(
-            kernel["feature_map"],
-            kernel["similarity"],
-            betas(kernel),
-            {name: tensor(array) for name, array in kernel["state"].items()},
-        )
-        for kernel in estimator.kernels_
-    ]
-    features, similarity = joint_features(kernels)
-    if as_they_are:
-        return lambda X: features(enter(X, unit)[0]), similarity
-    inputs = inputs_of(estimator, tensor)
-    return lambda X: features(inputs(X)), similarity
-
-
-def _tensor(array, dtype, device):
+def _tensor(array, dtype, device) -> Tensor:
+    """Make stored numbers a tensor of a dtype; positions and the like stay whole."""
     array = np.asarray(array)
-    return to_tensor(
-        cast(array, dtype, "What is stored") if array.dtype.kind == "f" else array,
-        device,
-    )
+    floats = array.dtype.kind == "f"
+    return to_tensor(cast(array, dtype, "What is stored") if floats else array, device)
 
 
 def with_prior(votes: Tensor, prior: np.ndarray, share: float) -> Tensor:

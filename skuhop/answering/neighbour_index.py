@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -383,25 +383,36 @@ def open_index(kind: str, state: np.ndarray, tol: float, weights=None) -> Neares
     return Nearest(search, tol, row.candidates, None, lists, tuple(losses))
 
 
-def open_fitted_index(estimator, weights, like):
-    """Open the index for queries, None where it is not to be used."""
-    if estimator.index is None:
-        return None
-    index, built = Index.of(estimator.index), getattr(estimator, "index_", None) or {}
-    if index.kind in KINDS and index.kind != built.get("kind"):
-        if len(estimator.patterns_) < SMALLEST or built == {"refused": index.kind}:
+class IndexChoice(NamedTuple):
+    """Numbers of `Index`, as they are now; none without an index."""
+
+    kind: str | None = None
+    tol: float = 0.0
+    tail: str = "drop"
+
+
+def open_fitted_index(
+    choice: IndexChoice, similarity: str, built: Mapping, weights, like
+) -> Nearest | None:
+    """Open the index for queries, None where it is not to be used.
+
+    `built` is the attribute `index_`, `like` the stored patterns as a tensor.
+    """
+    if choice.kind in KINDS and choice.kind != built.get("kind"):
+        if len(like) < SMALLEST or built == {"refused": choice.kind}:
             return None
-        raise ValueError(f"index={index.kind!r} was set after fit; call fit again.")
-    if "bytes" not in built:
+        raise ValueError(f"index={choice.kind!r} was set after fit; call fit again.")
+    if "bytes" not in built or choice.kind is None:
         return None
-    if built["similarity"] != estimator.similarity:
+    if built["similarity"] != similarity:
         raise ValueError(
             f"The index was built for similarity={built['similarity']!r}; call fit "
             "again or set index=None."
         )
-    nearest = open_index(built["kind"], built["bytes"], index.tol, weights)
-    nearest = nearest._replace(lists=move(nearest.lists, like))
-    if index.tail == "drop":
+    nearest = open_index(built["kind"], built["bytes"], choice.tol, weights)
+    lists = nearest.lists
+    nearest = nearest._replace(lists=lists and move(lists, like))
+    if choice.tail == "drop":
         return nearest
     if "tail" not in built:
         raise ValueError("This index was built without a tail; call fit again.")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 
 from skuhop.retrieval import Memory, row_chunks
 from skuhop.support import (
     NUMPY_DTYPES,
+    FewThreads,
     as_tensor,
+    checked_record,
+    choose_device,
     derived,
-    in_smaller_chunks,
     like,
     sent,
+    shrinking_budgets,
     working_memory,
 )
 
@@ -23,48 +27,60 @@ _COUNTED = 9
 """Bytes per entry for counting what is missing: one, and eight as it is added up."""
 
 
-def ask(
-    estimator,
-    X,
-    question: Callable,
-    prepare: Callable[..., Memory],
-    device,
-):
+class Record(Protocol):
+    """What is read of a fitted estimator to prepare its memory, see `cache.derived`."""
+
+    def prepare(self, complete: bool, dtype, device: torch.device) -> Memory:
+        """Make the memory for queries without or with NaN."""
+
+
+class Asked(Protocol):
+    """What `ask` needs of a fitted estimator."""
+
+    device: str
+    patterns_: Any
+
+    def _check_settled(self) -> None:
+        """Refuse parameters that are not allowed, or that `fit` has settled."""
+
+    def _record(self) -> Record:
+        """Give all that Stage II reads of the estimator."""
+
+
+def ask(estimator: Asked, X, question: Callable):
     """Put a question to a fitted estimator's memory; rows with NaN go apart.
 
     Parameters
     ----------
-    estimator : object
+    estimator : Asked
         Owner of the prepared memories.
     X : array of shape (n, d)
         Queries; NaN where unknown. Answers are arrays like X, see `support.arrays`.
     question : callable
         ``(memory, queries, budget) -> tensor``, or a tuple of tensors, with a row
         for every query; the budget is in bytes.
-    prepare : callable
-        ``(estimator, complete, dtype) -> Memory``, for queries without or with NaN.
-    device : torch.device
-        Where to compute.
     """
-    budget = working_memory()
-    given = as_tensor(X)
-    dtype = NUMPY_DTYPES[given.dtype]
-    out = None
-    for complete, rows in _by_completeness(given, budget):
-        queries = given if rows is None else given[rows]
-
-        def answer(budget, complete=complete, queries=queries):
-            memory = derived(
-                estimator,
-                (complete, dtype.str, str(device)),
-                lambda reading: prepare(reading, complete, dtype),
-            )
-            return _joined(
-                [question(memory, piece, budget) for piece in sent(queries, device)]
-            )
-
-        found = in_smaller_chunks(answer, budget, device)
-        out = found if rows is None else _put(found, rows, len(given), out)
+    record = checked_record(estimator, estimator._check_settled, estimator._record)
+    device, budget, given = (
+        choose_device(estimator.device, X),
+        working_memory(),
+        as_tensor(X),
+    )
+    dtype, out = NUMPY_DTYPES[given.dtype], None
+    n, d = estimator.patterns_.shape
+    # The steps stand in each other, not in functions: who looks for the arithmetic, in
+    # a debugger or in a traceback, is to find it a few frames from here.
+    with FewThreads((len(X) + PREPARING) * n * max(d, 64) // 64):
+        for complete, rows in _by_completeness(given, budget):
+            queries = given if rows is None else given[rows]
+            for attempt in shrinking_budgets(budget, device):
+                with attempt:
+                    pieces: list = []
+                    memory = derived(estimator, record, complete, dtype, device)
+                    for piece in sent(queries, device):
+                        pieces.append(question(memory, piece, attempt.budget))
+            answers = _join(pieces)
+            out = answers if rows is None else _put(answers, rows, len(given), out)
     return like(out, X)
 
 
@@ -77,7 +93,7 @@ def _by_completeness(X, budget):
     """
     row = _COUNTED * X.shape[1]
     lacking = torch.cat(
-        [X[some].isnan().sum(dim=1) for some in row_chunks(len(X), row, budget)]
+        [X[rows].isnan().sum(dim=1) for rows in row_chunks(len(X), row, budget)]
     )
     n_incomplete = int(lacking.count_nonzero())
     row = 4 * X.element_size() * X.shape[1]
@@ -88,12 +104,12 @@ def _by_completeness(X, budget):
     order = lacking.argsort(stable=True)
     known, unknown = order.tensor_split([len(X) - n_incomplete])
     for complete, rows in ((True, known), (False, unknown)):
-        for some in row_chunks(len(rows), row, budget):
-            yield complete, rows[some]
+        for chunk in row_chunks(len(rows), row, budget):
+            yield complete, rows[chunk]
 
 
-def _joined(pieces):
-    """Answers, tensors or tuples of them, one after the other."""
+def _join(pieces):
+    """Put answers, tensors or tuples of them, one after the other."""
     if len(pieces) == 1:
         return pieces[0]
     if isinstance(pieces[0], tuple):
@@ -101,13 +117,13 @@ def _joined(pieces):
     return torch.cat(pieces)
 
 
-def _put(found, rows, n_rows, out):
+def _put(answers, rows, n_rows, out):
     """Put answers for some rows, a tensor or a tuple of them, in their places."""
-    if isinstance(found, tuple):
-        places = out or (None,) * len(found)
-        pairs = zip(found, places, strict=True)
+    if isinstance(answers, tuple):
+        places = out or (None,) * len(answers)
+        pairs = zip(answers, places, strict=True)
         return tuple(_put(part, rows, n_rows, place) for part, place in pairs)
     if out is None:
-        out = found.new_empty((n_rows, *found.shape[1:]))
-    out[rows if isinstance(rows, slice) else rows.to(out.device)] = found
+        out = answers.new_empty((n_rows, *answers.shape[1:]))
+    out[rows if isinstance(rows, slice) else rows.to(out.device)] = answers
     return out

@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skuhop.answering import is_answer
-from skuhop.choices import Updates
 from skuhop.distributed import _workers
 from skuhop.distributed._shard_rows import Model
 from skuhop.retrieval import (
@@ -26,13 +24,11 @@ from skuhop.retrieval import (
     finalise,
     finalise_heaviest,
     heaviest_partial,
-    iterate,
     merge,
     merge_best,
     merge_heaviest,
     null_of,
     partial,
-    read_out,
     row_chunks,
 )
 from skuhop.support import prepared, resolve_device, to_numpy, to_tensor, working_memory
@@ -258,17 +254,12 @@ class Cluster(NamedTuple):
     def retrieve(self, X: np.ndarray, complete: bool) -> tuple[np.ndarray]:
         """Stage II, up to `update_steps` times for queries without NaN."""
         estimator, memory = self.model.estimator, self.side(X.dtype, complete)
-        if is_answer(estimator, complete):
-            return (X.copy(),)
-        updates = Updates.of(estimator.update_steps)
-        steps = updates.steps if complete else 1
         start = to_tensor(X, resolve_device("cpu"))
 
         def update(memory, state, budget):
             return self.answers(state, memory.complete)
 
-        update = read_out(update, updates.answer)
-        return (to_numpy(iterate(memory, start, 0, steps, updates.tol, update)),)
+        return (to_numpy(estimator._retrieval()(memory, start, 0, update)),)
 
     def values(self, X: np.ndarray) -> np.ndarray:
         """Answers in values of the patterns; queries with NaN are completed first."""

@@ -26,7 +26,7 @@ from skuhop.distributed._cluster import (
 )
 from skuhop.distributed._shard_rows import KINDS, kind_of, model_of
 from skuhop.distributed._sources import cut, in_memory
-from skuhop.estimators import UHopMemory
+from skuhop.estimators import UHopMemory, minus_error
 from skuhop.retrieval import SIMILARITIES
 from skuhop.support import (
     VersionedStateMixin,
@@ -418,7 +418,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         return self._retrieve(X)
 
     def _retrieve(self, X):
-        """`transform`, which `score` of the estimator calls by this name."""
+        """`transform`, before `set_output` has its say."""
         X = self._check_queries(X)
         return _keep_observed(X, self._ask(X, Cluster.retrieve)[0])
 
@@ -577,5 +577,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         score : float
             Minus the mean squared error of `transform`, the accuracy, or R^2.
         """
+        if not kind_of(self.estimator_).values and sample_weight is None:
+            return minus_error(self, self._retrieve(X), X, y)
         weights = () if sample_weight is None else (sample_weight,)
         return type(self.estimator_).score(self, X, y, *weights)

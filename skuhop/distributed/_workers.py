@@ -11,9 +11,9 @@ from skuhop.distributed._shard_rows import Model, kind_of, stored_rows
 from skuhop.distributed._sources import read
 from skuhop.retrieval import partial
 from skuhop.support import (
-    in_smaller_chunks,
     prepared,
     resolve_device,
+    shrinking_budgets,
     to_numpy,
     to_tensor,
 )
@@ -117,16 +117,15 @@ def ask(
     estimator = model.holding(shard.rows)
     device = resolve_device(estimator.device)
 
-    def work(budget):
-        memory = prepared(
-            shard,
-            (complete, X.dtype.str, str(device)),
-            estimator.patterns_,
-            lambda: model.memory(estimator, complete, X.dtype, device),
-        )
-        return question(memory, to_tensor(X, device), budget, first)
-
-    part = in_smaller_chunks(work, budget, device)
+    for attempt in shrinking_budgets(budget, device):
+        with attempt:
+            memory = prepared(
+                shard,
+                (complete, X.dtype.str, str(device)),
+                estimator.patterns_,
+                lambda: model.memory(estimator, complete, X.dtype, device),
+            )
+            part = question(memory, to_tensor(X, device), attempt.budget, first)
     return type(part)(*(None if t is None else to_numpy(t) for t in part))
 
 

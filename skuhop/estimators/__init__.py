@@ -4,10 +4,12 @@ from skuhop.estimators.classifier import UHopClassifier
 from skuhop.estimators.kanerva_memory import KanervaMemory
 from skuhop.estimators.memory import UHopMemory
 from skuhop.estimators.regressor import UHopRegressor
+from skuhop.estimators.scoring import minus_error
 
 __all__ = [
     "KanervaMemory",
     "UHopClassifier",
     "UHopMemory",
     "UHopRegressor",
+    "minus_error",
 ]

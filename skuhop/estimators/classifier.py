@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from torch import Tensor
 
-from skuhop.answering import with_prior
+from skuhop.answering import StoredLabels, ask, check_queries, with_prior
 from skuhop.choices import CrossFitting, LogLoss, NamedSeparation, Retention
 from skuhop.estimators.parameters import CLASSIFIER_RULES, choices_of
 from skuhop.estimators.supervised import HeteroMemory
@@ -398,7 +400,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         proba : ndarray of shape (n_queries, n_classes)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        return self._ask(self._check_queries(X), self._answers)
+        return ask(self, check_queries(self, X), self._answers)
 
     def _finished(self, found):
         return with_prior(found, self.class_prior_, self.prior_weight_)
@@ -418,12 +420,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
             in float32 probabilities that differ may have equal logarithms, and the
             order of the classes would be lost.
         """
-
-        def logarithms(*args):
-            proba = self._answers(*args)
-            return (proba if proba.device.type == "mps" else proba.double()).log()
-
-        return self._ask(self._check_queries(X), logarithms)
+        return ask(self, check_queries(self, X), partial(self._answers, read=_take_log))
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Most probable classes.
@@ -438,15 +435,22 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         labels : ndarray of shape (n_queries,)
             Class labels; an array like X, unless they are no numbers.
         """
-        X = self._check_queries(X)
+        X = check_queries(self, X)
+        found = ask(self, X, partial(self._answers, read=_choose))
+        return labels_like(X, self.classes_, found)
 
-        def best(*args):
-            return self._answers(*args).argmax(1)
+    def _values(self) -> StoredLabels:
+        return StoredLabels(self.pattern_classes_, self.classes_)
 
-        return labels_like(X, self.classes_, self._ask(X, best))
 
-    def _read_out(self):
-        return np.eye(len(self.classes_))[self.pattern_classes_]
+def _take_log(proba: Tensor) -> Tensor:
+    """Logarithms in float64, where the device has it."""
+    return (proba if proba.device.type == "mps" else proba.double()).log()
+
+
+def _choose(proba: Tensor) -> Tensor:
+    """Positions of the most probable classes."""
+    return proba.argmax(1)
 
 
 def _further(classes):

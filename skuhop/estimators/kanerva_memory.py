@@ -34,11 +34,12 @@ from skuhop.support import (
     check_parameters,
     check_settled,
     check_weights,
+    checked_record,
     drawing,
     in_few_threads,
-    note_settled,
     refuse_masked,
     resolve_device,
+    settled_parameters,
     to_numpy,
     to_tensor,
     working_memory,
@@ -259,7 +260,8 @@ class KanervaMemory(
         return self._write(X, sample_weight, not hasattr(self, "slots_"))
 
     def _write(self, X, sample_weight, first):
-        device = self._check(fitted=not first)
+        self._check_parameters() if first else self._check_settled()
+        device = self._find_device()
         refuse_masked(X=X)
         X = validate_data(self, X, dtype=DTYPES, reset=first)
         weights = check_weights(sample_weight, X)
@@ -277,28 +279,33 @@ class KanervaMemory(
         after = posterior(written, alpha)
         kept = {name: to_numpy(value) for name, value in written._asdict().items()}
         count = float(kept.pop("total"))
-        vars(self).update(
-            mean_=fixed.mean,
-            anchors_=fixed.anchors,
-            beta_=fixed.beta,
-            unit_=fixed.unit,
-            slots_=to_numpy(after.slots) * fixed.unit,
-            precision_factor_=to_numpy(after.precision_factor),
-            noise_variance_=to_numpy(after.noise_variance) * fixed.unit * fixed.unit,
-            alpha_=alpha,
-            n_slots_=len(after.slots),
-            n_samples_seen_=count,
-            written_=kept,
-            **(note_settled(self, _FIXED) if first else {}),
-        )
+        self.mean_ = fixed.mean
+        self.anchors_ = fixed.anchors
+        self.beta_ = fixed.beta
+        self.unit_ = fixed.unit
+        self.slots_ = to_numpy(after.slots) * fixed.unit
+        self.precision_factor_ = to_numpy(after.precision_factor)
+        self.noise_variance_ = to_numpy(after.noise_variance) * fixed.unit * fixed.unit
+        self.alpha_ = alpha
+        self.n_slots_ = len(after.slots)
+        self.n_samples_seen_ = count
+        self.written_ = kept
+        if first:
+            self._settled = settled_parameters(self, _FIXED)
         return self
 
-    def _check(self, fitted=True):
-        """Check the parameters and find the device."""
-        if fitted:
-            check_settled(self, _FIXED)
+    def _check_parameters(self):
+        """Check all parameters against their rules."""
         values = {name: getattr(self, name) for name in KANERVA_RULES}
         check_parameters(type(self).__name__, values, KANERVA_RULES)
+
+    def _check_settled(self):
+        """Check all parameters, and that none is changed that `fit` has settled."""
+        check_settled(self, _FIXED)
+        self._check_parameters()
+
+    def _find_device(self):
+        """Find the device, which has to have float64."""
         device = resolve_device(self.device)
         if device.type == "mps":
             raise InvalidParameterError(
@@ -327,16 +334,13 @@ class KanervaMemory(
         w : ndarray of shape (n_samples, n_slots)
             Addresses, in float64; with "softmax" they sum to one.
         """
-        return self._addressed(X)[1]
-
-    def _addressed(self, X):
-        """Rows, checked, and their addresses."""
         X, device = self._check_queries(X)
-        return X, addresses(X.astype(np.float64), self._fixed(), device)
+        return addresses(X.astype(np.float64), self._fixed(), device)
 
     def _check_queries(self, X):
         """Rows, checked, and the device."""
-        device = self._check()
+        checked_record(self, self._check_settled)
+        device = self._find_device()
         check_is_fitted(self)
         refuse_masked(X=X)
         return validate_data(self, X, dtype=DTYPES, reset=False), device
@@ -501,7 +505,8 @@ class KanervaMemory(
             The rows, in float64.
         """
         check_is_fitted(self)
-        device, rng = self._check(), drawing(n_samples, random_state)
+        checked_record(self, self._check_settled)
+        device, rng = self._find_device(), drawing(n_samples, random_state)
         normal = to_tensor(rng.standard_normal((n_samples, self.n_slots_)), device)
         kept = self._written(device)
         w = to_numpy(draw_addresses(kept.factor, kept.address_sum, kept.total, normal))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -12,16 +14,19 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop.answering import (
+    FittedPatterns,
+    IndexChoice,
+    RecallParameters,
+    ask,
     check_index,
     check_null,
+    check_queries,
     draw,
+    find_nearest,
     has_density,
     has_energy,
-    nearest_patterns,
-    of_answers,
-    recall_memory,
-    retrieving,
-    weight_kept_out,
+    lack_nothing,
+    weigh_missing,
 )
 from skuhop.choices import (
     Index,
@@ -30,6 +35,7 @@ from skuhop.choices import (
     Training,
     Updates,
     name_of,
+    numbers_of,
 )
 from skuhop.estimators.parameters import (
     MEMORY_EFFECTS,
@@ -40,15 +46,24 @@ from skuhop.estimators.parameters import (
 from skuhop.estimators.queries import StageTwoMixin
 from skuhop.estimators.scoring import minus_error
 from skuhop.fitting import (
-    attributes_for,
-    checked,
-    columns,
-    followed_attributes,
+    FitOfPatterns,
+    Keeping,
+    Stream,
+    check_given_rows,
+    finish_fit,
+    follow_stream,
+    learn_noise_variance,
+    read_chosen_alpha,
     run_stage_one,
-    settled,
     stage_one_of,
+    store_others,
 )
-from skuhop.retrieval import energies, null_weights, tail_std
+from skuhop.retrieval import (
+    Retrieval,
+    energies,
+    null_weights,
+    tail_std,
+)
 from skuhop.support import (
     DTYPES,
     CallbackSupportMixin,
@@ -61,10 +76,11 @@ from skuhop.support import (
     choose_device,
     drawing,
     in_few_threads,
-    note_settled,
     on_host,
     positive_rows,
     refuse_masked,
+    settled_parameters,
+    unit_of,
     with_callbacks,
 )
 
@@ -385,24 +401,67 @@ class UHopMemory(
         self._check_parameters()
         device = choose_device(self.device, X)
         X, sample_weight, queries = map(on_host, (X, sample_weight, queries))
-        told = checked(self, X, sample_weight, queries)
-        settings = stage_one_of(self)._replace(unit=told.unit)
-        attributes = attributes_for(self, told, settings, device)
-        data = {"X": told.X, "y": told.X}
-        settled = note_settled(self, self._fixed)
-
-        def rebuild(learned):
-            return attributes(learned) | settled | columns(told.X), data
-
-        progress = StageOneProgress(self, self.max_iter, **data, rebuild=rebuild)
-        learned = run_stage_one(settings, told.distinct, told.totals, device, progress)
-        fitted = attributes(learned) | settled
+        given = check_given_rows(
+            type(self).__name__, X, sample_weight, queries, self.corruption
+        )
+        settings = stage_one_of(self, given.unit)
+        inverse = None
+        if self.missing == "new":
+            distinct = given.distinct, given.totals
+            inverse = learn_noise_variance(
+                *distinct, self.random_state, device, given.unit
+            )
+        parameters = self._recall_parameters(super()._separation_params())
+        finish = partial(finish_fit, parameters, given, settings, inverse, device)
+        data = {"X": given.X, "y": given.X}
+        progress = StageOneProgress(
+            self, self.max_iter, **data, rebuild=partial(self._rebuild, finish, data)
+        )
+        learned = run_stage_one(
+            settings, given.distinct, given.totals, device, progress
+        )
+        fit = finish(learned)
         # Nothing is set before here: a failed fit leaves the estimator as it was.
         validate_data(self, X, skip_check_array=True)
-        self.__dict__.pop("components_", None)
-        self.__dict__.update(fitted)
+        self._store(fit)
         progress.end(**data)
         return self
+
+    def _store(self, fit: FitOfPatterns):
+        """Set what `fit` has come to."""
+        record, learned = fit.record, fit.learned
+        self.patterns_ = record.patterns
+        self.sample_weight_ = record.weights
+        self.mean_ = record.mean
+        self.unit_ = record.unit
+        self.feature_map_state_ = learned.state
+        self.alignment_ = learned.alignment
+        self.selection_ = learned.selection
+        self.validation_scores_ = learned.validation_scores
+        self.loss_curve_ = learned.loss_curve
+        self.loss_ = learned.loss_curve[-1] if learned.loss_curve else float("nan")
+        # scikit-learn wants at least one iteration of whatever has a max_iter.
+        self.n_iter_ = max(1, len(learned.loss_curve))
+        self.damage_model_ = record.damage_model
+        self.inverse_noise_variance_ = record.inverse_noise_variance
+        self.separation_params_ = fit.separation.params
+        self.separation_scores_ = fit.separation.scores
+        self.index_ = record.built_index
+        self.stream_: dict = {}
+        self._settled = settled_parameters(self, self._fixed)
+        if "components" in learned.state:
+            self.components_ = learned.state["components"]
+        elif hasattr(self, "components_"):  # of a fit before
+            del self.components_
+
+    def _rebuild(self, finish, data, learned):
+        """Attributes as if Stage I had ended here, and the data, for callbacks."""
+        copied = copy(self)
+        copied._store(finish(learned))
+        fitted = {n: v for n, v in vars(copied).items() if n[-1] == "_"}
+        # Of rows without column names `validate_data` would say this.
+        names = {"n_features_in_": data["X"].shape[1], "feature_names_in_": None}
+        return {**fitted, "_settled": copied._settled, **names}, data
 
     @all_or_nothing
     @in_few_threads
@@ -451,7 +510,21 @@ class UHopMemory(
             X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
             X = cast(X, self.patterns_.dtype, "X")
             new = positive_rows(X, X[:, :0], check_weights(sample_weight, X))
-        self.__dict__.update(followed_attributes(self, new, device))
+        record = self._record(super()._separation_params())
+        no_values, encode = self.patterns_[:, :0], record.encode
+        stream = Stream(
+            self.patterns_, no_values, self.sample_weight_, self.stream_, encode
+        )
+        keeping = Keeping(Retention.of(self.retention), self.random_state)
+        stock, state = follow_stream(keeping, stream, new, device)
+        rows = stock.patterns, stock.weights
+        record = store_others(record, *rows, self.random_state, device)
+        self.patterns_ = record.patterns
+        self.sample_weight_ = record.weights
+        self.mean_ = record.mean
+        self.unit_ = record.unit
+        self.index_ = record.built_index
+        self.stream_ = state
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -467,11 +540,13 @@ class UHopMemory(
         X_retrieved : ndarray of shape (n_queries, n_features)
             The retrieved patterns; observed entries of rows with NaN are kept.
         """
-        return self._retrieve(X)
+        return ask(self, check_queries(self, X), self._retrieval())
 
-    def _retrieve(self, X):
-        """`transform`, before `set_output` has its say."""
-        return self._ask(self._check_queries(X), retrieving(self))
+    def _retrieval(self) -> Retrieval:
+        """Make the question of `transform`."""
+        only_missing = self.missing == "new"
+        updates = Updates.of(self.update_steps)
+        return Retrieval(updates.steps, updates.tol, updates.answer, only_missing)
 
     @after_fit
     def predict(
@@ -498,15 +573,11 @@ class UHopMemory(
         null : ndarray of shape (n_queries,)
             What the weights of `association` lack to one; only if `return_null`.
         """
-        return self._with_null(X, nearest_patterns, return_null)
-
-    def _with_null(self, X, question, return_null):
-        """Put a question, and ask for the weight of "nothing stored" too if wanted."""
-        X = self._check_queries(X)
+        X = check_queries(self, X)
         if not return_null:
-            return self._ask(X, question)
+            return ask(self, X, find_nearest)
         check_null(name_of(self.separation))
-        return self._ask(X, question), self._ask(X, null_weights)
+        return ask(self, X, find_nearest), ask(self, X, null_weights)
 
     def _check_parameters(self):
         """Check all parameters, and those of the index against others."""
@@ -515,7 +586,7 @@ class UHopMemory(
 
     def _separation_params(self):
         """Parameters of the separation in use."""
-        return settled(super()._separation_params(), self)
+        return read_chosen_alpha(super()._separation_params(), self)
 
     def tail_std(self, X: ArrayLike) -> np.ndarray:
         """Say how far the answers of `transform` move with the draws of a sampled tail.
@@ -533,7 +604,8 @@ class UHopMemory(
             tail. Like every estimate from a sample it cannot know of a heavy pattern
             that both the index and the draws have missed.
         """
-        return self._ask(self._check_queries(X), of_answers(self, tail_std))
+        question = lack_nothing if self.missing == "new" else tail_std
+        return ask(self, check_queries(self, X), question)
 
     def missing_weight(self, X: ArrayLike) -> np.ndarray:
         """Estimate of the weight that an index keeps out of the answers of `transform`.
@@ -553,7 +625,8 @@ class UHopMemory(
             answered from the whole memory. It is no bound: a single pattern that the
             index lost may have more.
         """
-        return self._ask(self._check_queries(X), of_answers(self, weight_kept_out))
+        question = lack_nothing if self.missing == "new" else weigh_missing
+        return ask(self, check_queries(self, X), question)
 
     @available_if(has_energy)
     def energy(self, X: ArrayLike) -> np.ndarray:
@@ -581,7 +654,7 @@ class UHopMemory(
         ValueError
             If energies, which grow like squares, have no place in the precision of X.
         """
-        return self._ask(self._check_queries(X), energies)
+        return ask(self, check_queries(self, X), energies)
 
     @available_if(has_energy)
     def score_samples(
@@ -605,11 +678,11 @@ class UHopMemory(
         null : ndarray of shape (n_queries,)
             Weight of "nothing stored"; only if `return_null`.
         """
-
-        def scores(*args):
-            return energies(*args).neg_()
-
-        return self._with_null(X, scores, return_null)
+        X = check_queries(self, X)
+        if not return_null:
+            return -ask(self, X, energies)
+        check_null(name_of(self.separation))
+        return -ask(self, X, energies), ask(self, X, null_weights)
 
     @available_if(has_density)
     def sample(
@@ -665,7 +738,38 @@ class UHopMemory(
             At most 0; higher is better. Entries where the target is NaN do not
             count.
         """
-        return minus_error(self, self._retrieve(X), X, y)
+        found = ask(self, check_queries(self, X), self._retrieval())
+        return minus_error(self, found, X, y)
 
-    def _prepare(self, complete, dtype, device):
-        return recall_memory(self, complete, dtype, device)
+    def _recall_parameters(self, separation_params) -> RecallParameters:
+        """Give the parameters that Stage II is prepared with."""
+        numbers = {} if self.index is None else numbers_of(Index.of(self.index))
+        return RecallParameters(
+            feature_map=self.feature_map,
+            similarity=self.similarity,
+            beta=self.beta,
+            separation=name_of(self.separation),
+            separation_params=separation_params,
+            missing=self.missing,
+            precision=self.precision,
+            index_choice=IndexChoice(**numbers),
+        )
+
+    def _record(self, separation_params=None) -> FittedPatterns:
+        """Give all that Stage II reads; the separation as it is in use by default."""
+        if separation_params is None:
+            separation_params = self._separation_params()
+        return FittedPatterns(
+            self._recall_parameters(separation_params),
+            patterns=self.patterns_,
+            weights=self.sample_weight_,
+            mean=self.mean_,
+            # Files of earlier versions have none.
+            unit=getattr(self, "unit_", None) or unit_of(self.patterns_),
+            feature_map_state=self.feature_map_state_,
+            alignment=self.alignment_,
+            selection=self.selection_,
+            damage_model=self.damage_model_,
+            inverse_noise_variance=self.inverse_noise_variance_,
+            built_index=getattr(self, "index_", None) or {},
+        )

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 
-from skuhop.answering import PREPARING, ask, check_queries, check_top
+from skuhop.answering import Record, ask, check_queries, check_top
 from skuhop.choices import TakesChoices, name_of, numbers_inside, numbers_of
-from skuhop.retrieval import SEPARATIONS, associations
-from skuhop.support import (
-    check_parameters,
-    check_settled,
-    choose_device,
-    run_in_threads,
-)
+from skuhop.retrieval import SEPARATIONS, Memory, associations, heaviest
+from skuhop.support import check_parameters, check_settled
 
 
 class StageTwoMixin(TakesChoices):
     """What every estimator with a memory shares: its checks and its questions.
 
     An estimator gives `_rules`, the table of its parameters, and `_choices`, those of
-    them that may be objects; `_prepare(complete,
-    dtype, device)`, its memory for queries without or with NaN; and `_fixed`, the
-    parameters that `fit` settles for Stage II.
+    them that may be objects; `_record()`, all that is read of it to prepare its memory;
+    and `_fixed`, the parameters that `fit` settles for Stage II.
     """
 
     _rules: Mapping = MappingProxyType({})
@@ -46,11 +41,11 @@ class StageTwoMixin(TakesChoices):
             tuple ``(indices, weights)`` of shape (n_queries, top) each instead, the
             heaviest first.
         """
-        X = self._check_queries(X)
+        X = check_queries(self, X)
         if top is None:
-            return self._ask(X, associations)
+            return ask(self, X, associations)
         top = check_top(top, len(self.patterns_))
-        return self._ask(X, lambda *args: associations(*args, top=top))
+        return ask(self, X, partial(heaviest, top=top))
 
     def _check_parameters(self):
         """Check all parameters against their rules."""
@@ -69,18 +64,9 @@ class StageTwoMixin(TakesChoices):
         defaults = SEPARATIONS[name_of(self.separation)].defaults
         return {**defaults, **numbers_of(self.separation)}
 
-    def _check_queries(self, X):
-        """Validate queries as an array of floats; NaN is allowed, infinity is not."""
-        return check_queries(self, X)
+    def _record(self) -> Record:
+        raise NotImplementedError
 
-    def _ask(self, X, question):
-        """Put a question of Stage II to the memory."""
-        self._check_settled()
-        device = choose_device(self.device, X)
-
-        def prepare(estimator, complete, dtype):
-            return estimator._prepare(complete, dtype, device)
-
-        n, d = self.patterns_.shape
-        size = (len(X) + PREPARING) * n * max(d, 64) // 64
-        return run_in_threads(size, ask, self, X, question, prepare, device)
+    def _prepare(self, complete, dtype, device) -> Memory:
+        """Prepare a memory for queries without or with NaN."""
+        return self._record().prepare(complete, dtype, device)

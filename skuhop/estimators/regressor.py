@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from skuhop.answering import StoredNumbers, ask, check_queries
 from skuhop.choices import CrossFitting, NamedSeparation, Retention
 from skuhop.estimators.parameters import REGRESSOR_RULES, choices_of
 from skuhop.estimators.supervised import HeteroMemory
@@ -334,11 +335,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         y : ndarray of shape (n_queries,) or (n_queries, n_outputs)
             Retrieved values, in the precision of X.
         """
-        return self._ask(self._check_queries(X), self._answers)
-
-    def _answers(self, memory, rows, budget):
-        self._check_size(torch.finfo(rows.dtype))
-        return super()._answers(memory, rows, budget)
+        return ask(self, check_queries(self, X), self._answers)
 
     def _check_size(self, info):
         """Refuse to answer in a precision that has no numbers of the size of y."""
@@ -350,6 +347,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
             )
 
     def _finished(self, found):
+        self._check_size(torch.finfo(found.dtype))
         # Values are read out as deviations from their mean, so that whatever weight is
         # not given to them is at the mean.
         exact = found if found.device.type == "mps" else found.double()
@@ -387,12 +385,14 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     def _check_y(self, y):
         return check_numbers(y, "y")
 
-    def _read_out(self):
-        columns = self.values_.reshape(len(self.values_), -1)
-        if self.trend_coef_ is not None:
-            rows = torch.from_numpy(self.patterns_.astype(np.float64))
-            columns = columns - self._trend(self._straight(rows)).numpy()
-        return standardised(columns, self.value_mean_, self.value_scale_)
+    def _values(self) -> StoredNumbers:
+        return StoredNumbers(
+            self.values_,
+            self.patterns_,
+            self._trend(),
+            self.value_mean_,
+            self.value_scale_,
+        )
 
 
 def _stored(patterns, values, weights):

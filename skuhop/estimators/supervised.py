@@ -13,12 +13,22 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from skuhop.answering import inputs_of, value_keys, value_memory
+from skuhop.answering import (
+    FittedValues,
+    Standards,
+    StoredLabels,
+    StoredNumbers,
+    Trend,
+    ValueParameters,
+)
+from skuhop.choices import Retention, name_of
 from skuhop.estimators.queries import StageTwoMixin
 from skuhop.fitting import (
+    Keeping,
     Lesson,
+    Stream,
     cross_fitted,
-    followed,
+    follow_stream,
     kernels_to_learn,
     learned_attributes,
     n_steps,
@@ -49,7 +59,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     - `_lesson(X, y, weights, **more)`: its `Lesson` on valid rows;
     - `_joining(X, y, weights, **more)`: valid rows that come later, as they are stored;
     - `_kept(X, values, weights)`: the attributes of all rows that are kept;
-    - `_read_out()`: the values (n_patterns, v) that Stage II reads out;
+    - `_values()`: a record of the values that Stage II reads out;
     - `_finished(found)`: its answers from their weighted sums;
     - `_target`, the kind of its values, and `_line`, a linear model for them, and
       `trend_coef_` where that may be taken off the values;
@@ -61,7 +71,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     _lesson: Callable[..., Lesson]
     _joining: Callable[..., tuple]
     _kept: Callable[..., dict]
-    _read_out: Callable[[], np.ndarray]
+    _values: Callable[[], StoredLabels | StoredNumbers]
     _finished: Callable[[Tensor], Tensor]
     _check_y: Callable
     _target: Target
@@ -128,37 +138,61 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             X, *rest = positive_rows(*self._joining(*rows, **more))
             new = cast(filled(X, self.mean_), self.patterns_.dtype, "X"), *rest
         values = getattr(self, self._belonging)
-        stock, stream = followed(self, values, value_keys, device, new, self._grouped)
-        vars(self).update(self._kept(*stock[:3]), stream_=stream)
+        record = self._record()
+        stream = Stream(
+            self.patterns_, values, self.sample_weight_, self.stream_, record.encode
+        )
+        keeping = Keeping(
+            Retention.of(self.retention), self.random_state, self._grouped
+        )
+        stock, state = follow_stream(keeping, stream, new, device)
+        vars(self).update(self._kept(*stock[:3]), stream_=state)
         return self
 
-    def _answers(self, memory, rows, budget):
+    def _answers(self, memory, rows, budget, read=None):
+        """Question for values, what lines say included; `read` makes of them."""
         if not memory.complete:
             # Here, as the line is to see complete rows too.
             rows = memory.scorer.complete(rows)
             memory = memory._replace(scorer=memory.scorer.scorer, complete=True)
-        return self._with_lines(self._finished(answers(memory, rows, budget)), rows)
+        found = self._finished(answers(memory, rows, budget))
+        found = self._with_lines(found, rows)
+        return found if read is None else read(found)
 
     def _with_lines(self, found, rows):
         """Add what lines have to say to answers of the memory, for complete rows."""
-        if self.linear_share_ == 0 and self.trend_coef_ is None:
+        trend = self._trend()
+        if trend is None and self.linear_share_ == 0:
             return found
-        Z = self._straight(rows)
-        if self.trend_coef_ is not None:
-            found = found + self._trend(Z).reshape(found.shape)
+        straight = self._standards().straighten(rows)
+        if trend is not None:
+            found = found + trend.follow(straight).reshape(found.shape)
         if self.linear_share_ == 0:
             return found
-        scores = Line(self.linear_coef_, self.linear_intercept_)(Z)
+        scores = Line(self.linear_coef_, self.linear_intercept_)(straight)
         other = self._line.link(scores).reshape(found.shape)
         return found + self.linear_share_ * (other - found)
 
-    def _straight(self, rows):
-        """Standardise complete rows as lines see them."""
-        return inputs_of(self, rows.new_tensor).unbounded(rows)
+    def _standards(self) -> Standards:
+        """How rows are standardised."""
+        return Standards(self.mean_, self.scale_)
 
-    def _trend(self, Z):
-        """Say what is taken off the values of standardised rows."""
-        return Z @ Z.new_tensor(self.trend_coef_).T
+    def _trend(self) -> Trend | None:
+        """Give what is taken off the values of the stored rows, if anything is."""
+        if self.trend_coef_ is None:
+            return None
+        return Trend(self.trend_coef_, self._standards())
 
-    def _prepare(self, complete, dtype, device):
-        return value_memory(self, self._read_out(), complete, dtype, device)
+    def _record(self) -> FittedValues:
+        """Give all that Stage II reads."""
+        parameters = ValueParameters(
+            name_of(self.separation), self._separation_params(), self.precision
+        )
+        return FittedValues(
+            parameters,
+            self.patterns_,
+            self.sample_weight_,
+            self._standards(),
+            self.kernels_,
+            self._values(),
+        )

@@ -1,6 +1,7 @@
 """Between the estimators and `learning`: rows in, fitted attributes out."""
 
 from skuhop.fitting.feature_map import run_stage_one, stage_one_of
+from skuhop.fitting.incomplete_rows import learn_noise_variance
 from skuhop.fitting.lessons import (
     Lesson,
     learned_attributes,
@@ -10,30 +11,33 @@ from skuhop.fitting.lessons import (
 from skuhop.fitting.linear_models import LOGISTIC, RIDGE
 from skuhop.fitting.members import cross_fitted, kernels_to_learn, n_steps
 from skuhop.fitting.memory_attributes import (
-    attributes_for,
-    checked,
-    columns,
-    followed_attributes,
+    FitOfPatterns,
+    check_given_rows,
+    finish_fit,
+    store_others,
 )
-from skuhop.fitting.sparsity import settled
-from skuhop.fitting.streams import followed
+from skuhop.fitting.sparsity import read_chosen_alpha
+from skuhop.fitting.streams import Keeping, Stream, follow_stream
 
 __all__ = [
     "LOGISTIC",
     "RIDGE",
+    "FitOfPatterns",
+    "Keeping",
     "Lesson",
-    "attributes_for",
-    "checked",
-    "columns",
+    "Stream",
+    "check_given_rows",
     "cross_fitted",
-    "followed",
-    "followed_attributes",
+    "finish_fit",
+    "follow_stream",
     "kernels_to_learn",
+    "learn_noise_variance",
     "learned_attributes",
     "line_attributes",
     "n_steps",
+    "read_chosen_alpha",
     "run_stage_one",
-    "settled",
     "stage_one_of",
+    "store_others",
     "stored_rows",
 ]

@@ -23,7 +23,7 @@ from skuhop.learning import (
     resolve_corruption,
     restore,
 )
-from skuhop.retrieval import build_auto_scorer, divided, enter, told_experts
+from skuhop.retrieval import build_auto_scorer, divided, told_experts
 from skuhop.support import to_tensor
 
 FEWEST_FEATURES = 8
@@ -80,8 +80,7 @@ def learn_damage_model(
             components=matrix,
             unit=unit,
         )
-        rows, _ = enter(to_tensor(queries, device), unit)
-        model["learned"] = learn_from_queries(scorer, rows)
+        model["learned"] = learn_from_queries(scorer, to_tensor(queries, device))
     return model
 
 

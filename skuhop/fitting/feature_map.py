@@ -46,8 +46,8 @@ class StageOne(NamedTuple):
     """What patterns are divided by before anything is learned from them."""
 
 
-def stage_one_of(memory) -> StageOne:
-    """Collect from a memory's parameters what Stage I needs to know."""
+def stage_one_of(memory, unit: float) -> StageOne:
+    """Collect what Stage I needs to know, for rows that are divided by a unit."""
     return StageOne(
         feature_map=memory.feature_map,
         n_components=memory.n_components,
@@ -58,6 +58,7 @@ def stage_one_of(memory) -> StageOne:
         schedule=Schedule(memory.max_iter, **numbers_of(Training.of(memory.training))),
         start=vars(memory).get("feature_map_state_") if memory.warm_start else None,
         random_state=memory.random_state,
+        unit=unit,
     )
 
 

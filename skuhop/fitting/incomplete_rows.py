@@ -9,7 +9,7 @@ from skuhop.learning import learn_precision
 from skuhop.support import to_numpy, to_tensor
 
 
-def run_completion(patterns, weights, random_state, device, unit) -> np.ndarray:
+def learn_noise_variance(patterns, weights, random_state, device, unit) -> np.ndarray:
     """Learn from distinct patterns what incomplete new rows are compared by.
 
     They are divided by the unit; what is learned is for rows that are not, and needs

@@ -7,25 +7,23 @@ import warnings
 import numpy as np
 from sklearn.utils.random import sample_without_replacement
 
-from skuhop.answering import build_index, wanted
-from skuhop.choices import Index
+from skuhop.answering import FittedPatterns, build_index, wanted
 from skuhop.learning import kept_kind, restore
 from skuhop.retrieval import N_DRAWS, build_scorer
 from skuhop.support import to_tensor
 
 
-def fit_index(estimator, X, attributes, learned, device) -> dict:
+def fit_index(record: FittedPatterns, random_state, device) -> dict:
     """Build an index of the keys as fitted state; empty if none is wanted."""
-    rule = estimator.similarity
-    kind = None if estimator.index is None else Index.of(estimator.index).kind
-    index = wanted(kind, rule, len(X))
+    rule, X, unit = record.parameters.similarity, record.patterns, record.unit
+    index = wanted(record.parameters.index_choice.kind, rule, len(X))
     if index is None:
         return {}
-    unit = attributes["unit_"]
     patterns = to_tensor(X / unit, device)
-    kind = kept_kind(estimator.feature_map, learned.selection)
-    feature_map = restore(kind, learned.state, learned.alignment, patterns, unit)
-    mean = to_tensor(attributes["mean_"] / unit, device)
+    kind = kept_kind(record.parameters.feature_map, record.selection)
+    state, alignment = record.feature_map_state, record.alignment
+    feature_map = restore(kind, state, alignment, patterns, unit)
+    mean = to_tensor(record.mean / unit, device)
     scorer = build_scorer(rule, 1.0, patterns, mean, None, feature_map)
     state = build_index(index, scorer)
     if state is None:
@@ -37,7 +35,7 @@ def fit_index(estimator, X, attributes, learned, device) -> dict:
         )
         return {"refused": index}
     draws = sample_without_replacement(
-        len(X), min(N_DRAWS, len(X)), random_state=estimator.random_state
+        len(X), min(N_DRAWS, len(X)), random_state=random_state
     )
     return {
         "similarity": rule,

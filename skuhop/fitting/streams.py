@@ -8,6 +8,7 @@ position is all the state that any rule needs, so a rule may be changed on the w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -46,71 +47,102 @@ def _take(stock, rows):
     return Stock(*(column[rows] for column in stock))
 
 
-def _joined(stock, more):
+def _join(stock, more):
     return Stock(*map(np.concatenate, zip(stock, more, strict=True)))
 
 
-def followed(estimator, values, encode, device, new=None, grouped=False):
-    """Put stored rows and new ones together, and keep what the estimator is to keep.
+class Keeping(NamedTuple):
+    """What `partial_fit` is to keep, with the seed of what it draws.
+
+    With `grouped`, rows of different values cannot stand for each other.
+    """
+
+    retention: Retention
+    random_state: object
+    grouped: bool = False
+
+
+class Stream(NamedTuple):
+    """Stored rows, and where they stand in their stream.
+
+    Attributes
+    ----------
+    patterns, values : ndarray of shape (n, d) and (n, ...)
+    weights : ndarray of shape (n,) or None
+    state : dict
+        What the last call has left, the attribute `stream_`.
+    encode : callable
+        ``(patterns, device) -> keys``: features whose distances count.
+    """
+
+    patterns: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray | None
+    state: dict
+    encode: Callable
+
+
+def follow_stream(
+    keeping: Keeping, stream: Stream, new: tuple | None, device
+) -> tuple[Stock, dict]:
+    """Put stored rows and new ones together, and keep what is to be kept.
 
     Parameters
     ----------
-    estimator : object
-        Fitted; has the parameters `retention` and `random_state`.
-    values : ndarray of shape (n_patterns, ...)
-        What belongs to the stored rows.
-    encode : callable
-        ``(estimator, patterns, device) -> keys``: features whose distances count.
-    device : torch.device
-        Where to compare.
-    new : (X, values, weights), default=None
+    keeping : Keeping
+    stream : Stream
+    new : (X, values, weights) or None
         New rows: arrays (n, d) and (n, ...), and weights (n,) or None. None is for the
         first call: what is stored has come just now.
-    grouped : bool, default=False
-        Whether rows of different values cannot stand for each other.
+    device : torch.device
+        Where to compare.
 
     Returns
     -------
     stock : Stock
         What is kept.
-    stream : dict
-        State for the next call, the attribute `stream_`.
+    state : dict
+        State for the next call.
     """
-    old = estimator.patterns_, values, estimator.sample_weight_
+    patterns, values, weights, state, _ = stream
     if new is None:
         # The first call, too, is a stretch of the stream: its rows age as they come.
-        state, new, old = {}, old, (old[0][:0], values[:0], None)
+        new, state = (patterns, values, weights), {}
+        patterns, values, weights = patterns[:0], values[:0], None
     else:
-        state = estimator.stream_ or {"seen": len(values)}
-    retention, seen = Retention.of(estimator.retention), state.get("seen", 0)
-    stored = _stock(*old, state.get("arrivals", np.arange(len(old[0]))))
-    coming = _stock(*new, seen + np.arange(len(new[0])))
+        state = state or {"seen": len(values)}
+    seen = state.get("seen", 0)
+    arrivals = state.get("arrivals", np.arange(len(patterns)))
+    stored = _stock(patterns, values, weights, arrivals)
+    rows, more, shares = new
+    coming = _stock(rows, more, shares, seen + np.arange(len(rows)))
     seed = state.get("seed")
     if seed is None:
-        seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
+        seed = int(check_random_state(keeping.random_state).randint(2**31 - 1))
     age = np.arange(len(coming.weights))[::-1]
-    stored = _faded(stored, retention.decay, len(age))
-    coming = _faded(coming, retention.decay, age)
-
-    def kept(stock):
-        rule, budget = RETENTION[retention.rule], retention.max_patterns
-        if budget is None or len(stock.weights) <= budget:
-            return stock
-        if rule.compares:
-            keys = encode(estimator, stock.patterns, device)
-        else:
-            keys = to_tensor(stock.patterns[:, :0], device)
-        groups = stock.values if grouped else np.zeros_like(stock.arrivals)
-        columns = (stock.weights, stock.arrivals, groups)
-        rows = Rows(keys, *(to_tensor(column, device) for column in columns))
-        return _slots(stock, rule.plan(rows, budget, seed))
-
-    size = max(_PIECE, retention.max_patterns or len(age))
-    stock = kept(stored)
+    stored = _fade(stored, keeping.retention.decay, len(age))
+    coming = _fade(coming, keeping.retention.decay, age)
+    size = max(_PIECE, keeping.retention.max_patterns or len(age))
+    stock = _keep(stored, keeping, stream.encode, seed, device)
     for start in range(0, len(age), size):
-        stock = kept(_joined(stock, _take(coming, slice(start, start + size))))
-    state = {"seen": seen + len(age), "seed": seed, "arrivals": stock.arrivals}
-    return stock, state
+        piece = _take(coming, slice(start, start + size))
+        stock = _keep(_join(stock, piece), keeping, stream.encode, seed, device)
+    return stock, {"seen": seen + len(age), "seed": seed, "arrivals": stock.arrivals}
+
+
+def _keep(stock: Stock, keeping: Keeping, encode, seed: int, device) -> Stock:
+    """Leave the rows that the rule chooses, where there are too many."""
+    rule, budget = RETENTION[keeping.retention.rule], keeping.retention.max_patterns
+    if budget is None or len(stock.weights) <= budget:
+        return stock
+    if rule.compares:
+        keys = encode(stock.patterns, device)
+    else:
+        keys = to_tensor(stock.patterns[:, :0], device)
+    groups = stock.values if keeping.grouped else np.zeros_like(stock.arrivals)
+    columns = (stock.weights, stock.arrivals, groups)
+    rows = Rows(keys, *(to_tensor(column, device) for column in columns))
+    return _fill_slots(stock, rule.plan(rows, budget, seed))
 
 
 def _stock(patterns, values, weights, arrivals) -> Stock:
@@ -118,7 +150,7 @@ def _stock(patterns, values, weights, arrivals) -> Stock:
     return Stock(patterns, values, weights, arrivals)
 
 
-def _faded(stock, decay, age) -> Stock:
+def _fade(stock, decay, age) -> Stock:
     """Weights after so many more rows; rows whose weight has vanished are forgotten."""
     if decay == 1:
         return stock
@@ -127,7 +159,7 @@ def _faded(stock, decay, age) -> Stock:
     return _take(stock, weights > 0)
 
 
-def _slots(stock, plan) -> Stock:
+def _fill_slots(stock, plan) -> Stock:
     """Rows as a plan has them."""
     slots = to_numpy(plan.slots)
     used = np.flatnonzero(slots >= 0)

@@ -14,9 +14,9 @@ from skuhop.learning import corrupted_copies, limit_rows, resolve_corruption
 from skuhop.retrieval import row_chunks
 from skuhop.support import (
     distinct_rows,
-    in_smaller_chunks,
     mean_row,
     ones_unless,
+    shrinking_budgets,
     to_numpy,
     to_tensor,
     unit_of,
@@ -166,28 +166,23 @@ def prior(alpha, written: Written) -> float:
 def absorb(written: Written | None, X, weights, fixed: Addressing, device) -> Written:
     """Write rows in portions that fit into memory, after what is written."""
     row = 8 * (4 * len(fixed.anchors) + 4 * X.shape[1])
-
-    def work(budget):
-        found = written
-        for rows in row_chunks(len(X), row, budget):
-            part = fixed.in_unit(X[rows], device)
-            own = None if weights is None else to_tensor(weights[rows], device)
-            found = found or blank(len(fixed.anchors), part)
-            found = write(found, fixed.address(part), part, own)
-        return found
-
-    return in_smaller_chunks(work, working_memory(), device)
+    for attempt in shrinking_budgets(working_memory(), device):
+        with attempt:
+            memory = written or blank(len(fixed.anchors), fixed.in_unit(X[:0], device))
+            for rows in row_chunks(len(X), row, attempt.budget):
+                part = fixed.in_unit(X[rows], device)
+                own = None if weights is None else to_tensor(weights[rows], device)
+                memory = write(memory, fixed.address(part), part, own)
+    return memory
 
 
 def addresses(X, fixed: Addressing, device) -> np.ndarray:
     """Addresses of rows as an array (n, n_slots)."""
     row = 8 * (3 * len(fixed.anchors) + 2 * X.shape[1])
-
-    def work(budget):
-        parts = [
-            fixed.address(fixed.in_unit(X[rows], device))
-            for rows in row_chunks(len(X), row, budget)
-        ]
-        return to_numpy(torch.cat(parts))
-
-    return in_smaller_chunks(work, working_memory(), device)
+    for attempt in shrinking_budgets(working_memory(), device):
+        with attempt:
+            parts = []
+            for rows in row_chunks(len(X), row, attempt.budget):
+                parts.append(fixed.address(fixed.in_unit(X[rows], device)))
+            found = to_numpy(torch.cat(parts))
+    return found

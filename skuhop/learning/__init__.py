@@ -23,6 +23,7 @@ from skuhop.learning.losses import LOSSES
 from skuhop.learning.members import (
     MEMBER_MAPS,
     Inputs,
+    JointFeatures,
     Kernel,
     common_scale,
     joint_features,
@@ -57,6 +58,7 @@ __all__ = [
     "WATCH_EVERY",
     "Division",
     "Inputs",
+    "JointFeatures",
     "Kernel",
     "Learned",
     "Line",

@@ -10,6 +10,7 @@ and a user's module sees rows as they were.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -242,23 +243,45 @@ def restore(
     """
     if kind is None:
         return None
-    if kind.keeps_unit:
-        features = kind.restore(state_for_unit(state, unit), like)
-    else:
-        module = kind.restore(state, like)
-
-        def features(X):
-            return module(X * unit)
-
-    if not alignment:
-        return FeatureMap(features, features, kind.keeps_unit)
-    scale, shift = (
-        tensor_of(np.asarray(alignment[key]) / divisor).to(like)
-        for key, divisor in (("scale", 1.0), ("shift", unit))
-    )
-    return FeatureMap(features, lambda X: features(X * scale + shift), kind.keeps_unit)
+    keeps_unit = kind.keeps_unit
+    state = state_for_unit(state, unit) if keeps_unit else state
+    features = kind.restore(state, like)
+    patterns = queries = Restored(features, None if keeps_unit else unit)
+    if alignment:
+        scale, shift = (
+            tensor_of(np.asarray(alignment[key]) / divisor).to(like)
+            for key, divisor in (("scale", 1.0), ("shift", unit))
+        )
+        queries = replace(patterns, scale=scale, shift=shift)
+    return FeatureMap(patterns, queries, keeps_unit)
 
 
-def kept_kind(feature_map, selection: dict):
+@dataclass(frozen=True)
+class Restored:
+    """A learned feature map for rows in a unit, as `restore` makes it.
+
+    Attributes
+    ----------
+    features : callable
+        ``(n, d) -> (n, r)``.
+    unit : float or None
+        What rows are multiplied by for a map that takes them as they were.
+    scale, shift : Tensor or None
+        What queries are aligned by before.
+    """
+
+    features: Callable[[Tensor], Tensor]
+    unit: float | None
+    scale: Tensor | None = None
+    shift: Tensor | None = None
+
+    def __call__(self, X: Tensor) -> Tensor:
+        """Map rows."""
+        if self.scale is not None and self.shift is not None:
+            X = X * self.scale + self.shift
+        return self.features(X if self.unit is None else X * self.unit)
+
+
+def kept_kind(feature_map, selection: Mapping):
     """Kind of the feature map that Stage II is to use; None is the identity."""
     return None if selection["kept"] == "identity" else feature_map_kind(feature_map)

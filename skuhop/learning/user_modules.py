@@ -139,8 +139,11 @@ def call_apart(
     tensors = module.state_dict(keep_vars=True).values()
     apart = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
     apart.train(training)
-    call = torch.func.functional_call
-    return [
-        draws.run(call, apart, dict(state), (rows,))
-        for state, rows in zip(states, parts, strict=True)
-    ]
+    call, answers = torch.func.functional_call, []
+    _push_on_torch_dispatch_stack(draws)  # as in `Draws.run`
+    try:
+        for state, rows in zip(states, parts, strict=True):
+            answers.append(call(apart, dict(state), (rows,)))
+    finally:
+        _pop_torch_dispatch_stack(None)
+    return answers

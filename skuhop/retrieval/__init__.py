@@ -20,8 +20,8 @@ from skuhop.retrieval.engine import (
     energies_of,
     finalise,
     finalise_heaviest,
+    heaviest,
     heaviest_partial,
-    iterate,
     merge,
     merge_best,
     merge_heaviest,
@@ -42,16 +42,16 @@ from skuhop.retrieval.index import (
     move,
     shares_found,
     tail_std,
-    update_of,
 )
 from skuhop.retrieval.numpy_tensors import tensor_of
 from skuhop.retrieval.products import bf16, exact
-from skuhop.retrieval.read_outs import READ_OUTS, read_out
+from skuhop.retrieval.read_outs import READ_OUTS
 from skuhop.retrieval.scores import (
     SIMILARITIES,
     FeatureMap,
     NewRowScorer,
     ScaledScorer,
+    Scorer,
     Similarity,
     asked,
     build_observed_scorer,
@@ -63,6 +63,7 @@ from skuhop.retrieval.scores import (
 )
 from skuhop.retrieval.separations import SEPARATIONS, Separation, separation_rule
 from skuhop.retrieval.units import divided, enter, power_of_two, powers_of_two
+from skuhop.retrieval.updates import Retrieval
 
 __all__ = [
     "NUMBERS_AT_ONCE",
@@ -78,7 +79,9 @@ __all__ = [
     "Memory",
     "Nearest",
     "NewRowScorer",
+    "Retrieval",
     "ScaledScorer",
+    "Scorer",
     "Separation",
     "Similarity",
     "Space",
@@ -102,9 +105,9 @@ __all__ = [
     "finalise",
     "finalise_heaviest",
     "growths",
+    "heaviest",
     "heaviest_partial",
     "indexed_best",
-    "iterate",
     "largest_beta",
     "likelihood_ratios",
     "merge",
@@ -118,7 +121,6 @@ __all__ = [
     "power_of_two",
     "powers_of_two",
     "quantise",
-    "read_out",
     "row_chunks",
     "separation_rule",
     "shares_found",
@@ -127,5 +129,4 @@ __all__ = [
     "tensor_of",
     "told_experts",
     "told_pool",
-    "update_of",
 ]

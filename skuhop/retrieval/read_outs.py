@@ -32,20 +32,3 @@ READ_OUTS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "l2": direction,
     "layernorm": layer_normalise,
 }
-
-
-def read_out(update: Callable, answer: str) -> Callable:
-    """Make an update ``(memory, X, budget) -> answers`` end in a post-transformation.
-
-    Rows with NaN keep the plain answer: what it fills has to fit to the entries that
-    are known.
-    """
-    transform = READ_OUTS[answer]
-    if transform is None:
-        return update
-
-    def transformed(memory, X, budget):
-        found = update(memory, X, budget)
-        return transform(found) if memory.complete else found
-
-    return transformed

@@ -17,6 +17,7 @@ memory", NeurIPS 2016: polynomial.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -177,19 +178,6 @@ def _entmax_conjugate(z, p, w, alpha):
     return (p * _masked(z, p)).sum(1) + _total(entropy, w)[:, 0]
 
 
-def sparsemax(z, w):
-    """Euclidean projection onto the simplex: entmax at alpha = 2."""
-    return entmax(z, w, 2.0)
-
-
-def _sparsemax_floor(z, w):
-    return _entmax_floor(z, w, 2.0)
-
-
-def _sparsemax_conjugate(z, p, w):
-    return _entmax_conjugate(z, p, w, 2.0)
-
-
 def normmax(z, w, gamma):
     """``argmax_p <z, p> - ||p||_gamma``."""
     exponent = gamma / (gamma - 1)
@@ -329,7 +317,12 @@ def _masked(z: Tensor, p: Tensor) -> Tensor:
 
 SEPARATIONS = {
     "softmax": Separation(softmax, _softmax_conjugate, lift=_exponential),
-    "sparsemax": Separation(sparsemax, _sparsemax_conjugate, floor=_sparsemax_floor),
+    # Euclidean projection onto the simplex: entmax at alpha = 2.
+    "sparsemax": Separation(
+        partial(entmax, alpha=2.0),
+        partial(_entmax_conjugate, alpha=2.0),
+        floor=partial(_entmax_floor, alpha=2.0),
+    ),
     "entmax": Separation(
         entmax, _entmax_conjugate, floor=_entmax_floor, defaults={"alpha": 1.5}
     ),

@@ -10,7 +10,7 @@ from skuhop.support.arrays import (
     like,
     on_host,
 )
-from skuhop.support.cache import derived, prepared, release
+from skuhop.support.cache import checked_record, derived, prepared, release
 from skuhop.support.checks import (
     after_fit,
     all_or_nothing,
@@ -23,9 +23,9 @@ from skuhop.support.checks import (
     check_total,
     check_weights,
     drawing,
-    note_settled,
     parameter_rules,
     refuse_masked,
+    settled_parameters,
     validation,
 )
 from skuhop.support.device import (
@@ -36,7 +36,7 @@ from skuhop.support.device import (
     to_numpy,
     to_tensor,
 )
-from skuhop.support.memory_budget import in_smaller_chunks, working_memory
+from skuhop.support.memory_budget import shrinking_budgets, working_memory
 from skuhop.support.persistence import VersionedStateMixin
 from skuhop.support.progress import StageOneProgress
 from skuhop.support.row_distances import nearest_rows
@@ -55,7 +55,7 @@ from skuhop.support.rows import (
     unit_of,
 )
 from skuhop.support.sklearn_versions import CallbackSupportMixin, with_callbacks
-from skuhop.support.threads import in_few_threads, run_in_threads
+from skuhop.support.threads import FewThreads, in_few_threads
 
 __all__ = [
     "BEFORE_TF32",
@@ -63,6 +63,7 @@ __all__ = [
     "NUMPY_DTYPES",
     "TF32",
     "CallbackSupportMixin",
+    "FewThreads",
     "StageOneProgress",
     "VersionedStateMixin",
     "after_fit",
@@ -76,6 +77,7 @@ __all__ = [
     "check_settled",
     "check_total",
     "check_weights",
+    "checked_record",
     "choose_device",
     "class_weights",
     "column_means",
@@ -86,12 +88,11 @@ __all__ = [
     "filled",
     "float_dtypes",
     "in_few_threads",
-    "in_smaller_chunks",
     "labels_like",
     "like",
     "mean_row",
     "nearest_rows",
-    "note_settled",
+    "settled_parameters",
     "on_host",
     "ones_unless",
     "parameter_rules",
@@ -101,8 +102,8 @@ __all__ = [
     "refuse_masked",
     "release",
     "resolve_device",
-    "run_in_threads",
     "sent",
+    "shrinking_budgets",
     "standard",
     "standardised",
     "to_numpy",

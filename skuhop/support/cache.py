@@ -2,8 +2,8 @@
 
 What Stage II derives from a fitted estimator (tensors on a device, encoded keys) is
 neither a parameter nor fitted state: it must not be pickled, cloned or shown. It
-lives here for as long as the estimator does, and is made anew when anything has changed
-that was read of the estimator to make it: a list of names kept by hand goes wrong.
+lives here for as long as the estimator does, and is made anew when the record that it
+was made of is no longer that of the estimator: a list of names kept by hand goes wrong.
 
 Rejected: an attribute dropped in ``__getstate__``. scikit-learn holds that
 ``transform`` must leave ``__dict__`` as it was, and threads would race for it.
@@ -12,14 +12,14 @@ Rejected: an attribute dropped in ``__getstate__``. scikit-learn holds that
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from copy import copy
+from operator import is_
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
-
-from sklearn.base import BaseEstimator
 
 _PREPARED: WeakKeyDictionary = WeakKeyDictionary()
 _LIMIT = 4
 """Memories kept per estimator: float32 and float64, with and without NaN."""
+_RECORDS: WeakKeyDictionary = WeakKeyDictionary()
 
 
 def prepared(estimator, key: Hashable, fitted, build: Callable):
@@ -48,58 +48,92 @@ def prepared(estimator, key: Hashable, fitted, build: Callable):
     return entries[key]
 
 
-class Reading:
-    """Stands for an estimator, in its own methods too, and notes what is read of it."""
+class _Snapshot(NamedTuple):
+    """What an estimator held, to see at next to no cost that nothing has changed."""
 
-    def __init__(self, estimator):
-        self._estimator, self._values = estimator, {}
+    names: tuple
+    values: tuple
+    contents: list
+    """Parameters that may be changed in place, and copies of what is in them."""
 
-    # As `super` asks for it in the estimator's methods.
-    __class__ = property(lambda self: type(self._estimator))  # type: ignore[assignment]
+    @classmethod
+    def take(cls, estimator) -> _Snapshot:
+        """Note all that an estimator holds now."""
+        state = vars(estimator)
+        contents = [
+            (value, dict(_look_inside(value)))
+            for name, value in state.items()
+            if name[-1] != "_" and _is_changeable(value)
+        ]
+        return cls(tuple(state), tuple(state.values()), contents)
 
-    def __getattr__(self, name):
-        """Note what is read, and hand it on."""
-        attributes = vars(self._estimator)
-        if name not in attributes:
-            found = getattr(type(self._estimator), name)
-            return found.__get__(self) if hasattr(found, "__get__") else found
-        value = attributes[name]
-        # A choice may be changed in place.
-        self._values[name] = copy(value) if _is_changeable(name, value) else value
-        return value
-
-
-def _is_outdated(values: dict, estimator) -> bool:
-    """Whether anything that was read of an estimator is no longer what it was."""
-    now = vars(estimator)
-    return not all(
-        now.get(name) is value or (name[-1] != "_" and now.get(name) == value)
-        for name, value in values.items()
-    )
-
-
-def _is_changeable(name, value) -> bool:
-    return name[-1] != "_" and isinstance(value, (dict, BaseEstimator))
+    def holds(self, estimator) -> bool:
+        """Whether an estimator still holds the same."""
+        state = vars(estimator)
+        return (
+            tuple(state) == self.names
+            and all(map(is_, state.values(), self.values))
+            and all(_look_inside(value) == before for value, before in self.contents)
+        )
 
 
-def derived(estimator, key: Hashable, build: Callable):
-    """``build(estimator)``, or what it gave before if it would read the same again.
+def _is_changeable(value) -> bool:
+    """Whether a parameter is a dict, or an object with parameters of its own."""
+    return isinstance(value, dict) or hasattr(type(value), "get_params")
 
-    Fitted attributes are the same if they are the same objects, parameters if they are
-    equal.
+
+def _look_inside(value) -> dict:
+    """Give what may change within a parameter."""
+    return value if isinstance(value, dict) else vars(value)
+
+
+def checked_record(estimator, check: Callable, make: Callable | None = None):
+    """``make()`` after ``check()``; what it gave before where nothing has changed."""
+    last = _RECORDS.get(estimator)
+    if last is None or not last[0].holds(estimator):
+        snapshot = _Snapshot.take(estimator)
+        check()
+        last = _RECORDS[estimator] = snapshot, make and make()
+    return last[1]
+
+
+def derived(estimator, record, *way):
+    """``record.prepare(*way)``, or what a record that is the same gave before.
+
+    Parameters
+    ----------
+    record : NamedTuple
+        All that is read to prepare: `patterns`, other fitted attributes and tuples of
+        them, which are the same if they are the same objects, and `parameters`, which
+        may be equal.
+    *way : hashable
+        Whatever else the result depends on.
     """
 
     def make():
-        reading = Reading(estimator)
-        return build(reading), reading._values  # not itself, which holds the estimator
+        return record.prepare(*way), record
 
-    value, values = prepared(estimator, key, estimator.patterns_, make)
-    if _is_outdated(values, estimator):
-        _PREPARED.get(estimator, (None, {}))[1].pop(key, None)
-        value, _ = prepared(estimator, key, estimator.patterns_, make)
+    value, source = prepared(estimator, way, record.patterns, make)
+    if source is not record and not _is_same(source, record):
+        _PREPARED.get(estimator, (None, {}))[1].pop(way, None)
+        value, _ = prepared(estimator, way, record.patterns, make)
     return value
+
+
+def _is_same(record, other) -> bool:
+    """Whether two records would be made the same thing of."""
+    if record is other:
+        return True
+    if not isinstance(record, tuple) or type(record) is not type(other):
+        return False
+    names = getattr(record, "_fields", range(len(record)))
+    return len(record) == len(other) and all(
+        x == y if name == "parameters" else _is_same(x, y)
+        for name, x, y in zip(names, record, other, strict=True)
+    )
 
 
 def release(estimator) -> None:
     """Forget what was prepared for `estimator` and free its device memory."""
     _PREPARED.pop(estimator, None)
+    _RECORDS.pop(estimator, None)

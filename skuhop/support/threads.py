@@ -15,14 +15,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from functools import cache, wraps
-from typing import TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
 
-T = TypeVar("T")
 WORTH = 2**20
 """Numbers in the tensors of a step from which threads are worth waiting for."""
 _BATCH = 512
@@ -37,6 +34,31 @@ def _libraries(_loaded) -> list:
     return [one.dynlib for one in openmp.lib_controllers]
 
 
+class FewThreads:
+    """Context of a call: one thread unless there are `size` numbers, enough for more.
+
+    In a process that was forked after the import it is always one.
+    """
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def __enter__(self):
+        """Keep OpenMP to one thread, if more would wait for each other."""
+        self.before: list = []
+        if self.size >= WORTH and os.getpid() == _PROCESS:
+            return
+        torch.get_num_threads()  # sets OpenMP's number when a thread calls it first
+        for library in _libraries("faiss" in sys.modules):
+            self.before.append((library, library.omp_get_max_threads()))
+            library.omp_set_num_threads(1)
+
+    def __exit__(self, *_):
+        """Put back what was changed."""
+        for library, number in self.before:
+            library.omp_set_num_threads(number)
+
+
 def in_few_threads(method):
     """Decorate a method that works on rows: those of a small table get one thread."""
 
@@ -45,26 +67,7 @@ def in_few_threads(method):
         rows = args[0] if args else kwargs.get("X")
         shape = getattr(rows, "shape", ())
         n, d = shape if len(shape) == 2 else (0, 0)
-        size = n * (d + min(n, _BATCH))
-        return run_in_threads(size, method, self, *args, **kwargs)
+        with FewThreads(n * (d + min(n, _BATCH))):
+            return method(self, *args, **kwargs)
 
     return few
-
-
-def run_in_threads(size: int, work: Callable[..., T], *args, **kwargs) -> T:
-    """``work(*args)`` in one thread unless there are `size` numbers, enough for more.
-
-    In a process that was forked after the import it is always one.
-    """
-    if size >= WORTH and os.getpid() == _PROCESS:
-        return work(*args, **kwargs)
-    torch.get_num_threads()  # sets OpenMP's number when a thread calls it first
-    libraries = _libraries("faiss" in sys.modules)
-    before = [library.omp_get_max_threads() for library in libraries]
-    try:
-        for library in libraries:
-            library.omp_set_num_threads(1)
-        return work(*args, **kwargs)
-    finally:
-        for library, number in zip(libraries, before, strict=True):
-            library.omp_set_num_threads(number)

@@ -13,10 +13,10 @@ from skuhop import Training, UHopMemory
 from skuhop.retrieval import (
     SEPARATIONS,
     Memory,
+    Retrieval,
     associations,
     build_scorer,
     energies,
-    iterate,
 )
 from skuhop.retrieval.scores.scorer import FeatureMap
 
@@ -76,7 +76,7 @@ class Problem:
 
 
 def update(memory, X):
-    return iterate(memory, torch.as_tensor(X), BUDGET, 1, 0.0).numpy()
+    return Retrieval(1, 0.0)(memory, torch.as_tensor(X), BUDGET).numpy()
 
 
 def energy(memory, X):

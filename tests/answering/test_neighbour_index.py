@@ -10,7 +10,6 @@ from sklearn.base import clone
 
 from skuhop import Index, UHopMemory
 from skuhop.answering import neighbour_index
-from skuhop.answering.memory_of_patterns import recall_memory
 from skuhop.answering.neighbour_index import INDEXED, KINDS
 from skuhop.retrieval import SEPARATIONS, Memory, answers, associations, build_scorer
 from skuhop.retrieval.index import candidates
@@ -310,7 +309,7 @@ def whole(memory):
 
 def first_look(memory, queries):
     """Weight that is missing after the first look at the index: told, and true."""
-    inside = recall_memory(memory, True, queries.dtype, torch.device("cpu"))
+    inside = memory._prepare(True, queries.dtype, torch.device("cpu"))
     query = inside.scorer.prepare(torch.from_numpy(queries))
     found = candidates.ask(inside, query, inside.nearest.candidates[0])
     weights = torch.from_numpy(whole(memory).association(queries))

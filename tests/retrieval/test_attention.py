@@ -37,7 +37,7 @@ def queries(n, noise=0.5, dtype=torch.float32):
 
 def done(memory, X, budget=2**24):
     out = torch.full_like(X, torch.nan)
-    count = attention.peaked_answers(memory, X, 2**16, budget, out)
+    count = attention.answer_peaked(memory, X, budget, out)
     return count, out
 
 
@@ -126,7 +126,7 @@ def anywhere(monkeypatch):
 
 def halved(asked, X, budget=2**30):
     out = torch.full((len(X), asked.patterns.shape[1]), torch.nan)
-    return attention.half_attention(asked, X, budget, out), out
+    return attention.answer_by_half_attention(asked, X, budget, out), out
 
 
 @pytest.mark.parametrize("similarity", ["euclidean", "dot", "cosine"])
@@ -138,8 +138,8 @@ def test_halved_answers(similarity, weighted, budget, anywhere):
     if weighted:
         weights = torch.rand(N_PATTERNS, generator=torch.Generator().manual_seed(2))
         asked = asked._replace(weights=weights + 0.1)
-    fused, found = halved(asked, X, budget)
-    assert fused
+    count, found = halved(asked, X, budget)
+    assert count == len(X)
     expected = answers(asked, X, 2**26)
     error = torch.linalg.vector_norm(found - expected, dim=1)
     assert (error < 0.02 * torch.linalg.vector_norm(expected, dim=1).clamp_min(1)).all()
@@ -150,8 +150,8 @@ def test_halved_values_may_be_longer_or_shorter_than_keys(anywhere):
     for width in (3, 100):
         values = torch.rand(N_PATTERNS, width, generator=torch.Generator())
         asked = memory(0.3)._replace(patterns=values)
-        fused, found = halved(asked, X)
-        assert fused
+        count, found = halved(asked, X)
+        assert count == len(X)
         torch.testing.assert_close(found, answers(asked, X, 2**26), rtol=0, atol=0.02)
 
 

@@ -44,14 +44,18 @@ def damaged(kind, seed=0):
     )
 
 
+def hypotheses_of(kind):
+    seen, compared = SCORER.prepare(damaged(kind)).encoded
+    return SCORER.hypotheses(seen, SCORER.noise_models.judge(seen, compared))
+
+
 KINDS = ["noise", "mask", "block", "gain", "nothing left"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_hypothesis_is_a_distribution_over_patterns(kind):
-    seen = evidence.observe(damaged(kind), SCORER.edges)
     numbers = []
-    for number, hypothesis in SCORER.hypotheses(seen):
+    for number, hypothesis in hypotheses_of(kind):
         numbers.append(number)
         total = torch.logsumexp(hypothesis.log_posterior, 1)
         np.testing.assert_allclose(total, 0, atol=1e-9)
@@ -64,9 +68,8 @@ def test_every_hypothesis_is_a_distribution_over_patterns(kind):
 
 
 def weights_of_hypotheses(kind):
-    seen = evidence.observe(damaged(kind), SCORER.edges)
     evidences = torch.full((len(DIGITS), len(SCORER.log_prior)), -torch.inf).double()
-    for number, hypothesis in SCORER.hypotheses(seen):
+    for number, hypothesis in hypotheses_of(kind):
         evidences[hypothesis.rows, number] = hypothesis.evidence
     return torch.softmax(evidences + SCORER.log_prior, 1).mean(0)
 

@@ -20,6 +20,7 @@ from skuhop.retrieval import (
     SEPARATIONS,
     SIMILARITIES,
     Memory,
+    Retrieval,
     ScaledScorer,
     associations,
     best_patterns,
@@ -27,7 +28,6 @@ from skuhop.retrieval import (
     build_observed_scorer,
     build_scorer,
     energies,
-    iterate,
 )
 from skuhop.retrieval.chunks import row_chunks
 from skuhop.retrieval.engine import passes
@@ -83,12 +83,12 @@ def everything(memory, X, budget):
     out = {
         "association": associations(memory, X, budget),
         "predict": best_patterns(memory, X, budget),
-        "transform": iterate(memory, X, budget, 1, 0.0),
+        "transform": Retrieval(1, 0.0)(memory, X, budget),
     }
     if memory.complete and not memory.scorer.beta == 1:
         # Not where the noise level is profiled out: a retrieved query has none left,
         # so that the rounding of the first step decides about the second.
-        out["three steps"] = iterate(memory, X, budget, 3, 0.0)
+        out["three steps"] = Retrieval(3, 0.0)(memory, X, budget)
     if memory.separation.conjugate is not None:
         out["energy"] = energies(memory, X, budget)
     return out
@@ -153,7 +153,7 @@ def test_streaming_equals_a_dense_reference(separation, beta, weighted):
     p = scipy.special.softmax(z, axis=1)[:, :N_PATTERNS]
     for budget in (1, 400, LARGE):
         np.testing.assert_allclose(
-            iterate(memory, X, budget, 1, 0.0), p @ patterns, rtol=1e-11, atol=1e-13
+            Retrieval(1, 0.0)(memory, X, budget), p @ patterns, rtol=1e-11, atol=1e-13
         )
         np.testing.assert_allclose(
             energies(memory, X, budget),
@@ -177,7 +177,7 @@ def test_noise_level_profiled_out():
 def test_the_answer_is_the_weighted_mean(separation):
     memory, X = make_memory("dot", separation, 1.0, weighted=True), make_queries()
     np.testing.assert_allclose(
-        iterate(memory, X, LARGE, 1, 0.0),
+        Retrieval(1, 0.0)(memory, X, LARGE),
         associations(memory, X, LARGE) @ memory.patterns,
         rtol=1e-11,
         atol=1e-13,
@@ -214,8 +214,8 @@ def test_predict_is_the_best_score_with_its_weight(separation):
 def test_rows_rest_independently(separation, tol):
     memory = make_memory("euclidean", separation, 2.0)
     X = make_queries(n=30)
-    together = iterate(memory, X, LARGE, 25, tol)
-    alone = torch.cat([iterate(memory, row[None], LARGE, 25, tol) for row in X])
+    together = Retrieval(25, tol)(memory, X, LARGE)
+    alone = torch.cat([Retrieval(25, tol)(memory, row[None], LARGE) for row in X])
     np.testing.assert_allclose(together, alone, rtol=1e-10, atol=1e-12)
 
 
@@ -228,12 +228,12 @@ def test_a_row_rests_once_it_hardly_moves():
         state, steps, small = row[None], 0, False
         while not small and steps < 40:
             steps += 1
-            new = iterate(memory, state, LARGE, 1, 0.0)
+            new = Retrieval(1, 0.0)(memory, state, LARGE)
             moved = torch.linalg.vector_norm(new - state)
             small = moved <= tol * torch.linalg.vector_norm(state)
             state = new
         taken.append(steps)
-        found = iterate(memory, row[None], LARGE, 40, tol)
+        found = Retrieval(40, tol)(memory, row[None], LARGE)
         np.testing.assert_allclose(found, state, rtol=1e-12)
     assert len(set(taken)) > 1, "the queries should need different numbers of steps"
 
@@ -372,14 +372,14 @@ def test_float32_answers_do_not_depend_on_how_they_are_computed(
     """
     make, X = larger
     memory = make(similarity, separation, beta, weighted)
-    expected = iterate(memory, X, 2**30, 1, 0.0)
+    expected = Retrieval(1, 0.0)(memory, X, 2**30)
     rows = torch.tensor(order.sample(range(len(X)), len(X)))
     bounds = [0, *sorted(cuts), len(X)]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         parts = [
-            iterate(memory, X[rows[start:stop]], budget, 1, 0.0)
+            Retrieval(1, 0.0)(memory, X[rows[start:stop]], budget)
             for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
         ]
     finally:

@@ -23,7 +23,12 @@ from skuhop.retrieval import (
 )
 from skuhop.retrieval.engine import answers_and_energies
 from skuhop.retrieval.engine.answers_and_energies import energies_of
-from skuhop.retrieval.engine.partial_results import TooManyCandidates, block_partial
+from skuhop.retrieval.engine.partial_results import (
+    TooManyCandidates,
+    block_candidates,
+    sums_of,
+    unnormalised,
+)
 from skuhop.retrieval.engine.ranking import (
     best_partial,
     finalise_heaviest,
@@ -31,6 +36,7 @@ from skuhop.retrieval.engine.ranking import (
     merge_best,
     merge_heaviest,
 )
+from skuhop.retrieval.products import exact
 
 every_separation = pytest.mark.parametrize("separation", SEPARATIONS)
 
@@ -54,13 +60,20 @@ def dense(separation, params, scores, values, weights):
     return p @ values, separation.conjugate(scores, p, weights, **params)
 
 
+def block_partial(rule, scores, weights, values, first):
+    """Partial result of one block, of either kind."""
+    if rule[0].lift is None:
+        return block_candidates(*rule, scores, weights, first)
+    return sums_of(*unnormalised(*rule, scores, weights), values, exact)
+
+
 def cut(rule, scores, values, weights, edges, order):
     edges = [0, *sorted(set(edges)), scores.shape[1]]
     parts = []
     for start, stop in zip(edges[:-1], edges[1:], strict=True):
         own = None if weights is None else weights[start:stop]
         block = scores[:, start:stop].clone()
-        parts.append(block_partial(*rule, block, own, values[start:stop], start))
+        parts.append(block_partial(rule, block, own, values[start:stop], start))
     order.shuffle(parts)
     return parts
 
@@ -125,14 +138,14 @@ def test_candidates_are_few_and_hold_the_support(name):
     rule = separation, dict(separation.defaults)
     scores, _, _ = problem(0, m=5000, spread=3.0)
     p = separation.weights(scores, None, **rule[1])
-    part = block_partial(*rule, scores.clone(), None, None)
+    part = block_candidates(*rule, scores.clone())
     listed = set(zip(part.rows.tolist(), part.indices.tolist(), strict=True))
     support = {tuple(entry) for entry in p.nonzero().tolist()}
     assert support <= listed
     assert len(listed) <= 4 * len(support) + 10 * len(scores)
     assert len(merge(*rule, [part, part])[1]) <= 2 * len(listed)
     with pytest.raises(TooManyCandidates):
-        block_partial(*rule, scores.clone(), None, None, most=1)
+        block_candidates(*rule, scores.clone(), most=1)
 
 
 def shards(memory, edges):

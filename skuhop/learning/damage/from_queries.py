@@ -105,8 +105,8 @@ def learn_from_queries(scorer: AutoScorer, queries: Tensor) -> dict[str, np.ndar
         entries at the end of `log_prior`.
     """
     queries = queries[:: -(-len(queries) // MOST_QUERIES)]
-    seen = evidence.observe(queries, scorer.edges)
-    evidences, log_posterior = _explain(scorer, seen)
+    seen, compared = scorer.prepare(queries).encoded
+    evidences, log_posterior = _explain(scorer, seen, compared)
     log_prior = hypothesis_weights(evidences)
     if len(queries) < FEWEST_QUERIES:
         return numpy_state({"log_prior": log_prior})
@@ -137,12 +137,13 @@ def learn_from_queries(scorer: AutoScorer, queries: Tensor) -> dict[str, np.ndar
     return numpy_state(state | {"uniform": torch.tensor(0.0, dtype=torch.float64)})
 
 
-def _explain(scorer: AutoScorer, seen) -> tuple[Tensor, Tensor]:
+def _explain(scorer: AutoScorer, seen, compared) -> tuple[Tensor, Tensor]:
     """Strict evidences (n, H) of all hypotheses and the memory's log-posterior."""
     n = len(seen.X)
     evidences = seen.X.new_full((n, len(scorer.log_prior)), -1e9, dtype=torch.float64)
     mixture = seen.X.new_full((n, len(scorer.patterns)), -math.inf)
-    for number, hypothesis in scorer.hypotheses(seen):
+    models = scorer.noise_models.judge(seen, compared)
+    for number, hypothesis in scorer.hypotheses(seen, models):
         found = hypothesis.strict_evidence
         evidences[hypothesis.rows, number] = found.double()
         scorer.add(hypothesis, scorer.log_prior[number], mixture)

@@ -1,7 +1,12 @@
 """What members learn on: standardised rows, feature maps, kernels."""
 
 from skuhop.learning.members.input_scaling import Inputs, common_scale, standardisation
-from skuhop.learning.members.kernels import Kernel, joint_features, kernels_of
+from skuhop.learning.members.kernels import (
+    JointFeatures,
+    Kernel,
+    joint_features,
+    kernels_of,
+)
 from skuhop.learning.members.member_maps import (
     MEMBER_MAPS,
     MemberMap,
@@ -12,6 +17,7 @@ from skuhop.learning.members.member_maps import (
 __all__ = [
     "MEMBER_MAPS",
     "Inputs",
+    "JointFeatures",
     "Kernel",
     "MemberMap",
     "common_scale",

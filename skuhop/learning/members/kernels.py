@@ -7,13 +7,14 @@ map with one memory, whatever it was made of.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from skuhop.learning.members.member_maps import member_map
+from skuhop.learning.members.member_maps import MemberMap, member_map
 from skuhop.retrieval import SIMILARITIES
 
 PAIR = (("periodic", "cosine"), ("linear", "euclidean"))
@@ -54,9 +55,79 @@ def kernels_of(feature_map: str | Callable, similarity: str) -> list[Kernel]:
     ]
 
 
+class _Block(NamedTuple):
+    """Features of the members of one kernel, ``(n, d) -> (n, K r)``.
+
+    Attributes
+    ----------
+    members : MemberMap or None
+        None is the untrained kernel.
+    kernel : Kernel
+    factors : Tensor of shape (K, 1, 1)
+        What a member's share in the scores multiplies its features by.
+    encode : callable or None
+        What comes before the factors where features are compared by their angle.
+    """
+
+    members: MemberMap | None
+    kernel: Kernel
+    factors: Tensor
+    encode: Callable | None
+
+    @classmethod
+    def of(cls, kernel: Kernel) -> _Block:
+        """Make the features that a kernel stands for."""
+        rule, betas = SIMILARITIES[kernel.similarity], kernel.betas
+        factors = betas / len(betas)
+        # A distance grows with its vectors, a product or a square with their squares.
+        factors = factors if rule.compare is not None else factors.sqrt()
+        encode = rule.encode if _is_angular(kernel.similarity) else None
+        members = member_map(kernel.feature_map) if kernel.state else None
+        return cls(members, kernel, factors[:, None, None], encode)
+
+    def __call__(self, Z: Tensor) -> Tensor:
+        """Map standardised rows, members side by side."""
+        if self.members is None:
+            phi = Z[None]  # Rows may be of any size, and angles see none.
+        else:
+            rows = Z.expand(len(self.factors), *Z.shape)
+            phi = self.members.features(self.kernel.state, rows, False)
+        if self.encode is not None:
+            phi = self.encode(phi.flatten(0, 1))[0].unflatten(0, phi.shape[:2])
+        return (self.factors * phi).transpose(0, 1).flatten(1)
+
+
+@dataclass(frozen=True)
+class JointFeatures:
+    """Features of all members of all kernels side by side, ``(n, d) -> (n, r)``.
+
+    Attributes
+    ----------
+    blocks : list of callable
+        Features of the members of every kernel.
+    begin : callable or None, default=None
+        What rows go through first, such as being standardised.
+    """
+
+    blocks: list[_Block]
+    begin: Callable[[Tensor], Tensor] | None = None
+
+    @torch.no_grad()
+    def __call__(self, X: Tensor) -> Tensor:
+        """Map rows, some at a time."""
+        Z = X if self.begin is None else self.begin(X)
+        parts = []
+        for rows in Z.split(_ROWS):
+            features = []
+            for block in self.blocks:
+                features.append(block(rows))
+            parts.append(torch.cat(features, 1))
+        return torch.cat(parts)
+
+
 def joint_features(
-    kernels: Sequence[Kernel],
-) -> tuple[Callable[[Tensor], Tensor], str]:
+    kernels: Sequence[Kernel], begin: Callable[[Tensor], Tensor] | None = None
+) -> tuple[JointFeatures, str]:
     """Features of all members side by side, and the similarity that sums their scores.
 
     ``mean_k beta_k s(phi_k(u), phi_k(v))`` is again a similarity, of features that
@@ -70,27 +141,19 @@ def joint_features(
     kernels : sequence of Kernel
         Their numbers as tensors. Kernels of different similarities are of "cosine" and
         "euclidean".
+    begin : callable or None, default=None
+        What rows go through first.
 
     Returns
     -------
-    features : callable
-        ``(n, d) -> (n, r)``, r summed over members and kernels.
+    features : JointFeatures
     similarity : str
         What to compare them with, at beta 1.
     """
-    blocks = [_block(kernel) for kernel in kernels]
+    blocks = [_Block.of(kernel) for kernel in kernels]
     names = {"dot" if _is_angular(k.similarity) else k.similarity for k in kernels}
-
-    def features(Z):
-        with torch.no_grad():
-            return torch.cat(
-                [
-                    torch.cat([block(rows) for block in blocks], 1)
-                    for rows in Z.split(_ROWS)
-                ]
-            )
-
-    return features, names.pop() if len(names) == 1 else "euclidean"
+    similarity = names.pop() if len(names) == 1 else "euclidean"
+    return JointFeatures(blocks, begin), similarity
 
 
 def _is_angular(similarity: str) -> bool:
@@ -98,24 +161,3 @@ def _is_angular(similarity: str) -> bool:
     rule = SIMILARITIES[similarity]
     probe = torch.ones(1, 2, device="cpu")
     return rule.compare is None and rule.encode(probe)[1] is None
-
-
-def _block(kernel: Kernel) -> Callable[[Tensor], Tensor]:
-    """Features of the members of one kernel, ``(n, d) -> (n, K r)``."""
-    rule, betas = SIMILARITIES[kernel.similarity], kernel.betas
-    kind = member_map(kernel.feature_map) if kernel.state else None
-    factors = betas / len(betas)
-    # A distance grows with its vectors, a product or a square with their squares.
-    factors = (factors if rule.compare is not None else factors.sqrt())[:, None, None]
-    angular = _is_angular(kernel.similarity)
-
-    def block(Z):
-        if kind is None:
-            phi = Z[None]  # Rows may be of any size, and angles see none.
-        else:
-            phi = kind.features(kernel.state, Z.expand(len(betas), *Z.shape), False)
-        if angular:
-            phi = rule.encode(phi.flatten(0, 1))[0].unflatten(0, phi.shape[:2])
-        return (factors * phi).transpose(0, 1).flatten(1)
-
-    return block

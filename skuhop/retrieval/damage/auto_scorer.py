@@ -18,7 +18,7 @@ from skuhop.retrieval.damage import evidence
 from skuhop.retrieval.damage.channel_bank import ChannelBank, StoredBins
 from skuhop.retrieval.damage.noise_models import COSTS, NoiseModels
 from skuhop.retrieval.numpy_tensors import tensor_of
-from skuhop.retrieval.scores import Query
+from skuhop.retrieval.scores import Query, largest_beta
 from skuhop.retrieval.units import divided, enter
 
 _SMALLEST_NOISE = 1e-3
@@ -49,9 +49,10 @@ class AutoScorer:
         maybe further channels, as in the bank.
     unit : float, default=1
         What queries are divided by.
+    beta : float, default=1
+        What log-likelihoods are multiplied by.
     """
 
-    beta = 1.0
     energy_unit = 1.0
     width = 12
     streams = False
@@ -67,8 +68,10 @@ class AutoScorer:
         components,
         learned,
         unit=1.0,
+        beta=1.0,
     ):
         self.patterns, self.columns, self.unit = patterns, columns, unit
+        self.beta = beta
         self.n_patterns = len(patterns) if columns is None else len(columns)
         n, d = patterns.shape
         self.row_width = 20 * d
@@ -89,6 +92,7 @@ class AutoScorer:
             components,
             bank["directions"].to(patterns),
             bank["sextiles"].to(patterns),
+            self.edges,
             _SMALLEST_NOISE * span,
         )
         states = [bank, learned] if "tables" in learned else [bank]
@@ -99,25 +103,37 @@ class AutoScorer:
         self.log_prior = learned.get("log_prior", log_prior).to(patterns)
 
     def prepare(self, X):
-        """Bring queries to the unit; nearly all else depends on the patterns."""
-        return Query(enter(X, self.unit)[0], X.new_zeros(len(X)))
+        """Bring queries to the unit, and encode them for the models of noise."""
+        X = enter(X, self.unit)[0]
+        compared = []
+        for kernel in self.noise_models.kernels.values():
+            compared.append(kernel.prepare(X))
+        seen = evidence.observe(X, self.edges)
+        return Query((seen, compared), X.new_zeros(len(X)))
 
     def null(self, query):
         """Log-likelihood of the query's features under its own histogram."""
-        return evidence.null_log_likelihood(evidence.observe(query.encoded, self.edges))
+        seen, _ = query.encoded
+        return self._sharpen(evidence.null_log_likelihood(seen))
 
     def block(self, query, start, stop):
         """Scores of the patterns from `start` to `stop`."""
-        seen = evidence.observe(query.encoded, self.edges)
+        seen, compared = query.encoded
+        models = self.noise_models.judge(seen, compared)
+        nearest = models[0].log_posterior.argmax(1)
         scores = seen.X.new_full((len(seen.X), len(self.patterns)), -math.inf)
-        for number, hypothesis in self.hypotheses(seen):
-            if number == 0:
-                nearest = hypothesis.log_posterior.argmax(1)
+        for number, hypothesis in self.hypotheses(seen, models):
             self.add(hypothesis, self.log_prior[number], scores)
         scores += evidence.null_log_likelihood(seen)[:, None] - self.log_weights
         scores = self._settle_matches(seen.X, nearest, scores)
         columns = slice(None) if self.columns is None else self.columns
-        return scores[:, columns][:, start:stop]
+        return self._sharpen(scores[:, columns][:, start:stop])
+
+    def _sharpen(self, scores):
+        """Multiply log-likelihoods by a beta of the user's."""
+        if self.beta == 1:
+            return scores
+        return scores.mul_(largest_beta(self.beta, scores.dtype))
 
     @staticmethod
     def add(hypothesis, log_prior, mixture):
@@ -127,12 +143,19 @@ class AutoScorer:
         rows = hypothesis.rows
         mixture[rows] = torch.logaddexp(mixture[rows], weighed)
 
-    def hypotheses(self, seen):
-        """Yield number and hypothesis of what applies; noise, 0, always does."""
-        infinity = self.edges.new_tensor([math.inf])
-        edges = torch.cat([-infinity, self.edges, infinity]).to(seen.X)
-        cells = edges[seen.bins], edges[seen.bins + 1]
-        yield from self.noise_models.hypotheses(seen, cells)
+    def hypotheses(self, seen, models):
+        """Yield number and hypothesis of what applies, from what models of noise say.
+
+        Parameters
+        ----------
+        seen : Seen
+            The queries.
+        models : list of NoiseModel
+            What ``noise_models.judge`` gave.
+        """
+        for model in models:
+            yield self.noise_models.hypothesis(model)
+        yield len(COSTS), self.noise_models.pool(seen, models)
         first = len(COSTS) + 1
         for bank in self.banks:
             for channel, hypothesis in bank.hypotheses(seen):
@@ -158,6 +181,7 @@ def build_auto_scorer(
     feature_map,
     components,
     unit=1.0,
+    beta=1.0,
 ) -> AutoScorer:
     """Build the scorer from NumPy state, on the device of the patterns.
 
@@ -177,4 +201,5 @@ def build_auto_scorer(
         components,
         tensors(learned),
         unit,
+        beta,
     )

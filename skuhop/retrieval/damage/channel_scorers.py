@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from skuhop.retrieval.scores import Query
+from skuhop.retrieval.scores import Query, largest_beta
 
 _KEPT_KEYS = 2**27
 """Encoded keys with more numbers than this are made block by block."""
@@ -79,40 +79,48 @@ class PooledScorer:
     ----------
     experts : list of (Scorer, float)
         Experts and their exponents.
+    beta : float, default=1
+        What the pool is multiplied by.
     """
 
-    beta = 1.0
     energy_unit = 1.0
     streams = True
 
-    def __init__(self, experts):
-        self.experts = experts
+    def __init__(self, experts, beta=1.0):
+        self.experts, self.beta = experts, beta
         self.n_patterns = experts[0][0].n_patterns
         self.width = 1 + max(scorer.width for scorer, _ in experts)
         self.row_width = sum(scorer.row_width for scorer, _ in experts)
 
     def prepare(self, X):
         """Encode the queries for every expert."""
-        queries = [scorer.prepare(X) for scorer, _ in self.experts]
-        offset = torch.zeros_like(queries[0].self_score)
-        for query, (_, exponent) in zip(queries, self.experts, strict=True):
+        queries, offset = [], X.new_zeros(len(X))
+        for scorer, exponent in self.experts:
+            query = scorer.prepare(X)
+            queries.append(query)
             if query.offset is not None:
                 offset = offset + exponent * query.offset
-        return Query(queries, torch.zeros_like(offset), offset)
-
-    def _pool(self, scores):
-        total = None
-        for score, (_, exponent) in zip(scores, self.experts, strict=True):
-            score = score.mul_(exponent)
-            total = score if total is None else total.add_(score)
-        return total
+        zero = torch.zeros_like(offset)
+        return Query(queries, zero, self._sharpen(offset))
 
     def block(self, query, start, stop):
         """Scores of the patterns from `start` to `stop`."""
-        pairs = zip(self.experts, query.encoded, strict=True)
-        return self._pool(expert[0].block(q, start, stop) for expert, q in pairs)
+        total = None
+        for (scorer, exponent), own in zip(self.experts, query.encoded, strict=True):
+            scores = scorer.block(own, start, stop).mul_(exponent)
+            total = scores if total is None else total.add_(scores)
+        return self._sharpen(total)
 
     def null(self, query):
         """Score of "nothing stored"."""
-        pairs = zip(self.experts, query.encoded, strict=True)
-        return self._pool(expert[0].null(q) for expert, q in pairs)
+        total = None
+        for (scorer, exponent), own in zip(self.experts, query.encoded, strict=True):
+            score = scorer.null(own).mul_(exponent)
+            total = score if total is None else total.add_(score)
+        return self._sharpen(total)
+
+    def _sharpen(self, scores):
+        """Multiply log-likelihoods by a beta of the user's."""
+        if self.beta == 1:
+            return scores
+        return scores.mul_(largest_beta(self.beta, scores.dtype))

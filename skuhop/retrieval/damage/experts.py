@@ -102,7 +102,9 @@ def told_experts(
     return experts
 
 
-def told_pool(channel, exponents, patterns, mean, feature_map, unit) -> PooledScorer:
+def told_pool(
+    channel, exponents, patterns, mean, feature_map, unit, beta=1.0
+) -> PooledScorer:
     """Pool of the experts that have a say, and of exact matches."""
     experts = told_experts(channel, patterns, mean, feature_map, unit)
     negligible = 1e-6 * max(exponents.values())
@@ -110,4 +112,4 @@ def told_pool(channel, exponents, patterns, mean, feature_map, unit) -> PooledSc
     for name, expert in experts.items():
         if exponents[name] > negligible:
             pool.append((expert, exponents[name]))
-    return PooledScorer(pool)
+    return PooledScorer(pool, beta)

@@ -9,7 +9,7 @@ the few patterns that they like (see `evidence.adaptive`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from skuhop.retrieval.damage import evidence
 from skuhop.retrieval.damage.evidence import Hypothesis, Seen
-from skuhop.retrieval.scores import SIMILARITIES, FeatureMap, KernelScorer
+from skuhop.retrieval.scores import SIMILARITIES, FeatureMap, KernelScorer, Query
 
 COSTS = {"noise": 0, "gain and offset": 3, "feature map": 1, "tails": 2}
 """What the evidence is charged for beyond noise of one level, in half a log d each.
@@ -45,7 +45,7 @@ _GATHERED = 2**18
 """Differences held at once: what the processor's cache holds."""
 
 
-class _Model(NamedTuple):
+class NoiseModel(NamedTuple):
     """What one model says about a batch of queries; `liked` are its best patterns."""
 
     name: str
@@ -75,6 +75,8 @@ class NoiseModels:
         Principal directions on which residuals are checked for structure.
     sextiles : Tensor of shape (<= 5,)
         Of the patterns' values.
+    edges : Tensor of shape (K - 1,)
+        Edges of the bins of features.
     least : float
         Smallest noise level: a match up to rounding has some too.
     """
@@ -88,6 +90,7 @@ class NoiseModels:
         components,
         directions,
         sextiles,
+        edges,
         least,
     ):
         self.patterns, self.log_weights = patterns, log_weights
@@ -109,49 +112,43 @@ class NoiseModels:
             patterns, sextiles.expand(len(patterns), -1).contiguous()
         )
         self.n_coarse = 2 * len(sextiles) + 1
+        infinity = edges.new_tensor([math.inf])
+        self.edges = torch.cat([-infinity, edges, infinity]).to(patterns)
 
-    def hypotheses(self, seen: Seen, cells) -> Iterator[tuple[int, Hypothesis]]:
-        """Yield number and hypothesis of the models, as in `COSTS`, and of the pool.
-
-        Parameters
-        ----------
-        seen : Seen
-            The queries.
-        cells : pair of Tensors of shape (n, d)
-            Edges of the bins that their features are in.
-        """
-        models = self._models(seen, cells)
-        for model in models:
-            cost = evidence.structure_cost(model.structure, len(self.directions))
-            found = model.evidences - cost[:, None]
-            number = list(COSTS).index(model.name)
-            yield number, Hypothesis(slice(None), model.log_posterior, found)
-        yield len(COSTS), self._unknown(seen, models)
+    def hypothesis(self, model: NoiseModel) -> tuple[int, Hypothesis]:
+        """Give the number of a model, as in `COSTS`, and the hypothesis that it is."""
+        cost = evidence.structure_cost(model.structure, len(self.directions))
+        found = model.evidences - cost[:, None]
+        number = list(COSTS).index(model.name)
+        return number, Hypothesis(slice(None), model.log_posterior, found)
 
     def _posterior(self, scores):
         return torch.log_softmax(scores + self.log_weights, 1)
 
-    def _models(self, seen, cells) -> list[_Model]:
-        """Ask the models for their posteriors and evidences."""
-        X, totals = seen.X, {}
-        models: list[_Model] = []
-        noise = None
-        for name, kernel in self.kernels.items():
-            scores = kernel.block(kernel.prepare(X), 0, len(self.patterns))
-            totals[name] = torch.logsumexp(scores + self.log_weights, 1)
+    def judge(self, seen: Seen, compared: Sequence[Query]) -> list[NoiseModel]:
+        """Ask the models for their posteriors and evidences.
+
+        `compared` are the queries as every one of the `kernels` encodes them.
+        """
+        X, cells = seen.X, (self.edges[seen.bins], self.edges[seen.bins + 1])
+        models: list[NoiseModel] = []
+        noise, total = None, None
+        for (name, kernel), query in zip(self.kernels.items(), compared, strict=True):
+            scores = kernel.block(query, 0, len(self.patterns))
             if name == "feature map":
-                gain = totals[name] - totals["noise"]
-                models.append(self._through_map(X, scores, noise, gain))
-            else:
-                ratio = evidence.gaussian_ratio
-                models.append(self._model(name, seen, scores, cells, ratio, noise))
-            noise = models[0]
+                models.append(self._through_map(X, scores, noise, total))
+                continue
+            ratio = evidence.gaussian_ratio
+            models.append(self._model(name, seen, scores, cells, ratio, noise))
+            if noise is None:
+                noise = models[0]
+                total = torch.logsumexp(scores + self.log_weights, 1)
         scores = self._laplace_scores(X, models)
         ratio = evidence.laplace_ratio
         models.append(self._model("tails", seen, scores, cells, ratio, noise))
         return models
 
-    def _model(self, name, seen, scores, cells, ratio, noise) -> _Model:
+    def _model(self, name, seen, scores, cells, ratio, noise) -> NoiseModel:
         """Judge a model of noise by the pattern that it likes best."""
         X, log_posterior = seen.X, self._posterior(scores)
         liked = _best(log_posterior, noise)
@@ -164,9 +161,9 @@ class NoiseModels:
         found += (self.log_weights[winner] - top)[:, None]
         found -= 0.5 * COSTS[name] * math.log(X.shape[1])
         shape = evidence.structure(X - centre, self.directions)
-        return _Model(name, log_posterior, liked, found, shape)
+        return NoiseModel(name, log_posterior, liked, found, shape)
 
-    def _through_map(self, X, scores, noise, gain) -> _Model:
+    def _through_map(self, X, scores, noise, total) -> NoiseModel:
         """Judge the model of noise with the metric of the feature map.
 
         What that metric adds to the density of the query it adds to the evidence; a
@@ -174,12 +171,13 @@ class NoiseModels:
         """
         found = torch.full_like(noise.evidences, -math.inf)
         if self.log_volume is not None:
+            gain = torch.logsumexp(scores + self.log_weights, 1) - total
             extra = COSTS["feature map"] - COSTS["noise"]
             found = noise.evidences + (gain + self.log_volume)[:, None]
             found = found - 0.5 * extra * math.log(X.shape[1])
         log_posterior = self._posterior(scores)
         liked = _best(log_posterior, noise)
-        return _Model("feature map", log_posterior, liked, found, noise.structure)
+        return NoiseModel("feature map", log_posterior, liked, found, noise.structure)
 
     def _laplace_scores(self, X, models):
         """Scores (n, M) of Laplace noise, its level profiled out.
@@ -200,7 +198,7 @@ class NoiseModels:
         rest = scores.amin(1, keepdim=True).expand(n, len(self.patterns))
         return rest.scatter(1, near, scores)
 
-    def _unknown(self, seen, models) -> Hypothesis:
+    def pool(self, seen: Seen, models: list[NoiseModel]) -> Hypothesis:
         """Hold damage to be of no known kind: pool the models.
 
         The evidence is that of the adaptive channel, which a known kind has to beat.
@@ -234,7 +232,7 @@ class NoiseModels:
         return Hypothesis(slice(None), torch.log_softmax(pooled, 1), found[:, None])
 
 
-def _best(log_posterior: Tensor, noise: _Model | None) -> Tensor:
+def _best(log_posterior: Tensor, noise: NoiseModel | None) -> Tensor:
     """Best patterns (n, `SHORTLIST`) of every query, by a rank that rounding spares.
 
     Data of few values have many patterns that are equally likely, and a gain that may

@@ -8,85 +8,84 @@ same in one parallel section, which matters most on a busy machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from skuhop.retrieval.engine.attention import (
-    attention,
+    answer_by_attention,
+    answer_by_half_attention,
+    answer_peaked,
     attention_sums,
-    half_attention,
-    peaked_answers,
 )
 from skuhop.retrieval.engine.memory_record import Memory, multiplicity, origin_of
 from skuhop.retrieval.engine.partial_results import (
     Candidates,
     Partial,
+    Sums,
     TooManyCandidates,
-    block_partial,
+    block_candidates,
     finalise,
     joined,
-    merge,
+    merge_candidates,
+    merge_sums,
     nothing_asked,
     sums_of,
+    unnormalised,
 )
-from skuhop.retrieval.engine.passes import (
-    block_ranges,
-    blocks,
-    gives_exponentials,
-    passes,
-    plan_pass,
-)
+from skuhop.retrieval.engine.passes import Pass, gives_exponentials, passes
 from skuhop.retrieval.scores import Query, Scorer
-from skuhop.retrieval.units import largest
+
+SHORTCUTS = answer_peaked, answer_by_attention, answer_by_half_attention
+"""Ways to answers that do without partial results, tried in this order.
+
+Each is a function ``(memory, X, budget, out) -> n`` that puts the answers to the first
+n queries into `out`, and says how many these are: none where it does not pay.
+"""
 
 
-def partial_result(memory: Memory, budget: int, read: bool, first: int = 0) -> Callable:
-    """Make the work of one pass: the partial result of all patterns."""
-    separation, rule = memory.separation, memory.rule
+def sum_up(
+    memory: Memory, query: Query, turn: Pass, budget: int, read: bool, first: int = 0
+) -> Partial:
+    """Partial result of all patterns, for the queries of one pass."""
     if gives_exponentials(memory):
-        return _lifted_result(memory, read)
+        return _sum_exponentials(memory, query, turn, read)
+    rule, part = memory.rule, cast(Partial, None)  # There is a first block.
+    # Not by functions that choose: who looks for the arithmetic is to find it near.
+    origin = None if memory.separation.shift_invariant else memory.scorer.null(query)
+    budget //= 4
+    for start, stop in turn.blocks(memory):
+        scores = memory.scorer.block(query, start, stop)
+        scores = scores if origin is None else scores.sub_(origin[:, None])
+        weights = multiplicity(memory, start, stop)
+        if memory.separation.lift is not None:
+            values = memory.patterns[start:stop] if read else None
+            new = sums_of(*unnormalised(*rule, scores, weights), values, memory.product)
+            part = new if part is None else merge_sums(*rule, [part, new])
+            continue
+        floor = None if part is None else part.floor
+        new = block_candidates(*rule, scores, weights, first + start, floor, turn.most)
+        part = new if part is None else merge_candidates(*rule, [part, new], budget)
+        if turn.most and len(part.scores) > turn.most:
+            raise TooManyCandidates
+    return part
 
-    def work(query, width, most):
-        part = None
-        for start, stop, scores in blocks(memory, query, width):
-            new = block_partial(
-                *rule,
-                scores,
-                multiplicity(memory, start, stop),
-                memory.patterns[start:stop] if read else None,
-                first + start,
-                None if part is None or separation.lift else part.floor,
-                most,
-                memory.product,
-            )
-            part = new if part is None else merge(*rule, [part, new], budget // 4)
-            if most and separation.lift is None and len(part.scores) > most:
-                raise TooManyCandidates
-        return part
 
-    return work
-
-
-def _lifted_result(memory: Memory, read: bool) -> Callable:
-    """Make the work of one pass from the scorer's own exponentials."""
-
-    def work(query, width, most):
-        part, origin = None, origin_of(memory, query)
-        for start, stop in block_ranges(memory.scorer.n_patterns, width):
-            top, lifted = memory.scorer.lift(query, start, stop)
-            own = multiplicity(memory, start, stop)
-            new = sums_of(
-                top if origin is None else top - origin,
-                lifted if own is None else lifted.mul_(own),
-                memory.patterns[start:stop] if read else None,
-                memory.product,
-            )
-            part = new if part is None else merge(*memory.rule, [part, new])
-        return part
-
-    return work
+def _sum_exponentials(memory: Memory, query: Query, turn: Pass, read: bool) -> Partial:
+    """Partial result of all patterns from the scorer's own exponentials."""
+    part, origin = cast(Sums, None), origin_of(memory, query)
+    for start, stop in turn.blocks(memory):
+        top, lifted = memory.scorer.lift(query, start, stop)
+        weights = multiplicity(memory, start, stop)
+        new = sums_of(
+            top if origin is None else top - origin,
+            lifted if weights is None else lifted.mul_(weights),
+            memory.patterns[start:stop] if read else None,
+            memory.product,
+        )
+        part = new if part is None else merge_sums(*memory.rule, [part, new])
+    return part
 
 
 def partial(
@@ -124,29 +123,36 @@ def partial(
     sums = attention_sums(memory, X, budget) if read else None
     if sums is not None:
         return sums
-    parts, work = [], partial_result(memory, budget, read, first)
-    for rows, _, part in passes(memory, X, budget, work):
-        if isinstance(part, Candidates):
-            values = memory.patterns[part.indices - first] if read else None
-            part = part._replace(rows=part.rows + rows.start, values=values)
-        parts.append(part)
+    parts = []
+    for turn in passes(memory, X, budget):
+        with turn:
+            query = memory.scorer.prepare(X[turn.rows])
+            part = sum_up(memory, query, turn, budget, read, first)
+            if isinstance(part, Candidates):
+                values = memory.patterns[part.indices - first] if read else None
+                rows = part.rows + turn.rows.start
+                part = part._replace(rows=rows, values=values)
+            parts.append(part)
     return joined(parts)
 
 
 def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """Compute ``Xi^T Sep(beta s(Xi, x))``, the answer to every row x."""
     out = X.new_empty((len(X), memory.patterns.shape[1]))
-    cells = plan_pass(memory, X, budget, read=True).cells
-    done = peaked_answers(memory, X, cells, budget, out)
-    X, left = X[done:], out[done:]
-    if len(X) == 0 or any(
-        fused(memory, X, budget, left) for fused in (attention, half_attention)
-    ):
-        return out
-    work = partial_result(memory, budget, True)
-    for rows, _, part in passes(memory, X, budget, work):
-        found, _ = finalise(*memory.rule, part, memory.patterns, budget=budget // 4)
-        left[rows] = found
+    done = 0
+    for shortcut in SHORTCUTS:
+        done += shortcut(memory, X[done:], budget, out[done:])
+        if done == len(X):
+            return out
+    X, rest = X[done:], out[done:]
+    for turn in passes(memory, X, budget):
+        with turn:
+            query = memory.scorer.prepare(X[turn.rows])
+            part = sum_up(memory, query, turn, budget, True)
+            values = memory.patterns
+            rest[turn.rows], _ = finalise(
+                *memory.rule, part, values, budget=budget // 4
+            )
     return out
 
 
@@ -157,10 +163,12 @@ def null_weights(memory: Memory, X: Tensor, budget: int) -> Tensor:
     scores measured from that of nothing: the conjugate's exponential, inverted.
     """
     out = X.new_empty(len(X))
-    work = partial_result(memory, budget, False)
-    for rows, _, part in passes(memory, X, budget, work):
-        _, conjugate = finalise(*memory.rule, part, read=False, budget=budget // 4)
-        out[rows] = null_of(conjugate)
+    for turn in passes(memory, X, budget):
+        with turn:
+            query = memory.scorer.prepare(X[turn.rows])
+            part = sum_up(memory, query, turn, budget, False)
+            _, conjugate = finalise(*memory.rule, part, read=False, budget=budget // 4)
+            out[turn.rows] = null_of(conjugate)
     return out
 
 
@@ -177,10 +185,12 @@ def energies(memory: Memory, X: Tensor, budget: int) -> Tensor:
     density up to scale, and with a likelihood minus its logarithm.
     """
     out = X.new_empty(len(X))
-    work = partial_result(memory, budget, False)
-    for rows, query, part in passes(memory, X, budget, work):
-        _, found = finalise(*memory.rule, part, read=False, budget=budget // 4)
-        out[rows] = energies_of(memory, query, found)
+    for turn in passes(memory, X, budget):
+        with turn:
+            query = memory.scorer.prepare(X[turn.rows])
+            part = sum_up(memory, query, turn, budget, False)
+            _, conjugate = finalise(*memory.rule, part, read=False, budget=budget // 4)
+            out[turn.rows] = energies_of(memory, query, conjugate)
     return out
 
 
@@ -211,40 +221,3 @@ def _check_energies(scorer: Scorer, dtype: torch.dtype) -> None:
             f"Energies of patterns of this size are about {scorer.energy_unit:.0e}, "
             f"which {dtype} cannot hold: scale X, or use beta='auto'."
         )
-
-
-def iterate(
-    memory: Memory,
-    X: Tensor,
-    budget: int,
-    steps: int,
-    tol: float,
-    update: Callable = answers,
-) -> Tensor:
-    """Stage II: up to `steps` updates ``x <- T(x)``.
-
-    `update` is T, `answers` or what stands in for it.
-    A row rests once an update moves it by less than `tol` times its length, so
-    its answer does not depend on the other rows.
-    """
-    state, moving = X, None
-    for step in range(steps):
-        if moving is None:
-            new, old = update(memory, state, budget), state
-            state = new
-        else:
-            old = state[moving]
-            new = update(memory, old, budget)
-            state[moving] = new
-        if step + 1 == steps:
-            break
-        size = largest(old)
-        size = torch.where(size > 0, size, 1)
-        moved, length = (
-            torch.linalg.vector_norm(rows / size, dim=1) for rows in (new - old, old)
-        )
-        still = moved > tol * length
-        moving = still.nonzero()[:, 0] if moving is None else moving[still]
-        if len(moving) == 0:
-            break
-    return state

@@ -11,7 +11,7 @@ gathered instead. All give the same answer, up to rounding.
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -22,10 +22,11 @@ from skuhop.retrieval.engine.memory_record import Memory
 from skuhop.retrieval.engine.partial_results import (
     Sums,
     TooManyCandidates,
-    block_partial,
+    block_candidates,
     finalise,
     joined,
 )
+from skuhop.retrieval.engine.passes import plan_pass
 from skuhop.retrieval.products import bf16, exact
 from skuhop.retrieval.scores import Linear
 from skuhop.retrieval.separations import SEPARATIONS, Separation, softmax
@@ -70,18 +71,32 @@ def _bias(memory: Memory, scores: Linear) -> Tensor | None:
     return log_weights if scores.bias is None else scores.bias + log_weights
 
 
-def fused(memory: Memory, X: Tensor, budget: int):
-    """Arguments of torch's fused attention, or None where it would not stream.
+class _Fused(NamedTuple):
+    """Arguments of torch's fused attention, but for the queries.
+
+    Attributes
+    ----------
+    keys, values : Tensor of shape (1, 1, M, r)
+    bias : Tensor of shape (1, 1, 1, M) or None
+    back : pair of float and Tensor or None
+        What answers are to be multiplied by, and added to then.
+    row : int
+        Bytes for a row of queries.
+    """
+
+    keys: Tensor
+    values: Tensor
+    bias: Tensor | None
+    back: tuple[float, Tensor | None] | None
+    row: int
+
+
+def _fuse(memory: Memory, X: Tensor) -> _Fused | None:
+    """Make the arguments of torch's fused attention; None where it would not stream.
 
     It streams on the CPU if vectors and values are equally wide; otherwise it would
     make all scores at once. Where the keys are the patterns moved by the origin they
     are the values too, and come from the cache the second time.
-
-    Returns
-    -------
-    arguments : tuple or None
-        An iterator of rows and their vectors, the keys, the values, the bias, and what
-        answers are to be multiplied by, and added to then, None for neither.
     """
     scores, values, back = _linear(memory), memory.patterns, None
     if scores is None or scores.keys.shape != values.shape or not _is_plain(memory, X):
@@ -92,34 +107,35 @@ def fused(memory: Memory, X: Tensor, budget: int):
     if bias is not None:
         bias = bias[None, None, None]
     row = X.element_size() * (memory.scorer.row_width + 2 * values.shape[1])
-    chunks = row_chunks(len(X), row, budget)
-    vectors = ((rows, scores.vectors(X[rows])[None, None]) for rows in chunks)
-    return vectors, scores.keys[None, None], values[None, None], bias, back
+    return _Fused(scores.keys[None, None], values[None, None], bias, back, row)
 
 
-def attention(memory: Memory, X: Tensor, budget: int, out: Tensor) -> bool:
-    """Put answers by fused attention into `out`; False if it would not stream."""
-    found = fused(memory, X, budget)
-    if found is None:
-        return False
-    vectors, keys, values, bias, back = found
-    for rows, query in vectors:
+def answer_by_attention(memory: Memory, X: Tensor, budget: int, out: Tensor) -> int:
+    """Put answers by fused attention into `out`: to none if it would not stream."""
+    fused = _fuse(memory, X)
+    if fused is None:
+        return 0
+    keys, values, bias, back, row = fused
+    for rows in row_chunks(len(X), row, budget):
+        query = memory.scorer.prepare(X[rows]).encoded[0]
         answer = functional.scaled_dot_product_attention(
-            query, keys, values, attn_mask=bias, scale=1.0
+            query[None, None], keys, values, attn_mask=bias, scale=1.0
         )
-        out[rows] = _moved(answer[0, 0], back)
-    return True
+        out[rows] = _move_back(answer[0, 0], back)
+    return len(X)
 
 
-def half_attention(memory: Memory, X: Tensor, budget: int, out: Tensor) -> bool:
-    """Put answers in bfloat16 by fused attention into `out`; False if it does not pay.
+def answer_by_half_attention(
+    memory: Memory, X: Tensor, budget: int, out: Tensor
+) -> int:
+    """Put answers in bfloat16 by fused attention into `out`: to none if that is slower.
 
     A bias is three more features, rounded one after the other, so that their sum has
     all its bits: with a mask the kernel would not be the fast one.
     """
     scores = _linear(memory)
     if scores is None or len(X) < _ENOUGH or not _is_half(memory, X):
-        return False
+        return 0
     bias = _bias(memory, scores)
     parts = [] if bias is None else _bits(bias - bias.amax())
     origin = memory.patterns.mean(0)
@@ -127,21 +143,23 @@ def half_attention(memory: Memory, X: Tensor, budget: int, out: Tensor) -> bool:
     width = -(-longest // _ALIGNED) * _ALIGNED
     n_bytes = 2 * width  # of a row of bfloat16
     if width > _WIDEST or 4 * n_bytes * len(scores.keys) > budget:
-        return False
-
-    def rounded(*columns):
-        joined = torch.cat([column.bfloat16() for column in columns], 1)
-        return functional.pad(joined, (0, width - joined.shape[1]))[None, None]
-
-    keys = rounded(scores.keys, *parts)
-    values = rounded(memory.patterns - origin)
+        return 0
+    keys = _round(width, scores.keys, *parts)
+    values = _round(width, memory.patterns - origin)
     row = X.element_size() * memory.scorer.row_width + 3 * n_bytes
     for rows in row_chunks(len(X), row, budget // 2):
-        vectors = scores.vectors(X[rows])
-        query = rounded(vectors, *[torch.ones_like(vectors[:, :1])] * len(parts))
+        vectors = memory.scorer.prepare(X[rows]).encoded[0]
+        ones = [torch.ones_like(vectors[:, :1])] * len(parts)
+        query = _round(width, vectors, *ones)
         answer = functional.scaled_dot_product_attention(query, keys, values, scale=1.0)
         out[rows] = answer[0, 0, :, : len(origin)].to(out.dtype).add_(origin)
-    return True
+    return len(X)
+
+
+def _round(width: int, *columns: Tensor) -> Tensor:
+    """Columns in bfloat16 side by side, filled up with zeros: (1, 1, n, width)."""
+    joined = torch.cat([column.bfloat16() for column in columns], 1)
+    return functional.pad(joined, (0, width - joined.shape[1]))[None, None]
 
 
 def _is_half(memory: Memory, X: Tensor) -> bool:
@@ -167,19 +185,20 @@ def attention_sums(memory: Memory, X: Tensor, budget: int) -> Sums | None:
     kernel = getattr(
         torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None
     )
-    found = fused(memory, X, budget)
-    if kernel is None or found is None:
+    fused = _fuse(memory, X)
+    if kernel is None or fused is None:
         return None
-    vectors, keys, values, bias, back = found
+    keys, values, bias, back, row = fused
     parts = []
-    for _, query in vectors:
+    for rows in row_chunks(len(X), row, budget):
+        query = memory.scorer.prepare(X[rows]).encoded[0][None, None]
         answer, top = kernel(query, keys, values, attn_mask=bias, scale=1.0)
         top = top.to(X.dtype)[0, 0]
-        parts.append(Sums(top, torch.ones_like(top), _moved(answer[0, 0], back)))
+        parts.append(Sums(top, torch.ones_like(top), _move_back(answer[0, 0], back)))
     return joined(parts)
 
 
-def _moved(answer: Tensor, back: tuple[float, Tensor | None] | None) -> Tensor:
+def _move_back(answer: Tensor, back: tuple[float, Tensor | None] | None) -> Tensor:
     """Bring answers out of keys back to where the patterns are."""
     if back is None:
         return answer
@@ -194,44 +213,16 @@ def _reads_once(memory: Memory) -> bool:
     return scores is not None and scores.source is memory.patterns
 
 
-def peaked_answers(
-    memory: Memory, X: Tensor, cells: int, budget: int, out: Tensor
-) -> int:
+def answer_peaked(memory: Memory, X: Tensor, budget: int, out: Tensor) -> int:
     """Answer queries as long as few patterns have weight in their answers.
 
     Patterns are left out whose weights, all together, are below the rounding of the
-    answer: ``M exp(s - max s) < eps / 2``.
-
-    Parameters
-    ----------
-    memory : Memory
-    X : Tensor of shape (n, d)
-    cells : int
-        Scores to hold at once, if that is enough for a few queries.
-    budget : int
-        Bytes of memory to keep to.
-    out : Tensor of shape (n, v)
-        Where answers go.
-
-    Returns
-    -------
-    done : int
-        How many queries, from the first, have been answered; others have too many
-        patterns in their answers, or it does not pay.
+    answer: ``M exp(s - max s) < eps / 2``. The first query that has too many of them
+    ends it.
     """
     n_patterns = memory.scorer.n_patterns
-    rows = min(len(X), max(_FEWEST_ROWS, cells // n_patterns))
-    affordable = budget // (2 * X.element_size() * (memory.scorer.width + 1))
-    if (
-        not _is_plain(memory, X)
-        or memory.weights is not None
-        or not memory.scorer.streams
-        or memory.patterns.shape[1] < _LONG
-        or len(X) * memory.patterns.numel() < _MANY
-        or rows * n_patterns > min(_MOST, affordable)
-        # Few queries take as long as the patterns need to come from memory, once.
-        or (len(X) <= _FEW and _reads_once(memory))
-    ):
+    rows = _rows_to_look_at(memory, X, budget)
+    if not rows:
         return 0
     rule = _peaked(n_patterns, X.dtype), memory.params
     start = 0
@@ -242,13 +233,32 @@ def peaked_answers(
         start += len(scores)
         try:
             most = int(_SHARE * scores.numel())
-            part = block_partial(*rule, scores, None, None, most=most)
+            part = block_candidates(*rule, scores, most=most)
         except TooManyCandidates:
             out[some] = softmax(scores, None) @ memory.patterns
             break
-        found, _ = finalise(*rule, part, memory.patterns, budget=budget // 4)
-        out[some] = cast(Tensor, found)
+        answer, _ = finalise(*rule, part, memory.patterns, budget=budget // 4)
+        out[some] = cast(Tensor, answer)
     return start
+
+
+def _rows_to_look_at(memory: Memory, X: Tensor, budget: int) -> int:
+    """Count queries to look at together for patterns of weight; 0 if it is no use."""
+    if (
+        not _is_plain(memory, X)
+        or memory.weights is not None
+        or not memory.scorer.streams
+        or memory.patterns.shape[1] < _LONG
+        or len(X) * memory.patterns.numel() < _MANY
+        # Few queries take as long as the patterns need to come from memory, once.
+        or (len(X) <= _FEW and _reads_once(memory))
+    ):
+        return 0
+    n_patterns = memory.scorer.n_patterns
+    cells = plan_pass(memory, X, budget, read=True).cells
+    rows = min(len(X), max(_FEWEST_ROWS, cells // n_patterns))
+    affordable = budget // (2 * X.element_size() * (memory.scorer.width + 1))
+    return rows if rows * n_patterns <= min(_MOST, affordable) else 0
 
 
 def _peaked(n_patterns: int, dtype: torch.dtype) -> Separation:

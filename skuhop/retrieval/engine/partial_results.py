@@ -30,7 +30,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skuhop.retrieval.products import exact
 from skuhop.retrieval.separations import Separation
 
 _GROUP = 64
@@ -103,59 +102,6 @@ class TooManyCandidates(Exception):
     """More candidates than the caller has memory for: ask fewer queries at once."""
 
 
-def block_partial(
-    separation: Separation,
-    params: Mapping,
-    scores: Tensor,
-    weights: Tensor | None,
-    values: Tensor | None,
-    first: int = 0,
-    floor: Tensor | None = None,
-    most: int | None = None,
-    product: Callable = exact,
-) -> Partial:
-    """Partial result of one block of scores.
-
-    Parameters
-    ----------
-    separation : Separation
-        A row of ``SEPARATIONS``.
-    params : mapping
-        All its parameters.
-    scores : Tensor of shape (n, m)
-        ``beta * s(x, xi)`` of n queries and the block's m patterns; for separations
-        that are not shift-invariant, measured from the score of "nothing stored". The
-        memory is used for the result.
-    weights : Tensor of shape (m,) or None
-        Multiplicities of the patterns; None is one each.
-    values : Tensor of shape (m, v) or None
-        What Sums read out; None leaves the answer out. Candidates are read out at the
-        end.
-    first : int, default=0
-        Position of the block's first pattern in the whole memory.
-    floor : Tensor of shape (n,) or None, default=None
-        Floor of other blocks, so that fewer candidates are left.
-    most : int or None, default=None
-        Number of candidates to stop at.
-    product : callable, default=exact
-        How weights and values are multiplied; see `products`.
-
-    Returns
-    -------
-    part : Sums or Candidates
-        All fields are tensors or None, so it travels between processes.
-
-    Raises
-    ------
-    TooManyCandidates
-        If there may be more than `most`.
-    """
-    if separation.lift is None:
-        return _candidates(separation, params, scores, weights, first, floor, most)
-    top, lifted = unnormalised(separation, params, scores, weights)
-    return sums_of(top, lifted, values, product)
-
-
 def sums_of(top: Tensor, lifted: Tensor, values: Tensor | None, product: Callable):
     """Make sums of best scores (n,), unnormalised weights (n, m) and values (m, v)."""
     answer = None if values is None else product(lifted, values)
@@ -169,21 +115,59 @@ def unnormalised(separation, params, scores, weights) -> tuple[Tensor, Tensor]:
     return top, lifted if weights is None else lifted.mul_(weights)
 
 
-def _candidates(separation, params, scores, weights, first, floor, most) -> Candidates:
-    """Entries at or above a floor that the best of every few scores give."""
+def block_candidates(
+    separation: Separation,
+    params: Mapping,
+    scores: Tensor,
+    weights: Tensor | None = None,
+    first: int = 0,
+    floor: Tensor | None = None,
+    most: int | None = None,
+) -> Candidates:
+    """Candidates of one block of scores, for a separation that has a floor.
+
+    Parameters
+    ----------
+    separation : Separation
+        A row of ``SEPARATIONS``.
+    params : mapping
+        All its parameters.
+    scores : Tensor of shape (n, m)
+        ``beta * s(x, xi)`` of n queries and the block's m patterns.
+    weights : Tensor of shape (m,) or None, default=None
+        Multiplicities of the patterns; None is one each.
+    first : int, default=0
+        Position of the block's first pattern in the whole memory.
+    floor : Tensor of shape (n,) or None, default=None
+        Floor of other blocks, so that fewer candidates are left.
+    most : int or None, default=None
+        Number of candidates to stop at.
+
+    Raises
+    ------
+    TooManyCandidates
+        If there may be more than `most`.
+    """
     groups, rest = _in_groups(scores)
-    best = groups.amax(2)
-    found = _block_floor(separation, params, scores, best, weights)
-    floor = found if floor is None else torch.maximum(found, floor)
+    best, new, n_groups = groups.amax(2), None, groups.shape[1]
+    if n_groups:
+        # Less weight on a group's best gives a lower floor: on the safe side.
+        least = None
+        if weights is not None:
+            least = weights[: n_groups * _GROUP].view(-1, _GROUP).amin(1)
+        new = separation.floor(best, least, **params)[:, 0]
+    if new is None or not new.isfinite().all():
+        new = separation.floor(scores, weights, **params)[:, 0]
+    floor = new if floor is None else torch.maximum(new, floor)
     parts = [_near(groups, best, floor, most)]
     if rest is not None:
         rows, columns, inside = _near(rest, rest.amax(2), floor, most)
-        parts.append((rows, columns + groups.shape[1] * _GROUP, inside))
+        parts.append((rows, columns + n_groups * _GROUP, inside))
     rows, columns, inside = map(torch.cat, zip(*parts, strict=True))
     if most is not None and inside.numel() > most:
         raise TooManyCandidates
-    kept = (inside >= floor[rows, None]) & (inside > -torch.inf)
-    entry, column = kept.nonzero(as_tuple=True)
+    near = (inside >= floor[rows, None]) & (inside > -torch.inf)
+    entry, column = near.nonzero(as_tuple=True)
     rows, columns = rows[entry], columns[entry] + column
     own = None if weights is None else weights[columns]
     return Candidates(floor, rows, columns + first, inside[entry, column], own, None)
@@ -207,20 +191,6 @@ def _near(groups: Tensor, best: Tensor, floor: Tensor, most: int | None):
     return rows, near * _GROUP, groups[rows, near]
 
 
-def _block_floor(separation, params, scores, best, weights) -> Tensor:
-    """Floor (n,) from the best of every few scores, or from all if need be."""
-    n_groups = best.shape[1]
-    if n_groups:
-        # Less weight on a group's best gives a lower floor: on the safe side.
-        least = None
-        if weights is not None:
-            least = weights[: n_groups * _GROUP].view(-1, _GROUP).amin(1)
-        floor = separation.floor(best, least, **params)[:, 0]
-        if floor.isfinite().all():
-            return floor
-    return separation.floor(scores, weights, **params)[:, 0]
-
-
 def merge(
     separation: Separation,
     params: Mapping,
@@ -232,7 +202,7 @@ def merge(
     Parameters
     ----------
     separation, params
-        As for `block_partial`.
+        As for `block_candidates`.
     parts : sequence of Sums or of Candidates
         Partial results of disjoint parts, for the same queries.
     budget : int, default=2**26
@@ -247,11 +217,12 @@ def merge(
     if len(parts) == 1:
         return parts[0]
     if separation.lift is None:
-        return _merge_candidates(separation, params, parts, budget)
-    return _merge_sums(separation, params, parts)
+        return merge_candidates(separation, params, parts, budget)
+    return merge_sums(separation, params, parts)
 
 
-def _merge_sums(separation, params, parts) -> Sums:
+def merge_sums(separation, params, parts) -> Sums:
+    """As `merge`, for Sums."""
     top, total, answers = common_scale(separation, params, parts)
     return Sums(top, total, None if answers[0] is None else sum(answers))
 
@@ -267,15 +238,19 @@ def common_scale(separation, params, parts):
     return top, sum(totals), answers
 
 
-def _merge_candidates(separation, params, parts, budget) -> Candidates:
+def merge_candidates(separation, params, parts, budget) -> Candidates:
+    """As `merge`, for Candidates."""
     floor = torch.stack([part.floor for part in parts]).amax(0)
     columns = list(zip(*(part[1:] for part in parts), strict=True))
     whole = Candidates(
         floor, *(None if c[0] is None else torch.cat(c) for c in columns)
     )
-    floor = torch.maximum(floor, _floors(separation, params, whole, budget))
-    kept = (whole.scores >= floor[whole.rows]).nonzero()[:, 0]
-    return Candidates(floor, *(None if c is None else c[kept] for c in whole[1:]))
+    own = torch.empty_like(floor)
+    for some in padded(whole, budget):
+        own[some.rows] = separation.floor(some.scores, some.weights, **params)[:, 0]
+    floor = torch.maximum(floor, own)
+    near = (whole.scores >= floor[whole.rows]).nonzero()[:, 0]
+    return Candidates(floor, *(None if c is None else c[near] for c in whole[1:]))
 
 
 def joined(parts):
@@ -318,13 +293,6 @@ def padded(part: Candidates, budget: int):
         yield _Rows(slice(start, stop), entries, row, column, scores, weights)
 
 
-def _floors(separation, params, part: Candidates, budget: int) -> Tensor:
-    floors = torch.empty_like(part.floor)
-    for some in padded(part, budget):
-        floors[some.rows] = separation.floor(some.scores, some.weights, **params)[:, 0]
-    return floors
-
-
 def finalise(
     separation: Separation,
     params: Mapping,
@@ -338,7 +306,7 @@ def finalise(
     Parameters
     ----------
     separation, params
-        As for `block_partial`.
+        As for `block_candidates`.
     part : Sums or Candidates
         Partial result of all patterns.
     values : Tensor of shape (M, v) or None, default=None
@@ -355,26 +323,9 @@ def finalise(
     conjugate : Tensor of shape (n,) or None
         ``Psi*`` of the scores; None where the separation has no energy.
     """
-    if separation.lift is None:
-        return _finalise_candidates(separation, params, part, values, read, budget)
-    conjugate = None
-    if separation.conjugate is not None:
-        # All patterns together count like one of the best score, so many times.
-        conjugate = separation.conjugate(
-            part.top[:, None], None, part.total[:, None], **params
-        )
-    if not read:
-        return None, conjugate
-    if separation.null:
-        zero = torch.zeros_like(part.top)
-        nothing = Sums(zero, zero + 1, torch.zeros_like(part.answer))
-        part = _merge_sums(separation, params, [part, nothing])
-    return part.answer / part.total[:, None], conjugate
-
-
-def _finalise_candidates(separation, params, part, values, read, budget):
-    conjugate = torch.empty_like(part.floor)
-    answer = None
+    if separation.lift is not None:
+        return _finalise_sums(separation, params, part, read)
+    conjugate, answer = torch.empty_like(part.floor), None
     if read:
         source = values if part.values is None else part.values
         answer = part.scores.new_empty((len(part.floor), source.shape[1]))
@@ -387,6 +338,23 @@ def _finalise_candidates(separation, params, part, values, read, budget):
             own = part.indices[some.entries] if part.values is None else some.entries
             answer[some.rows] = _weighted_sums(some, p, own, source)
     return answer, conjugate
+
+
+def _finalise_sums(separation, params, part, read):
+    """As `finalise`, for Sums."""
+    conjugate = None
+    if separation.conjugate is not None:
+        # All patterns together count like one of the best score, so many times.
+        conjugate = separation.conjugate(
+            part.top[:, None], None, part.total[:, None], **params
+        )
+    if not read:
+        return None, conjugate
+    if separation.null:
+        zero = torch.zeros_like(part.top)
+        nothing = Sums(zero, zero + 1, torch.zeros_like(part.answer))
+        part = merge_sums(separation, params, [part, nothing])
+    return part.answer / part.total[:, None], conjugate
 
 
 def _weighted_sums(some: _Rows, p: Tensor, indices: Tensor, source: Tensor) -> Tensor:

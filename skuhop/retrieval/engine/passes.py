@@ -9,15 +9,14 @@ cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from skuhop.retrieval.engine.memory_record import Memory, origin_of
+from skuhop.retrieval.engine.memory_record import Memory
 from skuhop.retrieval.engine.partial_results import TooManyCandidates
-from skuhop.retrieval.scores import Query
 from skuhop.retrieval.separations import SEPARATIONS
 
 # Scores per block; bytes where one thread works alone; and the fewest rows of one.
@@ -32,18 +31,10 @@ _CANDIDATE = 64
 _MOST_CANDIDATES = 2**21
 
 
-def block_ranges(n_patterns: int, width: int):
+def block_ranges(n_patterns: int, width: int) -> Iterator[tuple[int, int]]:
     """Yield start and stop of all blocks of patterns."""
     for start in range(0, n_patterns, width):
         yield start, min(start + width, n_patterns)
-
-
-def blocks(memory: Memory, query: Query, width: int):
-    """Yield start, stop and scores of all blocks of patterns."""
-    origin = origin_of(memory, query)
-    for start, stop in block_ranges(memory.scorer.n_patterns, width):
-        scores = memory.scorer.block(query, start, stop)
-        yield start, stop, scores if origin is None else scores.sub_(origin[:, None])
 
 
 class _Plan(NamedTuple):
@@ -90,22 +81,56 @@ def plan_pass(memory: Memory, X: Tensor, budget: int, read: bool = False) -> _Pl
     return _Plan(max(1, min(rows, budget // (4 * row))), cells, most)
 
 
-def passes(memory: Memory, X: Tensor, budget: int, work: Callable):
-    """Yield rows and ``work(query, width, most)``; fewer rows if candidates abound."""
+class Pass:
+    """One pass over the patterns, for some rows of queries, as a context.
+
+    It ends without an answer, and without an error, where candidates abound; the rows
+    then come again, fewer at a time.
+
+    Attributes
+    ----------
+    rows : slice
+        Which queries.
+    width : int
+        Patterns per block.
+    most : int or None
+        Number of candidates to stop at; None for a single query, which has to do.
+    """
+
+    def __init__(self, rows: slice, width: int, most: int | None):
+        self.rows, self.width, self.most = rows, width, most
+        self.failed = False
+
+    def __enter__(self):
+        """Begin."""
+
+    def __exit__(self, kind, error, trace) -> bool:
+        """Note whether there were too many candidates, and suppress that error."""
+        self.failed = kind is TooManyCandidates
+        return self.failed
+
+    def blocks(self, memory: Memory) -> Iterator[tuple[int, int]]:
+        """Yield start and stop of all blocks of patterns."""
+        return block_ranges(memory.scorer.n_patterns, self.width)
+
+
+def passes(memory: Memory, X: Tensor, budget: int) -> Iterator[Pass]:
+    """Yield passes until all queries have been answered.
+
+    ``for one in passes(...):`` is to have a body of ``with one:``.
+    """
     plan = plan_pass(memory, X, budget, read=True)
     start, step = 0, plan.rows
     while start < len(X):
         rows = slice(start, min(start + step, len(X)))
         n_rows = rows.stop - rows.start
-        query = memory.scorer.prepare(X[rows])
-        try:
-            width = plan.width(memory, n_rows)
-            found = work(query, width, plan.most if n_rows > 1 else None)
-        except TooManyCandidates:
+        width, most = plan.width(memory, n_rows), plan.most if n_rows > 1 else None
+        turn = Pass(rows, width, most)
+        yield turn
+        if turn.failed:
             step = -(-n_rows // 4)
-            continue
-        yield rows, query, found
-        start = rows.stop
+        else:
+            start = rows.stop
 
 
 def gives_exponentials(memory: Memory) -> bool:

@@ -7,14 +7,14 @@ over blocks of patterns as the answers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from skuhop.retrieval.chunks import row_chunks
-from skuhop.retrieval.engine.answers_and_energies import partial_result
-from skuhop.retrieval.engine.memory_record import Memory, multiplicity
+from skuhop.retrieval.engine.answers_and_energies import sum_up
+from skuhop.retrieval.engine.memory_record import Memory, multiplicity, origin_of
 from skuhop.retrieval.engine.partial_results import (
     Candidates,
     Sums,
@@ -25,7 +25,7 @@ from skuhop.retrieval.engine.partial_results import (
     padded,
     unnormalised,
 )
-from skuhop.retrieval.engine.passes import DENSE_BLOCK, FEWEST_ROWS, blocks, passes
+from skuhop.retrieval.engine.passes import DENSE_BLOCK, FEWEST_ROWS, Pass, passes
 from skuhop.retrieval.scores import Query
 from skuhop.retrieval.separations import Separation
 
@@ -36,7 +36,7 @@ _SEPARATION_WIDTH = 5
 def associations(memory: Memory, X: Tensor, budget: int, top: int | None = None):
     """Compute weights (n, M), or indices and weights of the `top` heaviest."""
     if top is not None:
-        return _heaviest(memory, X, budget, top)
+        return heaviest(memory, X, budget, top)
     weights = X.new_empty((len(X), memory.scorer.n_patterns))
     for rows in _dense_rows(memory, X, budget):
         weights[rows] = _dense_weights(memory, memory.scorer.prepare(X[rows]))
@@ -76,14 +76,18 @@ class Best(NamedTuple):
     position: Tensor
 
 
-def _heaviest(memory: Memory, X: Tensor, budget: int, top: int):
+def heaviest(memory: Memory, X: Tensor, budget: int, top: int):
     """Find indices and weights, (n, top) each, of the heaviest patterns."""
     weights = X.new_empty((len(X), top))
     indices = torch.empty((len(X), top), dtype=torch.int64, device=X.device)
-    for rows, part in _ranked(memory, X, budget, top, 0):
-        indices[rows], weights[rows] = finalise_heaviest(
-            *memory.rule, part, memory.scorer.n_patterns, top, budget // 4
-        )
+    n_patterns = memory.scorer.n_patterns
+    for turn in passes(memory, X, budget):
+        with turn:
+            query = memory.scorer.prepare(X[turn.rows])
+            part = _rank(memory, query, turn, budget, 0, top)
+            indices[turn.rows], weights[turn.rows] = finalise_heaviest(
+                *memory.rule, part, n_patterns, top, budget // 4
+            )
     return indices, weights
 
 
@@ -95,31 +99,34 @@ def heaviest_partial(
     Merge the shards' results with `merge_heaviest`, then `finalise_heaviest`.
     """
     parts = []
-    for rows, part in _ranked(memory, X, budget, top, first):
-        if isinstance(part, Candidates):
-            part = part._replace(rows=part.rows + rows.start)
-        parts.append(part)
+    for turn in passes(memory, X, budget):
+        with turn:
+            query = memory.scorer.prepare(X[turn.rows])
+            part = _rank(memory, query, turn, budget, first, top)
+            if isinstance(part, Candidates):
+                part = part._replace(rows=part.rows + turn.rows.start)
+            parts.append(part)
     return joined(parts)
 
 
-def _ranked(memory: Memory, X: Tensor, budget: int, top: int, first: int):
-    """Yield rows and the ranked patterns of a memory or of a shard."""
-    rule = memory.rule
-
-    def rank(query, width, most):
-        whole = None
-        for start, stop, scores in blocks(memory, query, width):
-            own = multiplicity(memory, start, stop)
-            best, lifted = unnormalised(*rule, scores, own)
-            heavy, near = lifted.topk(min(top, stop - start), dim=1)
-            part = Ranked(best, lifted.sum(1), heavy, near.add_(first + start))
-            whole = merge_heaviest(*rule, [p for p in (whole, part) if p], top)
-        return whole
-
-    sums = memory.separation.lift is not None
-    work = rank if sums else partial_result(memory, budget, False, first)
-    for rows, _, part in passes(memory, X, budget, work):
-        yield rows, part
+def _rank(
+    memory: Memory, query: Query, turn: Pass, budget: int, first: int, top: int
+) -> Ranked | Candidates:
+    """Rank the patterns of a memory, or of a shard, for the queries of one pass."""
+    if memory.separation.lift is None:
+        part = sum_up(memory, query, turn, budget, False, first)
+        return cast(Candidates, part)
+    rule, whole = memory.rule, cast(Ranked, None)
+    origin = None if memory.separation.shift_invariant else memory.scorer.null(query)
+    for start, stop in turn.blocks(memory):
+        scores = memory.scorer.block(query, start, stop)
+        scores = scores if origin is None else scores.sub_(origin[:, None])
+        weights = multiplicity(memory, start, stop)
+        best, lifted = unnormalised(*rule, scores, weights)
+        heavy, near = lifted.topk(min(top, stop - start), dim=1)
+        part = Ranked(best, lifted.sum(1), heavy, near.add_(first + start))
+        whole = part if whole is None else merge_heaviest(*rule, [whole, part], top)
+    return whole
 
 
 def merge_heaviest(
@@ -154,35 +161,33 @@ def finalise_heaviest(
 
 def best_patterns(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """Find the pattern (n,) of the highest score, log-weight included."""
-    out = torch.empty(len(X), dtype=torch.int64, device=X.device)
-    for rows, part in _best(memory, X, budget, 0):
-        out[rows] = part.position
-    return out
+    return best_partial(memory, X, budget).position
 
 
 def best_partial(memory: Memory, X: Tensor, budget: int, first: int = 0) -> Best:
     """Find the best pattern of a shard; parameters as for `partial`."""
-    return joined([part for _, part in _best(memory, X, budget, first)])
+    position = torch.empty(len(X), dtype=torch.int64, device=X.device)
+    out = Best(X.new_empty(len(X)), position)
+    for turn in passes(memory, X, budget):
+        with turn:
+            query = memory.scorer.prepare(X[turn.rows])
+            part = _find_best(memory, query, turn, first)
+            out.score[turn.rows], out.position[turn.rows] = part
+    return out
 
 
-def _best(memory: Memory, X: Tensor, budget: int, first: int):
-    """Yield rows and the best patterns of a memory or of a shard."""
+def _find_best(memory: Memory, query: Query, turn: Pass, first: int) -> Best:
+    """Best patterns of a memory, or of a shard, for the queries of one pass."""
+    whole = cast(Best, None)  # There is a first block.
     log_weights = None if memory.weights is None else memory.weights.log()
-
-    def work(query, width, most):
-        whole = None
-        for start in range(0, memory.scorer.n_patterns, width):
-            stop = min(start + width, memory.scorer.n_patterns)
-            scores = memory.scorer.block(query, start, stop)
-            if log_weights is not None:
-                scores += log_weights[start:stop]
-            score, index = scores.max(1)
-            part = Best(score, index.add_(first + start))
-            whole = part if whole is None else merge_best([whole, part])
-        return whole
-
-    for rows, _, part in passes(memory, X, budget, work):
-        yield rows, part
+    for start, stop in turn.blocks(memory):
+        scores = memory.scorer.block(query, start, stop)
+        if log_weights is not None:
+            scores += log_weights[start:stop]
+        score, index = scores.max(1)
+        part = Best(score, index.add_(first + start))
+        whole = part if whole is None else merge_best([whole, part])
+    return whole
 
 
 def merge_best(parts: Sequence[Best]) -> Best:
@@ -197,7 +202,9 @@ def merge_best(parts: Sequence[Best]) -> Best:
 
 def _dense_weights(memory: Memory, query: Query) -> Tensor:
     """Weights of all patterns for a few queries."""
-    _, _, scores = next(blocks(memory, query, memory.scorer.n_patterns))
+    origin = origin_of(memory, query)
+    scores = memory.scorer.block(query, 0, memory.scorer.n_patterns)
+    scores = scores if origin is None else scores.sub_(origin[:, None])
     return memory.separation.weights(scores, memory.weights, **memory.params)
 
 

@@ -26,7 +26,6 @@ a mean without replacement and of a ratio.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -34,7 +33,7 @@ from torch import Tensor
 
 from skuhop.retrieval.chunks import row_chunks
 from skuhop.retrieval.engine import Memory, Sums, answers, origin_of, unnormalised
-from skuhop.retrieval.index.candidates import Found, ask, indexed_answers, read_found
+from skuhop.retrieval.index.candidates import Found, ask, read_found
 from skuhop.retrieval.scores import Query
 
 N_DRAWS = 4096
@@ -153,13 +152,9 @@ def sampled_answers(memory: Memory, X: Tensor, budget: int) -> tuple[Tensor, Ten
     return out, std
 
 
-def update_of(memory: Memory) -> Callable:
-    """Update of Stage II for a memory: of all patterns, of an index, with a tail."""
-    if memory.nearest is None:
-        return answers
-    if memory.nearest.tail is None:
-        return indexed_answers
-    return lambda *args: sampled_answers(*args)[0]
+def sampled_answers_alone(memory: Memory, X: Tensor, budget: int) -> Tensor:
+    """As `sampled_answers`, without the standard deviation."""
+    return sampled_answers(memory, X, budget)[0]
 
 
 def tail_std(memory: Memory, X: Tensor, budget: int) -> Tensor:

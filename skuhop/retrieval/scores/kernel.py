@@ -171,7 +171,6 @@ class KernelScorer:
         if self.profiled or self.similarity.compare is not None:
             return None
         return Linear(
-            lambda X: self.prepare(X).encoded[0],
             self.keys,
             self.bias,
             self.source,

@@ -10,7 +10,7 @@ compare by one similarity, `new_rows` the one for rows that are no copies, and
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ class Query(NamedTuple):
 
     Attributes
     ----------
-    encoded : object
+    encoded : Any
         What the scorer's `block` reads.
     self_score : Tensor of shape (n,)
         ``beta * s(x, x)``, twice the first term of the energy; zero for
@@ -51,18 +51,16 @@ class Query(NamedTuple):
         out, because most separations do not see it.
     """
 
-    encoded: object
+    encoded: Any
     self_score: Tensor
     offset: Tensor | None = None
 
 
 class Linear(NamedTuple):
-    """Scores that are one product: ``vectors(X) @ keys.T + bias``.
+    """Scores that are one product: ``prepare(X).encoded[0] @ keys.T + bias``.
 
     Attributes
     ----------
-    vectors : callable
-        ``(n, d) -> (n, r)``.
     keys : Tensor of shape (M, r)
     bias : Tensor of shape (M,) or None
     source : Tensor of shape (M, r) or None
@@ -72,7 +70,6 @@ class Linear(NamedTuple):
     unit : float
     """
 
-    vectors: Callable[[Tensor], Tensor]
     keys: Tensor
     bias: Tensor | None
     source: Tensor | None = None

@@ -72,28 +72,25 @@ def _log_residual(residual: Tensor, scale: Tensor) -> Tensor:
     return residual.masked_fill_(residual <= 16 * info.eps * scale, info.tiny).log_()
 
 
-def normalise(vectors: Tensor) -> Tensor:
-    """Rows divided by their Euclidean norm; zero rows stay zero."""
-    norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    return vectors / torch.where(norms > 0, norms, 1)
-
-
 def sized(vectors: Tensor) -> Tensor:
     """Rows divided by their largest entry, so that they can be squared."""
-    size = largest(vectors)
+    size = largest(vectors.detach())
     return vectors / torch.where(size > 0, size, 1)
 
 
 def direction(vectors: Tensor) -> Tensor:
-    """`normalise` for rows of any size."""
-    return normalise(sized(vectors))
+    """Rows, of any size, divided by their Euclidean norm; zero rows stay zero."""
+    size = largest(vectors.detach())
+    vectors = vectors / torch.where(size > 0, size, 1)
+    norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return vectors / torch.where(norms > 0, norms, 1)
 
 
 def less_mean(rows: Tensor) -> Tensor:
     """Rows less their mean; what is left of a constant row is rounding, and is zero."""
     centred = rows - rows.mean(1, keepdim=True)
-    rounding = 4 * torch.finfo(rows.dtype).eps * largest(rows)
-    return centred.masked_fill(largest(centred) <= rounding, 0)
+    rounding = 4 * torch.finfo(rows.dtype).eps * largest(rows.detach())
+    return centred.masked_fill(largest(centred.detach()) <= rounding, 0)
 
 
 def _safe_ratio(numerator: Tensor, squared: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from skuhop.support.checks.parameter_rules import (
     all_or_nothing,
     check_parameters,
     check_settled,
-    note_settled,
+    settled_parameters,
 )
 from skuhop.support.checks.validation import after_fit, check_weights, drawing
 
@@ -28,6 +28,6 @@ __all__ = [
     "check_total",
     "check_weights",
     "drawing",
-    "note_settled",
+    "settled_parameters",
     "refuse_masked",
 ]

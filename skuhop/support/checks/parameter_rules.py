@@ -113,9 +113,9 @@ def check_parameters(owner: str, values: Mapping, rules: Rules) -> None:
             )
 
 
-def note_settled(estimator, names) -> dict:
-    """Attribute that remembers parameters as they were at `fit`."""
-    return {"_settled": {name: _spelt(getattr(estimator, name)) for name in names}}
+def settled_parameters(estimator, names) -> dict:
+    """Parameters as they were at `fit`, for the attribute `_settled`."""
+    return {name: _spelt(getattr(estimator, name)) for name in names}
 
 
 def _spelt(value):

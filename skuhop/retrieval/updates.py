@@ -1,0 +1,76 @@
+"""Stage II: a query becomes an answer, in one update or in several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skuhop.retrieval.engine import Memory, answers
+from skuhop.retrieval.index import indexed_answers, sampled_answers_alone
+from skuhop.retrieval.read_outs import READ_OUTS
+from skuhop.retrieval.units import largest
+
+
+def update_of(memory: Memory) -> Callable[[Memory, Tensor, int], Tensor]:
+    """Update of Stage II for a memory: of all patterns, of an index, with a tail."""
+    if memory.nearest is None:
+        return answers
+    tail = memory.nearest.tail  # type: ignore[attr-defined]
+    return indexed_answers if tail is None else sampled_answers_alone
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """The question that `transform` puts: up to `steps` updates ``x <- g(T(x))``.
+
+    A row rests once an update moves it by less than `tol` times its length, so its
+    answer does not depend on the other rows.
+
+    Attributes
+    ----------
+    steps : int
+    tol : float
+    answer : str, default="plain"
+        Row of `READ_OUTS`: g. Rows with NaN keep the plain answer: what it fills has
+        to fit to the entries that are known.
+    only_missing : bool, default=False
+        Whether rows that lack nothing come back as they are.
+    """
+
+    steps: int
+    tol: float
+    answer: str = "plain"
+    only_missing: bool = False
+
+    def __call__(self, memory: Memory, X: Tensor, budget: int, update=None) -> Tensor:
+        """Answer queries; T is `update`, by default that of the memory."""
+        if memory.complete and self.only_missing:
+            return X.clone()
+        update, read_out = update or update_of(memory), READ_OUTS[self.answer]
+        if not memory.complete:
+            # The weights of a row with NaN come from its observed entries, which do
+            # not move: a second update would repeat the first.
+            return update(memory, X, budget).where(X.isnan(), X)
+        state, moving = X, None
+        for step in range(self.steps):
+            old = state if moving is None else state[moving]
+            new = update(memory, old, budget)
+            new = new if read_out is None else read_out(new)
+            if moving is None:
+                state = new
+            else:
+                state[moving] = new
+            if step + 1 == self.steps:
+                break
+            size = largest(old)
+            size = torch.where(size > 0, size, 1)
+            moved = torch.linalg.vector_norm((new - old) / size, dim=1)
+            length = torch.linalg.vector_norm(old / size, dim=1)
+            still = moved > self.tol * length
+            moving = still.nonzero()[:, 0] if moving is None else moving[still]
+            if len(moving) == 0:
+                break
+        return state
