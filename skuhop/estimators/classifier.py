@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,7 +17,7 @@ from skuhop.answering import StoredLabels, ask, check_queries, with_prior
 from skuhop.choices import CrossFitting, LogLoss, NamedSeparation, Retention
 from skuhop.estimators.parameters import CLASSIFIER_RULES, choices_of
 from skuhop.estimators.supervised import HeteroMemory
-from skuhop.fitting import LOGISTIC, Lesson, line_attributes, stored_rows
+from skuhop.fitting import LOGISTIC, Lesson, weights_unless_one
 from skuhop.learning import LABELS
 from skuhop.support import (
     all_or_nothing,
@@ -339,7 +339,9 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         known = unique_labels(self.classes_, y, *_further(classes))
         moved = np.searchsorted(known, self.classes_)
         if len(known) > len(moved):  # The line has no answer that is a new class.
-            vars(self).update(line_attributes(0.0, None))
+            self.linear_share_ = 0.0
+            self.linear_coef_ = None
+            self.linear_intercept_ = None
         class_weight = class_weights(self.class_weight, known, None, None)
         class_weight[moved] = self.class_weight_
         self.classes_, self.class_weight_ = known, class_weight
@@ -347,8 +349,19 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         codes = np.searchsorted(known, y)
         return X, codes, product(weights, class_weight[codes])
 
-    def _kept(self, patterns, codes, weights):
-        return _stored(patterns, codes, weights, len(self.classes_))
+    def _describe(self, patterns, codes, weights):
+        return LabelledRows.of(
+            patterns, codes, weights, self.classes_, self.class_weight_
+        )
+
+    def _store(self, stored: LabelledRows):
+        """Set what is stored."""
+        self.classes_ = stored.classes
+        self.class_weight_ = stored.class_weight
+        self.patterns_ = stored.patterns
+        self.sample_weight_ = stored.weights
+        self.pattern_classes_ = stored.codes
+        self.class_prior_ = stored.prior
 
     def _lesson(self, X, y, weights, classes):
         """Labels as rows of zeros and a one."""
@@ -363,14 +376,14 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         )
         if len(kept) == 0:
             raise ValueError("All class_weight entries are zero: nothing is stored.")
-        stored = {"classes_": known, "class_weight_": class_weight}
-        stored |= _stored(kept, kept_codes, totals, len(known))
+        described = known, class_weight
+        stored = LabelledRows.of(kept, kept_codes, totals, *described)
         rows, weights, _ = distinct_rows(np.column_stack([X, codes]), weights)
         distinct_codes = rows[:, -1].astype(np.int64)
         values = np.eye(len(known), dtype=np.float32)[distinct_codes]
 
         def store(X, y, weights):
-            return _stored(X, np.searchsorted(known, y), weights, len(known))
+            return LabelledRows.of(X, np.searchsorted(known, y), weights, *described)
 
         return Lesson(
             np.ascontiguousarray(rows[:, :-1]),
@@ -458,11 +471,20 @@ def _further(classes):
     return () if classes is None else (check_labels(on_host(classes), "classes"),)
 
 
-def _stored(patterns, codes, weights, n_classes):
-    """Attributes that follow from the rows alone."""
-    counts = np.bincount(codes, weights=weights, minlength=n_classes)
-    return {
-        **stored_rows(patterns, weights),
-        "pattern_classes_": codes,
-        "class_prior_": counts / counts.sum(),
-    }
+class LabelledRows(NamedTuple):
+    """What a classifier stores: all that follows from the rows alone."""
+
+    patterns: np.ndarray
+    weights: np.ndarray | None
+    codes: np.ndarray
+    prior: np.ndarray
+    classes: np.ndarray
+    class_weight: np.ndarray
+
+    @classmethod
+    def of(cls, patterns, codes, weights, classes, class_weight) -> LabelledRows:
+        """Describe rows with codes of classes."""
+        counts = np.bincount(codes, weights=weights, minlength=len(classes))
+        prior = counts / counts.sum()
+        weights = weights_unless_one(weights)
+        return cls(patterns, weights, codes, prior, classes, class_weight)

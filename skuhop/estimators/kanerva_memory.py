@@ -16,6 +16,7 @@ from skuhop.estimators.scoring import minus_error
 from skuhop.exceptions import InvalidParameterError
 from skuhop.kanerva import (
     Addressing,
+    SlotParameters,
     Written,
     absorb,
     addresses,
@@ -271,7 +272,10 @@ class KanervaMemory(
         if first:
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             rng, written = np.random.RandomState(seed), None
-            fixed = begin(self, X, weights, rng, device)
+            parameters = SlotParameters(
+                self.n_slots, self.addressing, self.beta, self.alpha, self.corruption
+            )
+            fixed = begin(parameters, X, weights, rng, device)
         else:
             fixed, written = self._fixed(), self._written(device)
         written = absorb(written, X, weights, fixed, device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from skuhop.choices import CrossFitting, NamedSeparation, Retention
 from skuhop.estimators.parameters import REGRESSOR_RULES, choices_of
 from skuhop.estimators.supervised import HeteroMemory
 from skuhop.exceptions import InvalidParameterError
-from skuhop.fitting import RIDGE, Lesson, stored_rows
+from skuhop.fitting import RIDGE, Lesson, weights_unless_one
 from skuhop.learning import NUMBERS
 from skuhop.support import (
     all_or_nothing,
@@ -319,8 +319,16 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
             )
         return y
 
-    def _kept(self, patterns, values, weights):
-        return _stored(patterns, values, weights)
+    def _describe(self, patterns, values, weights):
+        return NumberedRows.of(patterns, values, weights)
+
+    def _store(self, stored: NumberedRows):
+        """Set what is stored."""
+        self.patterns_ = stored.patterns
+        self.sample_weight_ = stored.weights
+        self.values_ = stored.values
+        self.value_mean_ = stored.centre
+        self.value_scale_ = stored.scale
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Retrieve values: the weighted mean of those of the stored rows (Stage II).
@@ -363,7 +371,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
     def _lesson(self, X, y, weights, groups):
         """Numbers, standardised column by column."""
-        groups = _checked_groups(groups, len(X))
+        groups = _check_groups(groups, len(X))
         X, values, weights = positive_rows(X, np.column_stack([y, groups]), weights)
         X = filled(X, column_means(X, weights))
         y, d = values[:, :-1].copy().reshape(len(X), *y.shape[1:]), X.shape[1]
@@ -377,8 +385,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
             totals,
             np.ones(len(rows)),
             rows[:, d:-1],
-            _stored(X, y, weights),
-            _stored,
+            NumberedRows.of(X, y, weights),
+            NumberedRows.of,
             groups if groups.any() else None,
         )
 
@@ -395,18 +403,23 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         )
 
 
-def _stored(patterns, values, weights):
-    """Attributes that follow from the rows alone."""
-    centre, scale = standard(values.reshape(len(values), -1), weights)
-    return {
-        **stored_rows(patterns, weights),
-        "values_": values,
-        "value_mean_": centre,
-        "value_scale_": scale,
-    }
+class NumberedRows(NamedTuple):
+    """What a regressor stores: all that follows from the rows alone."""
+
+    patterns: np.ndarray
+    weights: np.ndarray | None
+    values: np.ndarray
+    centre: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, patterns, values, weights) -> NumberedRows:
+        """Describe rows with values."""
+        centre, scale = standard(values.reshape(len(values), -1), weights)
+        return cls(patterns, weights_unless_one(weights), values, centre, scale)
 
 
-def _checked_groups(groups, n_samples):
+def _check_groups(groups, n_samples):
     """Give groups numbers from 0; without any, all rows are of one."""
     if groups is None:
         return np.zeros(n_samples)

@@ -8,6 +8,9 @@ the checks to the answer, is the same for both.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import validate_data
@@ -30,7 +33,6 @@ from skuhop.fitting import (
     cross_fitted,
     follow_stream,
     kernels_to_learn,
-    learned_attributes,
     n_steps,
 )
 from skuhop.learning import Line, LineKind, Target
@@ -47,6 +49,7 @@ from skuhop.support import (
     on_host,
     positive_rows,
     refuse_masked,
+    to_numpy,
     with_callbacks,
 )
 
@@ -58,7 +61,8 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
 
     - `_lesson(X, y, weights, **more)`: its `Lesson` on valid rows;
     - `_joining(X, y, weights, **more)`: valid rows that come later, as they are stored;
-    - `_kept(X, values, weights)`: the attributes of all rows that are kept;
+    - `_describe(X, values, weights)`: what is stored of all rows that are kept, and
+      `_store(stored)`, which sets it;
     - `_values()`: a record of the values that Stage II reads out;
     - `_finished(found)`: its answers from their weighted sums;
     - `_target`, the kind of its values, and `_line`, a linear model for them, and
@@ -70,7 +74,8 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
 
     _lesson: Callable[..., Lesson]
     _joining: Callable[..., tuple]
-    _kept: Callable[..., dict]
+    _describe: Callable[..., NamedTuple]
+    _store: Callable[..., None]
     _values: Callable[[], StoredLabels | StoredNumbers]
     _finished: Callable[[Tensor], Tensor]
     _check_y: Callable
@@ -94,21 +99,45 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         device = choose_device(self.device, X)
         lesson = self._lesson(*self._check_rows(X, y, sample_weight, True), **more)
 
-        def rebuild(state):
-            *learned, (kept, weights), left_out = state
-            stored = lesson.store(lesson.X[kept], lesson.y[kept], weights)
-            attributes = (
-                lesson.stored | stored | learned_attributes(self._line, *learned)
-            )
-            return attributes, {"X": lesson.X[left_out], "y": lesson.y[left_out]}
-
         n_iter = n_steps(self, len(lesson.X)) * len(kernels_to_learn(self))
-        progress = StageOneProgress(self, n_iter, lesson.X, lesson.y, rebuild)
+        progress = StageOneProgress(
+            self, n_iter, lesson.X, lesson.y, partial(self._rebuild, lesson)
+        )
         learned = cross_fitted(self, lesson, device, progress)
-        vars(self).update(lesson.stored | learned_attributes(self._line, *learned))
+        self._store(lesson.stored)
+        self._store_learned(*learned)
         # Without data: every row is stored by now and would find itself.
         progress.end()
         return self
+
+    def _store_learned(self, inputs, fitted, lines):
+        """Set what Stage I has learned."""
+        self.mean_ = to_numpy(inputs.centre)
+        with np.errstate(divide="ignore"):
+            self.scale_ = 1 / to_numpy(inputs.scale)
+        self.kernels_ = [kernel._asdict() for kernel in fitted.kernels]
+        self.prior_weight_ = fitted.prior_weight
+        self.linear_share_ = fitted.linear_share
+        coef, intercept = (None, None) if lines.beside is None else lines.beside
+        self.linear_coef_ = coef
+        self.linear_intercept_ = intercept
+        if self._line.trend > 0:
+            self.trend_coef_ = lines.trend
+        self.loss_curve_ = fitted.loss_curve
+        self.loss_ = fitted.loss_curve[-1] if fitted.loss_curve else float("nan")
+        # scikit-learn wants at least one iteration of whatever has a max_iter.
+        self.n_iter_ = max(1, len(fitted.loss_curve))
+        self.selection_ = fitted.selection
+        self.stream_ = {}
+
+    def _rebuild(self, lesson, state):
+        """Attributes as if Stage I had ended here, and other rows, for callbacks."""
+        *learned, (rows, weights), left_out = state
+        copied = copy(self)
+        copied._store(lesson.store(lesson.X[rows], lesson.y[rows], weights))
+        copied._store_learned(*learned)
+        attributes = {n: v for n, v in vars(copied).items() if n[-1] == "_"}
+        return attributes, {"X": lesson.X[left_out], "y": lesson.y[left_out]}
 
     def _check_rows(self, X, y, sample_weight, reset):
         """Validate rows, values and weights."""
@@ -146,7 +175,8 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             Retention.of(self.retention), self.random_state, self._grouped
         )
         stock, state = follow_stream(keeping, stream, new, device)
-        vars(self).update(self._kept(*stock[:3]), stream_=state)
+        self._store(self._describe(*stock[:3]))
+        self.stream_ = state
         return self
 
     def _answers(self, memory, rows, budget, read=None):

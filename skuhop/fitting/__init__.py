@@ -2,12 +2,7 @@
 
 from skuhop.fitting.feature_map import run_stage_one, stage_one_of
 from skuhop.fitting.incomplete_rows import learn_noise_variance
-from skuhop.fitting.lessons import (
-    Lesson,
-    learned_attributes,
-    line_attributes,
-    stored_rows,
-)
+from skuhop.fitting.lessons import Lesson, weights_unless_one
 from skuhop.fitting.linear_models import LOGISTIC, RIDGE
 from skuhop.fitting.members import cross_fitted, kernels_to_learn, n_steps
 from skuhop.fitting.memory_attributes import (
@@ -32,12 +27,10 @@ __all__ = [
     "follow_stream",
     "kernels_to_learn",
     "learn_noise_variance",
-    "learned_attributes",
-    "line_attributes",
     "n_steps",
     "read_chosen_alpha",
     "run_stage_one",
     "stage_one_of",
     "store_others",
-    "stored_rows",
+    "weights_unless_one",
 ]

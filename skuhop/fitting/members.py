@@ -165,7 +165,7 @@ def _ways_to_scale(lesson, device):
     """
     totals = ones_unless(lesson.weights, lesson.X)
     # Distinct rows are in float64, whatever was given.
-    eps = float(np.finfo(lesson.stored["patterns_"].dtype).eps)
+    eps = float(np.finfo(lesson.stored.patterns.dtype).eps)
     parts = to_tensor(lesson.X, device), to_tensor(totals, device)
     inputs = standardisation(*parts, eps)
     return [way for way in (inputs, common_scale(inputs)) if way is not None]

@@ -2,11 +2,19 @@
 
 from skuhop.kanerva.address_rules import ADDRESSES
 from skuhop.kanerva.linear_gaussian import Written, draw_addresses, posterior, spread
-from skuhop.kanerva.slots import Addressing, absorb, addresses, begin, prior
+from skuhop.kanerva.slots import (
+    Addressing,
+    SlotParameters,
+    absorb,
+    addresses,
+    begin,
+    prior,
+)
 
 __all__ = [
     "ADDRESSES",
     "Addressing",
+    "SlotParameters",
     "Written",
     "absorb",
     "addresses",

@@ -84,13 +84,22 @@ class Addressing(NamedTuple):
         )
 
 
-def begin(memory, X, weights, rng, device) -> Addressing:
+class SlotParameters(NamedTuple):
+    """Parameters of `KanervaMemory` that the first write reads; names as there."""
+
+    n_slots: int
+    addressing: str
+    beta: str | float
+    alpha: str | float
+    corruption: object
+
+
+def begin(parameters: SlotParameters, X, weights, rng, device) -> Addressing:
     """Fix what the first write fixes, in whatever order its rows are.
 
     Parameters
     ----------
-    memory : KanervaMemory
-        Gives the parameters.
+    parameters : SlotParameters
     X : ndarray of shape (n, d)
         Rows of the first write, in float64.
     weights : ndarray of shape (n,) or None
@@ -103,13 +112,13 @@ def begin(memory, X, weights, rng, device) -> Addressing:
     unit = unit_of(X)
     X, weights, _ = distinct_rows(X / unit, weights)
     mean = mean_row(X, weights)
-    find = _frequencies if memory.addressing == "fourier" else _landmarks
-    anchors = find(X - mean, weights, memory.n_slots, rng)
-    fixed = Addressing(memory.addressing, mean, anchors, 1.0)
-    if memory.beta != "auto":
-        return fixed.given_back(unit)._replace(beta=float(memory.beta))
-    corrupt = resolve_corruption(memory.corruption, unit)
-    beta = _best_beta(memory, X, weights, fixed, corrupt, rng, device)
+    find = _frequencies if parameters.addressing == "fourier" else _landmarks
+    anchors = find(X - mean, weights, parameters.n_slots, rng)
+    fixed = Addressing(parameters.addressing, mean, anchors, 1.0)
+    if parameters.beta != "auto":
+        return fixed.given_back(unit)._replace(beta=float(parameters.beta))
+    corrupt = resolve_corruption(parameters.corruption, unit)
+    beta = _best_beta(parameters, X, weights, fixed, corrupt, rng, device)
     return fixed._replace(beta=float(beta)).given_back(unit)
 
 
@@ -134,9 +143,9 @@ def _landmarks(X, weights, n_slots, rng):
         return clusters.fit(X, sample_weight=weights).cluster_centers_
 
 
-def _best_beta(memory, X, weights, fixed, corrupt, rng, device):
+def _best_beta(parameters, X, weights, fixed, corrupt, rng, device):
     """Try every beta on some of the rows and corrupted copies of a few of these."""
-    most = max(_TRIAL_ROWS, _TRIAL_PER_SLOT * memory.n_slots)
+    most = max(_TRIAL_ROWS, _TRIAL_PER_SLOT * parameters.n_slots)
     some = rng.permutation(len(X))[:most]
     X, weights = X[some], ones_unless(weights, X)[some]
     n_queries = limit_rows(_TRIAL_QUERIES, X.shape[1])
@@ -149,7 +158,7 @@ def _best_beta(memory, X, weights, fixed, corrupt, rng, device):
     def error(beta):
         trial = fixed._replace(beta=beta)
         written = absorb(None, X, weights, trial, device)
-        slots = to_numpy(posterior(written, prior(memory.alpha, written)).slots)
+        slots = to_numpy(posterior(written, prior(parameters.alpha, written)).slots)
         found = addresses(copies.reshape(-1, X.shape[1]), trial, device) @ slots
         found = (found + trial.mean).reshape(copies.shape)
         return (weight * (found - right) ** 2).sum()
