@@ -82,5 +82,5 @@ class StageTwoMixin(TakesChoices):
             return estimator._prepare(complete, dtype, device)
 
         n, d = self.patterns_.shape
-        size = (len(X) + PREPARING) * n * max(d, 64) // 64
+        size = (X.shape[0] + PREPARING) * n * max(d, 64) // 64
         return run_in_threads(size, ask, self, X, question, prepare, device)
