@@ -58,12 +58,16 @@ class ObjectOf(NamedTuple):
 
     def accepts(self, value) -> bool:
         """Whether it is one."""
-        return isinstance(value, self.kind)
+        return isinstance(value, self.kinds)
+
+    @property
+    def kinds(self) -> tuple[type, ...]:
+        """Classes that are allowed."""
+        return tuple(self.kind.__subclasses__()) or (self.kind,)
 
     def __str__(self):
         """List the classes, as they are called."""
-        kinds = self.kind.__subclasses__() or [self.kind]
-        return ", ".join(f"{kind.__name__}(...)" for kind in kinds)
+        return ", ".join(f"{kind.__name__}(...)" for kind in self.kinds)
 
 
 class Kind(NamedTuple):
