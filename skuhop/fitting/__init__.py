@@ -1,6 +1,7 @@
 """Between the estimators and `learning`: rows in, fitted attributes out."""
 
 from skuhop.fitting.feature_map import run_stage_one, stage_one_of
+from skuhop.fitting.imputation import learn_imputation
 from skuhop.fitting.lessons import (
     Lesson,
     learned_attributes,
@@ -29,6 +30,7 @@ __all__ = [
     "followed",
     "followed_attributes",
     "kernels_to_learn",
+    "learn_imputation",
     "learned_attributes",
     "line_attributes",
     "n_steps",

@@ -1,0 +1,27 @@
+"""Rows with holes, completed by rows with holes."""
+
+from skuhop.retrieval.imputation.blends import blend, candidate_columns
+from skuhop.retrieval.imputation.donors import Donors, donor_weights
+from skuhop.retrieval.imputation.lines import (
+    Gaussian,
+    Solved,
+    complete,
+    complete_without,
+    conditional_variances,
+    multiply_solved,
+    solve_masks,
+)
+
+__all__ = [
+    "Donors",
+    "Gaussian",
+    "Solved",
+    "blend",
+    "candidate_columns",
+    "complete",
+    "complete_without",
+    "conditional_variances",
+    "donor_weights",
+    "multiply_solved",
+    "solve_masks",
+]
