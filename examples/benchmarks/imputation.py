@@ -33,7 +33,6 @@ from _holes import (
     numeric_error,
     with_holes,
 )
-from _report import machine, markdown_rows, write_tables
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401

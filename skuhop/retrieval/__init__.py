@@ -39,6 +39,7 @@ from skuhop.retrieval.imputation import (
     complete_without,
     conditional_variances,
     donor_weights,
+    lines_of_hidden,
     multiply_solved,
     solve_masks,
 )
@@ -129,6 +130,7 @@ __all__ = [
     "iterate",
     "largest_beta",
     "likelihood_ratios",
+    "lines_of_hidden",
     "merge",
     "merge_best",
     "merge_heaviest",

@@ -158,7 +158,8 @@ class PandasTable(Table):
                 known = values.cat.categories
                 new = [v for v in dict.fromkeys(fill.values) if v not in known]
                 values = values.cat.add_categories(new) if new else values
-            values.iloc[fill.rows] = fill.values.astype(object)
+            given = type(values)(fill.values.tolist(), dtype=values.dtype)
+            values.iloc[fill.rows] = given.array
             out.isetitem(column, values)
         return out
 

@@ -80,12 +80,13 @@ def learn_coordinates(
 
 
 def _indicated(codes, weights):
-    """Codes of a column that get an indicator, in order."""
+    """Codes of a column that get an indicator: not what is implied by the others."""
     known = ~np.isnan(codes)
     values, position = np.unique(codes[known], return_inverse=True)
     counts = np.bincount(position, weights=weights[known])
     often = np.argsort(-counts, kind="stable")[:MOST_INDICATORS]
-    return sorted(values[often[(counts[often] >= FEWEST_ROWS) | (often == often[0])]])
+    often = often[(counts[often] >= FEWEST_ROWS) | (often == often[0])]
+    return sorted(values[often[: max(1, len(values) - 1)]])
 
 
 def _raw(X, columns, codes):

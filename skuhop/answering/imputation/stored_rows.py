@@ -165,7 +165,7 @@ def lines_as_values(
 ) -> Tensor:
     """Coordinates (m, g) of a column as its number or its values' shares (m, v).
 
-    A value without an indicator has the share that it has everywhere.
+    Values without an indicator share what the others leave as they do everywhere.
     """
     group = coordinates.group(column)
     if np.isnan(coordinates.codes[group]).all():
@@ -174,8 +174,11 @@ def lines_as_values(
         to_tensor(numbers[group], lines.device)
         for numbers in (coordinates.mean, coordinates.scale, coordinates.codes)
     )
-    shares = centre.expand(len(lines), -1).clone()
-    shares[:, codes.long()] = lines * scale + mean
+    given, at = lines * scale + mean, codes.long()
+    rest = centre.clone()
+    rest[at] = 0
+    shares = (1 - given.sum(1, keepdim=True)) * rest / rest.sum().clamp_min(1e-12)
+    shares[:, at] = given
     return shares
 
 

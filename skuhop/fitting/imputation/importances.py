@@ -14,13 +14,14 @@ import numpy as np
 from sklearn import config_context
 from sklearn.tree import ExtraTreeRegressor
 
-N_TREES, FEWEST_IN_LEAF, MOST_ROWS = 10, 5, 1000
+N_FOLDS, N_TREES, FEWEST_IN_LEAF, MOST_ROWS = 3, 4, 5, 1000
+"""Trees are of each fold's complement: what is chosen for a row has not seen it."""
 
 
 def learn_importances(
     rows: np.ndarray, values: np.ndarray, weights: np.ndarray, rng
-) -> np.ndarray:
-    """Shares (D,) of the coordinates in what trees know of a column; they sum to one.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Learn the shares of the coordinates in what trees know of a column.
 
     Parameters
     ----------
@@ -31,23 +32,36 @@ def learn_importances(
     weights : ndarray of shape (n,)
         Multiplicities.
     rng : RandomState
-        Draws bootstraps and splits.
+        Draws folds, bootstraps and splits.
+
+    Returns
+    -------
+    importances : ndarray of shape (N_FOLDS, D)
+        Shares without the rows of every fold; they sum to one.
+    folds : ndarray of shape (n,), int
+        Which fold a row is in.
     """
-    n, D = rows.shape
+    folds = rng.permutation(len(rows)) % N_FOLDS
     rows = np.ascontiguousarray(rows, dtype=np.float32)
     values = np.ascontiguousarray(values, dtype=np.float64)
-    total, size = np.zeros(D), min(n, MOST_ROWS)
+    importances = np.zeros((N_FOLDS, rows.shape[1]))
     # Hundreds of trees of a few rows: checks would take longer than they do.
     with config_context(skip_parameter_validation=True):
-        for _ in range(N_TREES):
-            drawn = np.bincount(rng.randint(n, size=size), minlength=n)
-            some = np.flatnonzero(drawn)
-            tree = ExtraTreeRegressor(min_samples_leaf=FEWEST_IN_LEAF, random_state=rng)
-            tree.fit(
-                rows[some],
-                values[some],
-                sample_weight=(drawn * weights)[some],
-                check_input=False,
-            )
-            total += tree.tree_.compute_feature_importances()
-    return total / total.sum() if total.any() else np.full(D, 1 / D)
+        for fold in range(N_FOLDS):
+            others = np.flatnonzero(folds != fold)
+            for _ in range(N_TREES):
+                drawn = rng.choice(others, min(len(others), MOST_ROWS))
+                some, copies = np.unique(drawn, return_counts=True)
+                tree = ExtraTreeRegressor(
+                    min_samples_leaf=FEWEST_IN_LEAF, random_state=rng
+                )
+                tree.fit(
+                    rows[some],
+                    values[some],
+                    sample_weight=copies * weights[some],
+                    check_input=False,
+                )
+                importances[fold] += tree.tree_.compute_feature_importances()
+    total = importances.sum(axis=1, keepdims=True)
+    shares = importances / np.where(total > 0, total, 1)
+    return np.where(total > 0, shares, 1 / rows.shape[1]), folds

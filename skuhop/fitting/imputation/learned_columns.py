@@ -26,7 +26,7 @@ from skuhop.learning import (
     learn_mixture,
     learn_shares,
 )
-from skuhop.retrieval import Gaussian, blend, donor_weights
+from skuhop.retrieval import Gaussian, blend
 from skuhop.support import distinct_rows, ones_unless, to_numpy, to_tensor
 from skuhop.tables import Coordinates, learn_coordinates, to_coordinates
 
@@ -123,7 +123,7 @@ def _learn_column(shared: _Shared, column: int, rng) -> _Learned:
     )
     if len(view.known) < 2:
         return _Learned(np.zeros(D), _only_the_centre(), 0.0, np.zeros(QUANTILES))
-    importance = learn_importances(
+    importances, folds = learn_importances(
         to_numpy(view.donors.rows),
         to_numpy(view.values),
         to_numpy(view.donors.multiplicity),
@@ -135,8 +135,12 @@ def _learn_column(shared: _Shared, column: int, rng) -> _Learned:
         shared.lines[rows][:, group], shared.coordinates, column, view.centre
     )
     parts = Column(view.donors, view.values, view.lines, view.centre)
-    importance = to_tensor(importance, view.known.device)
-    precision, candidates = choose_sharpness(parts, importance, watched, lines)
+    importances = to_tensor(importances, view.known.device)
+    folds = to_tensor(folds, view.known.device)
+    sharpness, candidates, donors = choose_sharpness(
+        parts, importances, folds, watched, lines
+    )
+    precision = sharpness * importances.mean(0)
     truth, weights = view.values[watched], view.donors.multiplicity[watched]
     if n_values:
         given = (normalise(candidates) * truth).sum(2)
@@ -145,7 +149,7 @@ def _learn_column(shared: _Shared, column: int, rng) -> _Learned:
     else:
         shares = learn_shares(candidates, truth, weights)
         off = (truth - blend(candidates, shares))[:, 0]
-        spread, residuals = _learn_errors(shared, view, watched, column, precision, off)
+        spread, residuals = _learn_errors(shared, view, watched, column, donors, off)
     return _Learned(to_numpy(precision), to_numpy(shares), spread, residuals)
 
 
@@ -160,11 +164,8 @@ def _draw_watched(n, rng):
     return np.sort(rng.permutation(n)[:MOST_WATCHED])
 
 
-def _learn_errors(shared, view, watched, column, precision, off):
+def _learn_errors(shared, view, watched, column, weights, off):
     """Mean spread of the donors, and quantiles of the errors in expected ones."""
-    weights = donor_weights(
-        view.donors.rows[watched], view.donors, precision, alike=watched
-    )
     multiplicity = view.donors.multiplicity[watched]
     spread = float(multiplicity @ donor_spread(weights, view) / multiplicity.sum())
     # Variance of a number that is hidden: 1 / K_jj of the row.

@@ -1,8 +1,8 @@
 """What is learned from rows with holes, to complete others."""
 
 from skuhop.learning.imputation.gaussians import choose_gaussian, fit_gaussian
-from skuhop.learning.imputation.kernels import SHARPNESS, Column, choose_sharpness
 from skuhop.learning.imputation.shares import learn_mixture, learn_shares
+from skuhop.learning.imputation.sharpness import SHARPNESS, Column, choose_sharpness
 
 __all__ = [
     "SHARPNESS",

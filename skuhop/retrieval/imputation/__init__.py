@@ -8,6 +8,7 @@ from skuhop.retrieval.imputation.lines import (
     complete,
     complete_without,
     conditional_variances,
+    lines_of_hidden,
     multiply_solved,
     solve_masks,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "complete_without",
     "conditional_variances",
     "donor_weights",
+    "lines_of_hidden",
     "multiply_solved",
     "solve_masks",
 ]

@@ -109,6 +109,18 @@ def complete_without(solved: Solved, gaussian: Gaussian, group: slice) -> Tensor
     return gaussian.mean + (solved.pulls - off) @ gaussian.covariance
 
 
+def lines_of_hidden(Z: Tensor, solved: Solved, group: slice) -> Tensor:
+    """Conditional means (n, g) of the coordinates of a group as if they were missing.
+
+    Those of `complete_without` where they are there; NaN where they are not.
+    """
+    inside = solved.inverses[:, group, group]
+    absent = (inside.diagonal(dim1=1, dim2=2) == 0).to(inside.dtype)
+    inverses = torch.linalg.inv(inside + torch.diag_embed(absent))
+    off = _multiply(inverses, solved.numbers, solved.pulls[:, group])
+    return Z[:, group] - off
+
+
 def conditional_variances(solved: Solved, gaussian: Gaussian) -> Tensor:
     """Variances (n, D) of the entries given what is observed; 0 of observed ones."""
     S = gaussian.covariance

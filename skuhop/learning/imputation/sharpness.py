@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from skuhop.retrieval import Donors, candidate_columns, donor_weights
@@ -33,16 +32,19 @@ class Column(NamedTuple):
 
 
 def choose_sharpness(
-    column: Column, importance: Tensor, watched: Tensor, lines: Tensor
-) -> tuple[Tensor, Tensor]:
+    column: Column, importances: Tensor, folds: Tensor, watched: Tensor, lines: Tensor
+) -> tuple[float, Tensor, Tensor]:
     """Choose the size of the precisions by completing donors from each other.
 
     Parameters
     ----------
     column : Column
         What is completed.
-    importance : Tensor of shape (D,)
-        How the precisions of the coordinates compare; they sum to one.
+    importances : Tensor of shape (f, D)
+        How the precisions of the coordinates compare, learned without the rows of
+        every fold; they sum to one.
+    folds : Tensor of shape (n,)
+        Folds of the donors.
     watched : Tensor of shape (m,)
         Positions of the donors that are completed.
     lines : Tensor of shape (m, v)
@@ -50,22 +52,32 @@ def choose_sharpness(
 
     Returns
     -------
-    precision : Tensor of shape (D,)
+    sharpness : float
         That of the least squared error, of values or of values along the line.
     candidates : Tensor of shape (k, m, v)
         The answers with it.
+    weights : Tensor of shape (m, n)
+        The donors' weights with it.
     """
     trials = []
-    queries, truth = column.donors.rows[watched], column.values[watched]
+    truth = column.values[watched]
     multiplicity = column.donors.multiplicity[watched]
     for sharpness in SHARPNESS:
-        precision = sharpness * importance
-        weights = donor_weights(queries, column.donors, precision, alike=watched)
+        weights = _weigh(column.donors, sharpness * importances, folds, watched)
         answers = candidate_columns(
             weights, column.values, column.lines, lines, column.centre
         )
         off = (answers[2:] - truth).square().sum(2)
         error = float((off @ multiplicity).min())
-        trials.append((error, precision, answers))
-    _, precision, candidates = min(trials, key=lambda trial: trial[0])
-    return precision, candidates
+        trials.append((error, sharpness, answers, weights))
+    return min(trials, key=lambda trial: trial[0])[1:]
+
+
+def _weigh(donors, precisions, folds, watched):
+    """Weights (m, n) of donors in each other, by the precisions of their folds."""
+    weights = donors.rows.new_empty(len(watched), len(donors.rows))
+    for fold, precision in enumerate(precisions):
+        rows = folds[watched] == fold
+        some = watched[rows]
+        weights[rows] = donor_weights(donors.rows[some], donors, precision, alike=some)
+    return weights
