@@ -18,9 +18,11 @@ scikit-learn are always there. ``--cache FILE`` remembers what has been measured
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +35,18 @@ from _holes import (
     numeric_error,
     with_holes,
 )
+from _report import machine, markdown_rows, write_tables
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.linear_model import BayesianRidge
 
+from skuhop import UHopImputer
+
+OURS = "UHopImputer"
 NEIGHBOURS = (1, 2, 3, 5, 10, 20, 40)
+N_DRAWS, INTERVAL = 100, (0.05, 0.95)
 
 
 class OneHot:
@@ -136,16 +143,33 @@ def complete_by_mode(make, cell, seed):
     return out
 
 
+def complete_by_memory(cell, seed):
+    """Complete by UHopImputer, and say how many hidden numbers its intervals cover."""
+    imputer = UHopImputer(categorical_features=cell.levels > 0, random_state=seed)
+    start = time.perf_counter()
+    completed = imputer.fit(cell.train).transform(cell.queries)
+    seconds = time.perf_counter() - start
+    draws = np.stack(imputer.sample(cell.queries, N_DRAWS, random_state=seed))
+    low, high = np.quantile(draws, INTERVAL, axis=0)
+    hidden = cell.hidden & (cell.levels == 0)
+    inside = ((cell.truth >= low) & (cell.truth <= high))[hidden]
+    return completed, seconds, float(inside.mean()) if hidden.any() else np.nan
+
+
 def measure(method, cell, seed):
     """Errors and seconds of one method on one cell."""
-    start = time.perf_counter()
-    complete = complete_by_mode if method == "SimpleImputer" else complete_by_peer
-    completed = complete(PEERS[method], cell, seed)
-    seconds = time.perf_counter() - start
+    start, covered = time.perf_counter(), np.nan
+    if method == OURS:
+        completed, seconds, covered = complete_by_memory(cell, seed)
+    else:
+        complete = complete_by_mode if method == "SimpleImputer" else complete_by_peer
+        completed = complete(PEERS[method], cell, seed)
+        seconds = time.perf_counter() - start
     return {
         "numeric": numeric_error(completed, cell),
         "nominal": nominal_error(completed, cell),
         "seconds": seconds,
+        "covered": covered,
     }
 
 
@@ -163,29 +187,104 @@ class Measured:
         """Look up an outcome, or work for it."""
         if key not in self.outcomes:
             self.outcomes[key] = work()
-            if self.file:
+            # What is being worked on is measured anew.
+            if self.file and key[-1] != OURS:
                 with self.file.open("a") as stream:
                     stream.write(json.dumps([key, self.outcomes[key]]) + "\n")
         return self.outcomes[key]
 
 
+def mean_of(cells, pattern, method, what):
+    """Mean over the cells of a pattern, of those that have such columns."""
+    values = [
+        found[method].get(what, np.nan) for key, found in cells if key[1] == pattern
+    ]
+    values = np.array(values, float)
+    return values[~np.isnan(values)].mean() if not np.isnan(values).all() else np.nan
+
+
+def summary(cells, methods):
+    """Mean errors by pattern and method."""
+    for pattern in PATTERNS:
+        for what in ("numeric", "nominal"):
+            row = {"pattern": pattern, "columns": what}
+            for method in methods:
+                row[method] = f"{mean_of(cells, pattern, method, what):.3f}"
+            covered = mean_of(cells, pattern, OURS, "covered")
+            row["90 % intervals cover"] = f"{covered:.1%}" if what == "numeric" else ""
+            yield row
+
+
+def worst(cells, peers):
+    """Tables on which UHopImputer is furthest behind the best peer."""
+    rows = []
+    for key, found in cells:
+        for what in ("numeric", "nominal"):
+            best = min(found[peer][what] for peer in peers)
+            if best > 0 and np.isfinite(best):
+                rows.append((found[OURS][what] / best, *key, what))
+    for ratio, table, pattern, seed, what in sorted(rows, reverse=True)[:10]:
+        yield {
+            "table": table,
+            "pattern": pattern,
+            "seed": str(seed),
+            "columns": what,
+            "ratio to the best peer": f"{ratio:.2f}",
+        }
+
+
+def speed():
+    """Seconds of fit and transform at 1,000 and 10,000 rows, a tenth of it missing."""
+    for n_rows in (1000, 10_000):
+        rng = np.random.RandomState(0)
+        X = rng.normal(size=(n_rows, 10)) @ rng.normal(size=(10, 10))
+        X[rng.uniform(size=X.shape) < 0.1] = np.nan
+        row = {"rows": str(n_rows), "columns": "10"}
+        imputers = {OURS: UHopImputer(random_state=0), "KNNImputer": KNNImputer()}
+        for name, imputer in imputers.items():
+            start = time.perf_counter()
+            imputer.fit(X).transform(X)
+            row[f"{name} (s)"] = f"{time.perf_counter() - start:.2f}"
+        yield row
+
+
 def main():
+    """Measure all methods on all cells, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("."))
     parser.add_argument("--tables", nargs="*")
-    parser.add_argument("--methods", nargs="*", default=list(PEERS))
+    parser.add_argument("--methods", nargs="*", default=[*PEERS, OURS])
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--cache", type=Path, help="file of what peers have reached")
+    parser.add_argument("--out", default="benchmark_results/imputation.csv")
     args = parser.parse_args()
-    measured = Measured(args.cache)
-    for name in args.tables or names_of_tables(args.data):
-        for seed in range(args.seeds):
-            for pattern in PATTERNS:
-                cell = make_cell(name, args.data, pattern, seed)
-                for method in args.methods:
-                    key = (name, pattern, seed, method)
-                    outcome = measured.look_up(key, lambda: measure(method, cell, seed))
-                    print(*key, outcome, flush=True)
+    print(machine(), end="\n\n")
+    measured, cells = Measured(args.cache), []
+    names = args.tables or names_of_tables(args.data)
+    for key in itertools.product(names, PATTERNS, range(args.seeds)):
+        name, pattern, seed = key
+        cell = make_cell(name, args.data, pattern, seed)
+        found = {
+            method: measured.look_up(
+                (*key, method), partial(measure, method, cell, seed)
+            )
+            for method in args.methods
+        }
+        cells.append((key, found))
+        print(*key, found.get(OURS, ""), flush=True)
+    if OURS not in args.methods:
+        return
+    rows = [
+        {"table": key[0], "pattern": key[1], "seed": str(key[2]), "columns": what}
+        | {method: f"{found[method][what]:.3f}" for method in args.methods}
+        for key, found in cells
+        for what in ("numeric", "nominal", "seconds")
+    ]
+    peers = [method for method in args.methods if method != OURS]
+    outcome = [list(summary(cells, args.methods)), list(worst(cells, peers))]
+    outcome = [table for table in [*outcome, list(speed()), rows] if table]
+    print("\n" + "\n\n".join(markdown_rows(table) for table in outcome[:-1]))
+    write_tables(args.out, outcome)
 
 
 if __name__ == "__main__":

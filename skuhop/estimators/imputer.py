@@ -106,6 +106,9 @@ class UHopImputer(
     row_numbers_ : ndarray of shape (n_samples,), int
         Which of the distinct rows a row of `fit` is; -1 where its weight is 0.
 
+    sample_weight_ : ndarray of shape (n_samples,)
+        Weights of the rows of `fit`.
+
     mean_ : ndarray of shape (n_coordinates,)
         Mean of the Gaussian in standardised coordinates: one for each number, one for
         each frequent value of a nominal column.
@@ -232,11 +235,13 @@ class UHopImputer(
         device = self._check()
         table = self._read_table(X, reset=True)
         names = getattr(self, "feature_names_in_", None)
-        nominal = resolve_categorical(self.categorical_features, table, names)
-        coding = learn_coding(table, nominal, self.missing_values)
+        weights = check_weights(sample_weight, np.empty((table.n_rows, 1)))
+        used = np.ones(table.n_rows, bool) if weights is None else weights > 0
+        nominal = resolve_categorical(
+            self.categorical_features, table, names, self.missing_values
+        )
+        coding = learn_coding(table, nominal, self.missing_values, used)
         codes = encode(table, coding)
-        weights = check_weights(sample_weight, codes)
-        used = np.ones(len(codes), bool) if weights is None else weights > 0
         n_values = np.array([0 if v is None else len(v) for v in coding.categories])
         learned, numbers = learn_imputation(
             codes[used],
@@ -247,7 +252,7 @@ class UHopImputer(
             ),
             device,
         )
-        missing = np.isnan(codes)
+        missing = np.isnan(codes[used])
         self.is_categorical_ = coding.nominal
         self.categories_ = coding.categories
         self.rows_, self.multiplicity_ = learned.rows, learned.multiplicity

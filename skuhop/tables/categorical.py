@@ -14,7 +14,9 @@ _ALLOWED = (
 )
 
 
-def resolve_categorical(categorical_features, table: Table, names) -> np.ndarray:
+def resolve_categorical(
+    categorical_features, table: Table, names, missing_values=np.nan
+) -> np.ndarray:
     """Say of every column whether it is nominal.
 
     Parameters
@@ -26,6 +28,8 @@ def resolve_categorical(categorical_features, table: Table, names) -> np.ndarray
         The table.
     names : ndarray of shape (d,) or None
         Names of the columns, where X has any.
+    missing_values : scalar, default=nan
+        What counts as missing, and so says nothing of a column.
 
     Returns
     -------
@@ -42,7 +46,9 @@ def resolve_categorical(categorical_features, table: Table, names) -> np.ndarray
     if isinstance(categorical_features, str):
         if categorical_features != "from_dtype":
             raise _refuse(categorical_features)
-        return np.array([table.is_nominal(column) for column in range(d)], bool)
+        return np.array(
+            [table.is_nominal(column, missing_values) for column in range(d)], bool
+        )
     given = np.atleast_1d(np.asarray(categorical_features))
     if given.ndim > 1:
         raise _refuse(categorical_features)

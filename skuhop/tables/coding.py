@@ -29,8 +29,21 @@ class Coding(NamedTuple):
     missing_values: object
 
 
-def learn_coding(table: Table, nominal: np.ndarray, missing_values=np.nan) -> Coding:
+def learn_coding(
+    table: Table, nominal: np.ndarray, missing_values=np.nan, rows=None
+) -> Coding:
     """Find the values of the nominal columns, sorted.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    nominal : ndarray of shape (d,), bool
+        Which columns are nominal.
+    missing_values : scalar, default=nan
+        What counts as missing besides NaN, None, NA and NaT.
+    rows : ndarray of shape (n,), bool, default=None
+        Rows whose values count; None is all.
 
     Raises
     ------
@@ -42,6 +55,7 @@ def learn_coding(table: Table, nominal: np.ndarray, missing_values=np.nan) -> Co
         values = None
         if is_nominal:
             given = table.objects(column)
+            given = given if rows is None else given[rows]
             known = given[~mark_missing(given, missing_values)]
             values = _sorted_values(known, table.label(column))
         categories.append(values)

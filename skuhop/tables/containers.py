@@ -58,12 +58,12 @@ class Table:
         numbers[missing] = np.nan
         return numbers
 
-    def is_nominal(self, column: int) -> bool:
+    def is_nominal(self, column: int, missing_values=np.nan) -> bool:
         """Whether a column is of text, booleans or objects that are no numbers."""
         values = self.objects(column)
         if values.dtype.kind != "O":
             return values.dtype.kind in "USb"
-        known = values[~mark_missing(values)]
+        known = values[~mark_missing(values, missing_values)]
         return any(isinstance(value, (str, bool, np.bool_)) for value in known)
 
     def is_categorical(self, column: int) -> bool:
@@ -132,14 +132,14 @@ class PandasTable(Table):
         numbers[missing] = np.nan
         return numbers
 
-    def is_nominal(self, column):
+    def is_nominal(self, column, missing_values=np.nan):
         """Whether a column is of text, booleans, categories or other objects."""
         dtype = self._column(column).dtype
         if self.is_categorical(column) or _kind(dtype) == "b":
             return True
         if _kind(dtype) in "iuf":
             return False
-        return Table.is_nominal(_Objects(self.objects(column)), 0)
+        return Table.is_nominal(_Objects(self.objects(column)), 0, missing_values)
 
     def is_categorical(self, column):
         """Whether the dtype itself says that a column is nominal."""
@@ -208,7 +208,7 @@ class PolarsTable(Table):
         numbers = np.where(missing, np.nan, self.objects(column))
         return numbers.astype(np.float64)
 
-    def is_nominal(self, column):
+    def is_nominal(self, column, missing_values=np.nan):
         """Whether a column is of text, booleans or categories."""
         dtype = self._column(column).dtype
         return not dtype.is_numeric() and not dtype.is_temporal()
