@@ -429,10 +429,9 @@ class UHopImputer(
     ) -> list:
         """Fill what is missing with draws: multiple imputation.
 
-        What is observed is the same in all draws. Numbers vary as hidden entries varied
-        around what was expected of them, so that 90 of 100 draws are where 90 of 100
-        true values are; values of nominal columns by `impute_proba`. Entries of a row
-        are drawn together.
+        What is observed is the same in all draws. Numbers vary as entries varied that
+        were hidden in `fit` around what was expected of them; values of nominal columns
+        by `impute_proba`. Numbers of a row are drawn together.
 
         Parameters
         ----------

@@ -38,10 +38,12 @@ from skuhop.retrieval.imputation import (
     complete,
     complete_without,
     conditional_variances,
+    donor_distances,
     donor_weights,
     lines_of_hidden,
     multiply_solved,
     solve_masks,
+    weigh_distances,
 )
 from skuhop.retrieval.index import (
     N_DRAWS,
@@ -116,6 +118,7 @@ __all__ = [
     "complete_without",
     "conditional_variances",
     "divided",
+    "donor_distances",
     "donor_weights",
     "energies",
     "energies_of",
@@ -154,4 +157,5 @@ __all__ = [
     "told_experts",
     "told_pool",
     "update_of",
+    "weigh_distances",
 ]

@@ -16,6 +16,7 @@ from skuhop.retrieval import (
     lines_of_hidden,
     multiply_solved,
     solve_masks,
+    weigh_distances,
 )
 
 RNG = np.random.RandomState(0)
@@ -122,12 +123,11 @@ def test_multiplicity_is_copies():
     torch.testing.assert_close(one, sums)
 
 
-def test_a_row_is_no_donor_of_itself():
-    stored, precision = donors(), torch.ones(D, dtype=torch.float64)
-    watched = torch.tensor([3, 5])
-    weights = donor_weights(stored.rows[watched], stored, precision, alike=watched)
-    assert weights[0, 3] == weights[1, 5] == 0
-    torch.testing.assert_close(weights.sum(1), torch.ones(2, dtype=torch.float64))
+def test_what_is_infinitely_far_has_no_weight():
+    distances = torch.tensor([[1.0, torch.inf, 3.0]], dtype=torch.float64)
+    weights = weigh_distances(distances, torch.ones(3, dtype=torch.float64))
+    expected = torch.tensor([[16 / 17, 0, 1 / 17]], dtype=torch.float64)
+    torch.testing.assert_close(weights, expected)
 
 
 def test_far_queries_have_donors():

@@ -1,11 +1,11 @@
 """Draws of what is missing: multiple imputation.
 
 A number is drawn as what is expected of it plus an error. Errors have the distribution
-that hidden entries had, learned parameters and all, so that their intervals cover what
-they promise. Within a row they go together as the Gaussian says they do: normal errors
-of all coordinates are drawn, and what the observed ones say of the others is taken away
-(Matheron's rule; Journel and Huijbregts, "Mining geostatistics", 1978). That leaves
-draws of the conditional distribution, whose ranks pick the quantiles.
+that those of entries had which were hidden one by one. Within a row they go together as
+the Gaussian says they do: normal errors of all coordinates are drawn, and what the
+observed ones say of the others is taken away (Matheron's rule; Journel and Huijbregts,
+"Mining geostatistics", 1978). That leaves draws of the conditional distribution, whose
+ranks pick the quantiles.
 """
 
 from __future__ import annotations

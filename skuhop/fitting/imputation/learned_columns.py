@@ -30,7 +30,7 @@ from skuhop.retrieval import Gaussian, blend
 from skuhop.support import distinct_rows, ones_unless, to_numpy, to_tensor
 from skuhop.tables import Coordinates, learn_coordinates, to_coordinates
 
-MOST_WATCHED = 500
+MOST_WATCHED = 300
 """Rows of a column that are completed from the others, to choose and to judge by."""
 QUANTILES = 101
 

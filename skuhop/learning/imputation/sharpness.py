@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from skuhop.retrieval import Donors, candidate_columns, donor_weights
+from skuhop.retrieval import (
+    Donors,
+    candidate_columns,
+    donor_distances,
+    weigh_distances,
+)
 
 SHARPNESS = (3.0, 10.0, 30.0, 100.0, 300.0)
 """Sums of the precisions that are tried; coordinates have variance 1."""
@@ -62,8 +68,9 @@ def choose_sharpness(
     trials = []
     truth = column.values[watched]
     multiplicity = column.donors.multiplicity[watched]
+    distances = _measure_distances(column.donors, importances, folds, watched)
     for sharpness in SHARPNESS:
-        weights = _weigh(column.donors, sharpness * importances, folds, watched)
+        weights = weigh_distances(sharpness * distances, column.donors.multiplicity)
         answers = candidate_columns(
             weights, column.values, column.lines, lines, column.centre
         )
@@ -73,11 +80,11 @@ def choose_sharpness(
     return min(trials, key=lambda trial: trial[0])[1:]
 
 
-def _weigh(donors, precisions, folds, watched):
-    """Weights (m, n) of donors in each other, by the precisions of their folds."""
-    weights = donors.rows.new_empty(len(watched), len(donors.rows))
-    for fold, precision in enumerate(precisions):
+def _measure_distances(donors, importances, folds, watched):
+    """Distances (m, n) between donors by their folds' importances, none to itself."""
+    distances = donors.rows.new_empty(len(watched), len(donors.rows))
+    for fold, importance in enumerate(importances):
         rows = folds[watched] == fold
-        some = watched[rows]
-        weights[rows] = donor_weights(donors.rows[some], donors, precision, alike=some)
-    return weights
+        queries = donors.rows[watched[rows]]
+        distances[rows] = donor_distances(queries, donors, importance)
+    return distances.scatter_(1, watched[:, None], torch.inf)

@@ -1,7 +1,12 @@
 """Rows with holes, completed by rows with holes."""
 
 from skuhop.retrieval.imputation.blends import blend, candidate_columns
-from skuhop.retrieval.imputation.donors import Donors, donor_weights
+from skuhop.retrieval.imputation.donors import (
+    Donors,
+    donor_distances,
+    donor_weights,
+    weigh_distances,
+)
 from skuhop.retrieval.imputation.lines import (
     Gaussian,
     Solved,
@@ -22,8 +27,10 @@ __all__ = [
     "complete",
     "complete_without",
     "conditional_variances",
+    "donor_distances",
     "donor_weights",
     "lines_of_hidden",
     "multiply_solved",
     "solve_masks",
+    "weigh_distances",
 ]

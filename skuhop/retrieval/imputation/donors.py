@@ -41,9 +41,7 @@ class Donors(NamedTuple):
     multiplicity: Tensor
 
 
-def donor_weights(
-    queries: Tensor, donors: Donors, precision: Tensor, alike: Tensor | None = None
-) -> Tensor:
+def donor_weights(queries: Tensor, donors: Donors, precision: Tensor) -> Tensor:
     """Weights (m, n) of the donors, which sum to one for every query.
 
     Parameters
@@ -54,9 +52,14 @@ def donor_weights(
         Of n rows.
     precision : Tensor of shape (D,)
         What squared distances are multiplied with.
-    alike : Tensor of shape (m,), default=None
-        Positions of the donors that are the queries themselves, which get no weight.
     """
+    return weigh_distances(
+        donor_distances(queries, donors, precision), donors.multiplicity
+    )
+
+
+def donor_distances(queries: Tensor, donors: Donors, precision: Tensor) -> Tensor:
+    """Measure expected squared distances (m, n), weighted by the precision."""
     used = precision > 0
     scale = precision[used].sqrt()
     # From the middle of the donors: less is lost in the difference of squares.
@@ -64,11 +67,14 @@ def donor_weights(
     x, xi = (queries[:, used] - middle) * scale, (donors.rows[:, used] - middle) * scale
     spread = donors.variances[:, used] @ precision[used]
     own = xi.square().sum(1) + spread
-    growth = torch.addmm(own, x, xi.T, alpha=-2).add_(x.square().sum(1, keepdim=True))
-    growth.clamp_min_(0).add_(1)
-    if alike is not None:
-        growth[torch.arange(len(x), device=x.device), alike] = torch.inf
+    distances = torch.addmm(own, x, xi.T, alpha=-2)
+    return distances.add_(x.square().sum(1, keepdim=True)).clamp_min_(0)
+
+
+def weigh_distances(distances: Tensor, multiplicity: Tensor) -> Tensor:
+    """Make distances weights (m, n); infinite ones have none."""
+    growth = distances + 1
     # Powers of the ratio to the nearest cannot all vanish.
     weights = growth.amin(1, keepdim=True).div(growth).square_().square_()
-    weights = weights.mul_(donors.multiplicity)
+    weights = weights.mul_(multiplicity)
     return weights.div_(weights.sum(1, keepdim=True))
