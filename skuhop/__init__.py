@@ -13,7 +13,13 @@ from skuhop.choices import (
     Training,
     Updates,
 )
-from skuhop.estimators import KanervaMemory, UHopClassifier, UHopMemory, UHopRegressor
+from skuhop.estimators import (
+    KanervaMemory,
+    UHopClassifier,
+    UHopImputer,
+    UHopMemory,
+    UHopRegressor,
+)
 
 __all__ = [
     "CrossFitting",
@@ -27,6 +33,7 @@ __all__ = [
     "Retention",
     "Training",
     "UHopClassifier",
+    "UHopImputer",
     "UHopMemory",
     "UHopRegressor",
     "Updates",

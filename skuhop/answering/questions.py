@@ -70,7 +70,7 @@ def ask(estimator: Asked, X, question: Callable):
     n, d = estimator.patterns_.shape
     # The steps stand in each other, not in functions: who looks for the arithmetic, in
     # a debugger or in a traceback, is to find it a few frames from here.
-    with FewThreads((len(X) + PREPARING) * n * max(d, 64) // 64):
+    with FewThreads((X.shape[0] + PREPARING) * n * max(d, 64) // 64):
         for complete, rows in _by_completeness(given, budget):
             queries = given if rows is None else given[rows]
             for attempt in shrinking_budgets(budget, device):

@@ -112,6 +112,11 @@ KANERVA_RULES: rules.Rules = {
     "corruption": _CORRUPTION,
     "device": (rules.DEVICE,),
 }
+IMPUTER_RULES: rules.Rules = {
+    "add_indicator": (rules.FLAG,),
+    "keep_empty_features": (rules.FLAG,),
+    "device": (rules.DEVICE,),
+}
 
 NEXT_FIT = "next fit"
 """Matters to Stage I alone: a new value waits for the next `fit`, or for the next

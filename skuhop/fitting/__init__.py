@@ -1,6 +1,7 @@
 """Between the estimators and `learning`: rows in, fitted attributes out."""
 
 from skuhop.fitting.feature_map import run_stage_one, stage_one_of
+from skuhop.fitting.imputation import learn_imputation
 from skuhop.fitting.incomplete_rows import learn_noise_variance
 from skuhop.fitting.lessons import Lesson, weights_unless_one
 from skuhop.fitting.linear_models import LOGISTIC, RIDGE
@@ -26,6 +27,7 @@ __all__ = [
     "finish_fit",
     "follow_stream",
     "kernels_to_learn",
+    "learn_imputation",
     "learn_noise_variance",
     "n_steps",
     "read_chosen_alpha",

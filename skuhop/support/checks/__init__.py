@@ -28,6 +28,6 @@ __all__ = [
     "check_total",
     "check_weights",
     "drawing",
-    "settled_parameters",
     "refuse_masked",
+    "settled_parameters",
 ]
