@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "fitting": {"answering", "learning", "retrieval", "retention", "support"},
     "answering": {"learning", "retrieval", "support"},
     "kanerva": {"learning", "retrieval", "support"},
+    "nn": {"learning", "retrieval", "support", "exceptions"},
     "learning": {"retrieval", "exceptions"},
     "retrieval": set(),
     "retention": set(),

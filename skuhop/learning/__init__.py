@@ -31,6 +31,7 @@ from skuhop.learning.members import (
     standardisation,
 )
 from skuhop.learning.noise_levels import learn_precision
+from skuhop.learning.optimiser import Adam
 from skuhop.learning.supervised import (
     LABELS,
     NUMBERS,
@@ -56,6 +57,7 @@ __all__ = [
     "MEMBER_MAPS",
     "NUMBERS",
     "WATCH_EVERY",
+    "Adam",
     "Division",
     "Inputs",
     "Kernel",
