@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skuhop.exceptions import InvalidParameterError
+from skuhop.nn.bridges import fill_from_memory, memory_like, options_of
 from skuhop.nn.hopfield import Hopfield
 
 
@@ -185,6 +186,63 @@ class HopfieldLayer(Hopfield):
             )
         else:
             self.register_parameter("target_weights", None)
+
+    @classmethod
+    def from_memory(cls, memory) -> HopfieldLayer:
+        """Make the layer that answers as a fitted memory does, to be trained on.
+
+        Parameters
+        ----------
+        memory : UHopMemory
+            Fitted, with a similarity by name, a number for `beta`, and no loss that
+            learns queries apart. With "euclidean" or "manhattan" not "softmax1".
+
+        Returns
+        -------
+        layer : HopfieldLayer
+            One head, nothing projected; ``layer(X[None])[0]`` is
+            ``memory.transform(X)``. Its stored patterns and Phi can learn.
+
+        Raises
+        ------
+        InvalidParameterError
+            If no layer answers as the memory does; names the parameter.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from skuhop import UHopMemory
+        >>> from skuhop.nn import HopfieldLayer
+        >>> X = np.random.RandomState(0).normal(size=(20, 5))
+        >>> memory = UHopMemory(similarity="euclidean", beta=2.0).fit(X)
+        >>> layer = HopfieldLayer.from_memory(memory)
+        >>> answers = layer(torch.from_numpy(X)[None])[0].detach().numpy()
+        >>> np.allclose(answers, memory.transform(X), atol=1e-6)
+        True
+        """
+        layer = cls(**options_of(memory))
+        fill_from_memory(layer, memory)
+        return layer
+
+    def to_memory(self, memory):
+        """Make a memory that answers as this layer does, which came from one.
+
+        Parameters
+        ----------
+        memory : UHopMemory
+            Fitted, the one given to `from_memory`. It is copied.
+
+        Returns
+        -------
+        memory : UHopMemory
+            The copy, with the stored patterns, Phi and beta that the layer has now.
+
+        Raises
+        ------
+        InvalidParameterError
+            If the layer did not come from such a memory.
+        """
+        return memory_like(memory, self)
 
     def _inputs(self, input):
         if not isinstance(input, Tensor):

@@ -32,11 +32,13 @@ def draw_parameters(module: nn.Module) -> None:
     made is left alone.
     """
     for name, part in module.named_children():
+        if name == "feature_map" and type(part) not in HEAD_MAPS.values():
+            continue
         if isinstance(part, nn.Linear):
             nn.init.normal_(part.weight, std=0.02)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-        elif name != "feature_map" or type(part) in HEAD_MAPS.values():
+        else:
             for inner in part.modules():
                 if hasattr(inner, "reset_parameters"):
                     inner.reset_parameters()

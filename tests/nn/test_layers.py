@@ -256,6 +256,18 @@ def test_batch_first():
         torch.testing.assert_close(later(X), first(X.transpose(0, 1)).transpose(0, 1))
 
 
+def test_a_feature_map_of_the_user_starts_as_it_is():
+    module = torch.nn.Linear(4, 3)
+    before = module.weight.clone()
+    layer = Hopfield(SIZE, num_heads=2, feature_map=module)
+    layer.reset_parameters()
+    assert layer.feature_map is module and torch.equal(module.weight, before)
+    layer = Hopfield(
+        SIZE, num_heads=2, feature_map=lambda size: torch.nn.Linear(size, 3)
+    )
+    assert layer(draw(BATCH, STORED, SIZE).float()).shape == (BATCH, STORED, SIZE)
+
+
 def test_a_pattern_of_zeros_is_the_null_of_softmax():
     zeros = perturb(Hopfield(SIZE, num_heads=2, add_zero_association=True))
     null = Hopfield(SIZE, num_heads=2, null=True).double()
