@@ -18,6 +18,7 @@ from skuhop.estimators import (
     UHopClassifier,
     UHopImputer,
     UHopMemory,
+    UHopMILClassifier,
     UHopRegressor,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "Training",
     "UHopClassifier",
     "UHopImputer",
+    "UHopMILClassifier",
     "UHopMemory",
     "UHopRegressor",
     "Updates",

@@ -4,6 +4,7 @@ from skuhop.estimators.classifier import UHopClassifier
 from skuhop.estimators.imputer import UHopImputer
 from skuhop.estimators.kanerva_memory import KanervaMemory
 from skuhop.estimators.memory import UHopMemory
+from skuhop.estimators.mil_classifier import UHopMILClassifier
 from skuhop.estimators.regressor import UHopRegressor
 from skuhop.estimators.scoring import minus_error
 
@@ -11,6 +12,7 @@ __all__ = [
     "KanervaMemory",
     "UHopClassifier",
     "UHopImputer",
+    "UHopMILClassifier",
     "UHopMemory",
     "UHopRegressor",
     "minus_error",

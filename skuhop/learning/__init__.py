@@ -40,6 +40,7 @@ from skuhop.learning.members import (
     standardisation,
 )
 from skuhop.learning.noise_levels import learn_precision
+from skuhop.learning.optimiser import Adam
 from skuhop.learning.supervised import (
     LABELS,
     NUMBERS,
@@ -66,6 +67,7 @@ __all__ = [
     "NUMBERS",
     "SHARPNESS",
     "WATCH_EVERY",
+    "Adam",
     "Column",
     "Division",
     "Inputs",
