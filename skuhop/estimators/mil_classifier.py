@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
 from sklearn.utils import assert_all_finite, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -502,6 +501,9 @@ def _fit_member(responses, y, C, class_weight):
     real = lengths**2 > _SMALLEST * lengths[0] ** 2
     if not real.any():
         real[0] = True
+    # Not above: half of scikit-learn comes with it.
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=C, class_weight=class_weight, max_iter=1000)
     model.fit(U[:, real] * lengths[real], y)
     coef = model.coef_ @ axes[real] / size

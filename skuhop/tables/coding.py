@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.preprocessing import OrdinalEncoder
 
 from skuhop.tables.containers import Table
 from skuhop.tables.missing import mark_missing
@@ -66,6 +65,9 @@ def _sorted_values(known, label):
     """Distinct values in order, as `OrdinalEncoder` has them."""
     if not len(known):
         return known[:0]
+    # Not above: half of scikit-learn comes with it.
+    from sklearn.preprocessing import OrdinalEncoder
+
     encoder = OrdinalEncoder()
     try:
         return encoder.fit(known[:, None]).categories_[0]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn import config_context
-from sklearn.tree import ExtraTreeRegressor
 
 N_FOLDS, N_TREES, FEWEST_IN_LEAF, MOST_ROWS = 3, 4, 5, 1000
 """Trees are of each fold's complement: what is chosen for a row has not seen it."""
@@ -45,6 +44,9 @@ def learn_importances(
     rows = np.ascontiguousarray(rows, dtype=np.float32)
     values = np.ascontiguousarray(values, dtype=np.float64)
     importances = np.zeros((N_FOLDS, rows.shape[1]))
+    # Not above: half of scikit-learn comes with it.
+    from sklearn.tree import ExtraTreeRegressor
+
     # Hundreds of trees of a few rows: checks would take longer than they do.
     with config_context(skip_parameter_validation=True):
         for fold in range(N_FOLDS):
