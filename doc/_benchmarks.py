@@ -89,6 +89,8 @@ SOURCES = (
     Source("scaling", "--data FOLDER"),
     Source("index_recall", "--data FOLDER"),
     Source("sharding"),
+    Source("layers", "mil --data FOLDER", _tables, "mil", "Bags of rows"),
+    Source("layers", "speed --batch 8", _tables, "speed", "A step of a layer"),
 )
 """The page in its order; a benchmark whose file is not there is left out."""
 

@@ -327,10 +327,10 @@ def main():
     parser.add_argument("--out")
     given = parser.parse_args()
     if given.what == "mil":
-        out = given.out or RESULTS / "multiple_instance.csv"
+        out = given.out or RESULTS / "layers_mil.csv"
         run_mil(given.data, given.sets, given.repeats, given.models, out)
     else:
-        out = given.out or RESULTS / f"layer_speed_{given.device}.csv"
+        out = given.out or RESULTS / "layers_speed.csv"
         shape = given.batch, 8, given.length, 64
         run_speed(*shape, given.device, given.repeats, out)
 
