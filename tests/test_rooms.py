@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "answering": {"choices", "learning", "retrieval", "support", "tables"},
     "choices": {"exceptions"},
     "kanerva": {"learning", "retrieval", "support"},
-    "nn": {"learning", "retrieval", "support", "exceptions"},
+    "nn": {"choices", "learning", "retrieval", "support", "exceptions"},
     "learning": {"retrieval", "exceptions"},
     "retrieval": set(),
     "retention": set(),

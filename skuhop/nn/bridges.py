@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skuhop.choices import Updates, name_of
 from skuhop.exceptions import InvalidParameterError
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES, tensor_of
 from skuhop.support import mean_row, unit_of
@@ -47,6 +48,7 @@ def options_of(memory) -> dict:
     norms = {f"normalize_{name}{a}": False for name in bare for a in ("", "_affine")}
     static = {f"{name}_as_static": True for name in bare}
     n_patterns, n_features = memory.patterns_.shape
+    updates = Updates.of(memory.update_steps)
     return {
         **norms,
         **static,
@@ -55,12 +57,12 @@ def options_of(memory) -> dict:
         "hidden_size": n_features,
         "disable_out_projection": True,
         "quantity": n_patterns,
-        "separation": memory.separation,
+        "separation": name_of(memory.separation),
         "beta": float(memory.beta),
         "similarity": memory.similarity,
         "feature_map": _build_feature_map(memory),
-        "answer": memory.answer,
-        "update_steps_max": memory.update_steps - 1,
+        "answer": updates.answer,
+        "update_steps_max": updates.steps - 1,
         "update_steps_eps": 0.0,
     }
 
@@ -75,11 +77,11 @@ def _check_memory(memory) -> None:
     centred = memory.similarity in SIMILARITIES and (
         SIMILARITIES[memory.similarity].centred
     )
-    if centred and SEPARATIONS[memory.separation].null:
+    if centred and SEPARATIONS[name_of(memory.separation)].null:
         # A memory's "nothing" is the mean pattern among distances, a layer's is 0.
         allowed["separation"] = tuple(k for k, v in SEPARATIONS.items() if not v.null)
     for name, values in allowed.items():
-        value = getattr(memory, name)
+        value = name_of(getattr(memory, name))
         known = value != "auto" if values == "a number" else value in values
         if not known:
             raise InvalidParameterError(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skuhop import UHopMemory
+from skuhop import Entmax, Training, UHopMemory, Updates
 from skuhop.nn import HopfieldLayer
 from skuhop.retrieval import READ_OUTS, SEPARATIONS, SIMILARITIES
 
@@ -20,9 +20,20 @@ def answers(layer, X):
 
 def fitted(**options):
     options = {"similarity": "euclidean", "beta": 1.5, "max_iter": 5} | options
-    options = {"early_stopping": False, "random_state": 0} | options
+    training = Training(early_stopping=False, learning_rate=0.1)
+    options = {"training": training, "random_state": 0} | options
     weights = np.random.RandomState(1).randint(1, 4, size=25)
     return UHopMemory(**options).fit(rows(), sample_weight=weights)
+
+
+def network(n_features):
+    return torch.nn.Linear(n_features, 3)
+
+
+def name_options(options):
+    return "-".join(
+        getattr(value, "__name__", str(value)) for value in options.values()
+    )
 
 
 CENTRED = ("euclidean", "manhattan")
@@ -33,13 +44,16 @@ CENTRED = ("euclidean", "manhattan")
     [
         *({"separation": name, "similarity": "cosine"} for name in SEPARATIONS),
         *({"similarity": name, "beta": 0.7} for name in SIMILARITIES),
-        *({"answer": name} for name in READ_OUTS),
-        *({"feature_map": name, "learning_rate": 0.1} for name in ("linear", "mlp")),
-        {"feature_map": lambda n: torch.nn.Linear(n, 3)},
+        *({"update_steps": Updates(answer=name)} for name in READ_OUTS),
+        *({"feature_map": name} for name in ("linear", "mlp")),
+        {"feature_map": network},
         {"feature_map": "linear", "n_components": 3},
-        {"update_steps": 3, "tol": 0.0, "separation": "entmax"},
+        {"update_steps": Updates(3, tol=0.0), "separation": "entmax"},
+        {"separation": Entmax(1.2)},
     ],
-    ids=str,
+    ids=lambda options: "-".join(
+        getattr(v, "__name__", str(v)) for v in options.values()
+    ),
 )
 def test_the_layer_answers_as_the_memory(options):
     memory = fitted(**options)
