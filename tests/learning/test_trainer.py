@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skuhop import UHopMemory
+from skuhop import Training, UHopMemory
 from skuhop.learning import LOSSES, trainer
 from skuhop.learning.losses import EXPONENTS
 
@@ -17,12 +17,15 @@ class Module(torch.nn.Sequential):
         super().__init__(torch.nn.Linear(n_features, 6), torch.nn.Tanh())
 
 
-def fit(data=X, weights=None, **params):
+def fit(data=X, weights=None, max_iter=20, **params):
+    """Fit a memory; what `Training` knows goes into one."""
+    training = Training(
+        early_stopping=False, n_iter_no_change=10_000, learning_rate=1e-2
+    )
+    numbers = {name: params.pop(name) for name in vars(training) if name in params}
     params = {
-        "early_stopping": False,
-        "n_iter_no_change": 10_000,
-        "max_iter": 20,
-        "learning_rate": 1e-2,
+        "training": training.set_params(**numbers),
+        "max_iter": max_iter,
         "random_state": 0,
         **params,
     }
