@@ -187,7 +187,7 @@ def test_scorer_and_splitter_travel_and_show_themselves():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"corruption": "blur"}, "'corruption'.*'mask', 'noise' or a callable.*'blur'"),
+        ({"corruption": "blur"}, "'corruption'.*'mask', 'noise', 'both' or a callable.*'blur'"),
         ({"corruption": None}, "'corruption'.*None"),
         ({"metric": "accuracy"}, "'metric'.*'error', 'hit_rate'.*'accuracy'"),
         ({"n_copies": 0}, "'n_copies'.*integer >= 1.*0"),

@@ -69,6 +69,8 @@ def make(kind, params, **more):
         few = {"training": clone(UNWATCHED)}
     else:
         few = {"training": clone(FEW), "linear_share": 0.0}
+    # Copies: what is set inside a choice is set in every estimator that has it.
+    params = {name: clone(value, safe=False) for name, value in params.items()}
     return kind(**LEARNED | few | more | params)
 
 
