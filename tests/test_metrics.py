@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.base import clone
@@ -54,6 +54,8 @@ def test_hit_rate_counts_rows_whose_own_pattern_is_the_nearest(retrieved):
     stored = np.arange(15.0).reshape(5, 3)
     distances = ((retrieved[:, None] - stored) ** 2).sum(2)
     hits = distances.argmin(1) == np.arange(5)
+    first, second = np.sort(distances, 1)[:, :2].T
+    assume((second - first > 1e-9 * second).all())  # Either may be right at a tie.
     assert hit_rate(stored, retrieved) == pytest.approx(hits.mean())
 
 
@@ -187,7 +189,10 @@ def test_scorer_and_splitter_travel_and_show_themselves():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"corruption": "blur"}, "'corruption'.*'mask', 'noise', 'both' or a callable.*'blur'"),
+        (
+            {"corruption": "blur"},
+            "'corruption'.*'mask', 'noise', 'both' or a callable.*'blur'",
+        ),
         ({"corruption": None}, "'corruption'.*None"),
         ({"metric": "accuracy"}, "'metric'.*'error', 'hit_rate'.*'accuracy'"),
         ({"n_copies": 0}, "'n_copies'.*integer >= 1.*0"),
