@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import assert_all_finite, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
@@ -292,8 +293,7 @@ class UHopMILClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
         decision = self.decision_function(X, groups=groups, mask=mask)
         if decision.ndim == 1:
             decision = np.stack([np.zeros_like(decision), decision], axis=1)
-        weights = np.exp(decision - decision.max(axis=1, keepdims=True))
-        return weights / weights.sum(axis=1, keepdims=True)
+        return softmax(decision, axis=1)
 
     def predict(
         self,

@@ -24,7 +24,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skuhop.retrieval.thresholds import solve_entmax, solve_ksubsets, solve_normmax
+from skuhop.retrieval.thresholds import (
+    multiply_copies,
+    solve_entmax,
+    solve_ksubsets,
+    solve_normmax,
+)
 
 _AT_ONCE = 2**16
 """Scores solved at a time on the CPU: the steps then stay in the cache."""
@@ -46,53 +51,51 @@ class Optimum(NamedTuple):
     gradients: Callable
 
 
-def _times(values: Tensor, w: Tensor | None) -> Tensor:
-    return values if w is None else values * w
-
-
 def _sum(values: Tensor) -> Tensor:
     return values.sum(-1, keepdim=True)
 
 
 def entmax_gradients(g, p, w, alpha, needs):
     """``f'(z - tau) = p ** (2 - alpha)`` where there is weight."""
-    a = _times(torch.where(p > 0, p ** (2 - alpha), 0), w)
+    a = multiply_copies(torch.where(p > 0, p ** (2 - alpha), 0), w)
     centred = g - _sum(a * g) / _sum(a)
     of_w = p * centred if needs[1] else None
     of_alpha = None
     if needs[2]:
         slope = p * (1 / (alpha - 1) - _log(p)) / (alpha - 1)
-        of_alpha = _sum(_times(slope * centred, w))
+        of_alpha = _sum(multiply_copies(slope * centred, w))
     return a * centred, of_w, of_alpha
 
 
 def normmax_gradients(g, p, w, gamma, needs):
     """``p / |p| = (z - tau) ** (1 / (gamma - 1))``, and tau follows p itself."""
-    size = _sum(_times(p**gamma, w)) ** (1 / gamma)
+    size = _sum(multiply_copies(p**gamma, w)) ** (1 / gamma)
     unit = p / size
     slope = torch.where(p > 0, unit ** (2 - gamma), 0) * size / (gamma - 1)
-    centred = g - _sum(_times(p * g, w))
-    moved = _times(slope * centred, w)
+    centred = g - _sum(multiply_copies(p * g, w))
+    moved = multiply_copies(slope * centred, w)
     rest = _sum(moved)
     of_w = of_gamma = None
     if needs[1]:
         of_w = p * centred - rest * size * (gamma - 1) / gamma * unit**gamma
     if needs[2]:
         log_unit = _log(unit)
-        direct = _sum(_times(p * log_unit * centred, w)) / (gamma - 1)
-        of_gamma = rest * size / gamma * _sum(_times(unit**gamma * log_unit, w))
+        direct = _sum(multiply_copies(p * log_unit * centred, w)) / (gamma - 1)
+        of_gamma = (
+            rest * size / gamma * _sum(multiply_copies(unit**gamma * log_unit, w))
+        )
         of_gamma = of_gamma - direct
-    return moved - _times(p, w) * rest, of_w, of_gamma
+    return moved - multiply_copies(p, w) * rest, of_w, of_gamma
 
 
 def ksubsets_gradients(g, p, w, k, needs):
     """Weights between 0 and 1 / k move with the threshold, the others not at all."""
     full = 1 - 64 * torch.finfo(p.dtype).eps
-    a = _times(((p > 0) & (k * p < full)).to(p.dtype) / k, w)
+    a = multiply_copies(((p > 0) & (k * p < full)).to(p.dtype) / k, w)
     count = _sum(a)
     mean = _sum(a * g) / count.where(count > 0, 1)
     # Where no weight is free, or all k patterns are needed, copies alone move weights.
-    centred = g - torch.where(count > 0, mean, _sum(_times(p * g, w)))
+    centred = g - torch.where(count > 0, mean, _sum(multiply_copies(p * g, w)))
     return a * centred, p * centred if needs[1] else None, None
 
 

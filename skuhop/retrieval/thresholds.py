@@ -129,13 +129,14 @@ def _kth_best(z: Tensor, w: Tensor | None, k: int) -> Tensor:
     return z.gather(-1, rank.clamp_max(z.shape[-1] - 1))
 
 
-def _multiply(p: Tensor, w: Tensor | None) -> Tensor:
+def multiply_copies(p: Tensor, w: Tensor | None) -> Tensor:
+    """Multiply weights of single copies by the multiplicities, if there are any."""
     return p if w is None else p * w
 
 
 def normalise_copies(p: Tensor, w: Tensor | None) -> Tensor:
     """Weights of patterns from those of single copies, divided by their sum."""
-    p = _multiply(p, w)
+    p = multiply_copies(p, w)
     return p / p.sum(-1, keepdim=True)
 
 
