@@ -39,7 +39,7 @@ from skuhop.answering.neighbour_index import (
     IndexChoice,
     build_index,
     check_index,
-    wanted,
+    index_kind,
 )
 from skuhop.answering.precision import PRODUCTS
 from skuhop.answering.question_checks import (
@@ -88,7 +88,7 @@ __all__ = [
     "pose_queries",
     "view_column",
     "view_rows",
-    "wanted",
+    "index_kind",
     "weigh_donors",
     "weigh_missing",
     "with_prior",

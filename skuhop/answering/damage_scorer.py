@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skuhop.retrieval import ScaledScorer, build_auto_scorer, build_scorer, told_pool
+from skuhop.retrieval import ScaledScorer, build_auto_scorer, build_scorer, pool_experts
 from skuhop.support import distinct_rows, to_tensor
 
 
@@ -41,7 +41,7 @@ def damage_scorer(
         return scorer if beta == 1 else ScaledScorer(scorer, beta)
     if "trust" in model:
         pool = model["channel"], model["trust"]
-        return told_pool(*pool, tensors, mean, feature_map, unit, beta)
+        return pool_experts(*pool, tensors, mean, feature_map, unit, beta)
     rows, totals, columns = distinct_rows(patterns / unit, weights)
     rows, totals, columns = (
         None if array is None else to_tensor(array, tensors.device)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import softmax
 
-from skuhop.learning import kept_kind
+from skuhop.learning import choose_kind
 from skuhop.support import unit_of
 
 _ALLOWED = {"similarity": ("euclidean", "dot"), "separation": ("softmax",)}
@@ -68,7 +68,7 @@ def draw(memory, n_samples: int, rng) -> np.ndarray:
 
 def _linear_map(memory):
     """W, None for the identity, and the scale and shift that queries get before it."""
-    if kept_kind(memory.feature_map, memory.selection_) is None:
+    if choose_kind(memory.feature_map, memory.selection_) is None:
         return None, 1.0, 0.0
     state, d = memory.feature_map_state_, memory.patterns_.shape[1]
     W = np.asarray(state.get("components", np.empty((0, d))), dtype=np.float64)

@@ -13,7 +13,7 @@ from torch import Tensor
 from skuhop.answering.damage_scorer import damage_scorer, linear_matrix
 from skuhop.answering.neighbour_index import IndexChoice, open_fitted_index
 from skuhop.answering.precision import choose_product
-from skuhop.learning import kept_kind, restore
+from skuhop.learning import choose_kind, restore
 from skuhop.retrieval import (
     SIMILARITIES,
     FeatureMap,
@@ -21,10 +21,10 @@ from skuhop.retrieval import (
     NewRowScorer,
     ScaledScorer,
     Scorer,
+    best_from_index,
     best_partial,
     build_observed_scorer,
     build_scorer,
-    indexed_best,
     missing_weight,
     separation_rule,
 )
@@ -143,7 +143,7 @@ def find_nearest(memory: Memory, rows: Tensor, budget: int) -> Tensor:
     """Question for the most associated patterns, by the index where there is one."""
     if memory.nearest is None:
         return best_partial(memory, rows, budget).position
-    return indexed_best(memory, rows, budget)
+    return best_from_index(memory, rows, budget)
 
 
 def weigh_missing(memory: Memory, rows: Tensor, budget: int) -> Tensor:
@@ -179,7 +179,7 @@ def _restore_feature_map(
 ) -> FeatureMap | None:
     """Restore the learned feature map for rows in a unit, None for the identity."""
     return restore(
-        kept_kind(fitted.parameters.feature_map, fitted.selection),
+        choose_kind(fitted.parameters.feature_map, fitted.selection),
         fitted.feature_map_state,
         fitted.alignment,
         like,

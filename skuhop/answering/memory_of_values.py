@@ -23,7 +23,7 @@ from skuhop.retrieval import (
     build_scorer,
     enter,
 )
-from skuhop.support import cast, standardised, to_tensor, unit_of
+from skuhop.support import cast, standardise, to_tensor, unit_of
 
 
 class ValueParameters(NamedTuple):
@@ -72,7 +72,7 @@ class StoredNumbers(NamedTuple):
             rows = torch.from_numpy(self.patterns.astype(np.float64))
             straight = self.trend.standards.straighten(rows)
             columns = columns - self.trend.follow(straight).numpy()
-        return standardised(columns, self.centre, self.scale)
+        return standardise(columns, self.centre, self.scale)
 
 
 class Standards(NamedTuple):
@@ -87,7 +87,7 @@ class Standards(NamedTuple):
 
     def straighten(self, rows: Tensor) -> Tensor:
         """Standardise complete rows as lines see them."""
-        return self.as_inputs(rows.new_tensor).unbounded(rows)
+        return self.as_inputs(rows.new_tensor).standardise_only(rows)
 
 
 class Trend(NamedTuple):

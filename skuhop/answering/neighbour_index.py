@@ -182,7 +182,7 @@ def check_index(memory) -> None:
         )
 
 
-def wanted(index: str | None, similarity: str, n_patterns: int) -> str | None:
+def index_kind(index: str | None, similarity: str, n_patterns: int) -> str | None:
     """Kind of index that `fit` is to build, if any.
 
     Raises
@@ -229,7 +229,7 @@ def _centroids(faiss, points):
     return means.centroids
 
 
-def sorted_lists(faiss, points: np.ndarray, space: Space) -> Lists:
+def sort_into_lists(faiss, points: np.ndarray, space: Space) -> Lists:
     """Sort points into lists, and sum up what is kept of them."""
     centroids = _centroids(faiss, points)
     coarse = faiss.IndexFlatL2(points.shape[1])
@@ -316,7 +316,7 @@ def build_index(kind: str, scorer) -> np.ndarray | None:
     keys = scorer.keys[: scorer.n_patterns]
     space = space_of(keys, is_product(scorer))
     points = torch.cat([space.keys(part) for part in keys.split(NUMBERS_AT_ONCE)]).cpu()
-    lists = sorted_lists(faiss, np.ascontiguousarray(points.numpy()), space)
+    lists = sort_into_lists(faiss, np.ascontiguousarray(points.numpy()), space)
     checks = checks_of(points)
     built = _try_ways(faiss, kind, lists, points, checks)
     if built is None:

@@ -12,11 +12,11 @@ from skuhop.support import (
     NUMPY_DTYPES,
     FewThreads,
     as_tensor,
-    checked_record,
     choose_device,
-    derived,
     like,
-    sent,
+    reuse_derived,
+    reuse_record,
+    send_pieces,
     shrinking_budgets,
     working_memory,
 )
@@ -28,7 +28,7 @@ _COUNTED = 9
 
 
 class Record(Protocol):
-    """What is read of a fitted estimator to prepare its memory, see `cache.derived`."""
+    """What is read of a fitted estimator to prepare its memory; see `reuse_derived`."""
 
     def prepare(self, complete: bool, dtype, device: torch.device) -> Memory:
         """Make the memory for queries without or with NaN."""
@@ -60,7 +60,7 @@ def ask(estimator: Asked, X, question: Callable):
         ``(memory, queries, budget) -> tensor``, or a tuple of tensors, with a row
         for every query; the budget is in bytes.
     """
-    record = checked_record(estimator, estimator._check_settled, estimator._record)
+    record = reuse_record(estimator, estimator._check_settled, estimator._record)
     device, budget, given = (
         choose_device(estimator.device, X),
         working_memory(),
@@ -76,8 +76,8 @@ def ask(estimator: Asked, X, question: Callable):
             for attempt in shrinking_budgets(budget, device):
                 with attempt:
                     pieces: list = []
-                    memory = derived(estimator, record, complete, dtype, device)
-                    for piece in sent(queries, device):
+                    memory = reuse_derived(estimator, record, complete, dtype, device)
+                    for piece in send_pieces(queries, device):
                         pieces.append(question(memory, piece, attempt.budget))
             answers = _join(pieces)
             out = answers if rows is None else _put(answers, rows, len(given), out)

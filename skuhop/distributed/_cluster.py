@@ -31,7 +31,7 @@ from skuhop.retrieval import (
     partial,
     row_chunks,
 )
-from skuhop.support import prepared, resolve_device, to_numpy, to_tensor, working_memory
+from skuhop.support import resolve_device, reuse, to_numpy, to_tensor, working_memory
 
 _MESSAGE = 2**23
 """Bytes of queries in one task; Dask warns from 10 MB on."""
@@ -107,7 +107,7 @@ def draw(client, arguments: list[tuple], size: int, rng) -> list[np.ndarray | No
 
 def send(client, model: Model):
     """Future of a model, which workers fetch from each other."""
-    return client.submit(_workers.given, model, pure=False)
+    return client.submit(_workers.give, model, pure=False)
 
 
 def load(client, model, arguments: list[tuple]) -> list:
@@ -185,7 +185,7 @@ class Cluster(NamedTuple):
     def side(self, dtype, complete: bool) -> Memory:
         """Give a memory of the mean alone, for what does not depend on patterns."""
         estimator, cpu = self.model.estimator, resolve_device("cpu")
-        return prepared(
+        return reuse(
             estimator,
             (complete, np.dtype(dtype).str),
             estimator.patterns_,
@@ -213,7 +213,7 @@ class Cluster(NamedTuple):
             before = sent
 
     def _send(self, X, question, complete, budget):
-        queries = self.client.submit(_workers.given, X, pure=False)
+        queries = self.client.submit(_workers.give, X, pure=False)
         firsts = np.cumsum([0, *self.sizes]).tolist()
         return [
             self.client.submit(
@@ -263,25 +263,25 @@ class Cluster(NamedTuple):
 
     def values(self, X: np.ndarray) -> np.ndarray:
         """Answers in values of the patterns; queries with NaN are completed first."""
-        X = to_tensor(self.completed(X), resolve_device("cpu"))
+        X = to_tensor(self.complete(X), resolve_device("cpu"))
         estimator = self.model.estimator
-        found = estimator._finished(self.answers(X, True))
+        found = estimator._finish(self.answers(X, True))
         return to_numpy(estimator._with_lines(found, X))
 
-    def completed(self, X: np.ndarray) -> np.ndarray:
+    def complete(self, X: np.ndarray) -> np.ndarray:
         """Fill missing entries of queries, where patterns have values."""
         incomplete = np.isnan(X).any(axis=1)
         if not incomplete.any():
             return X
         X = X.copy()
-        X[incomplete] = self._filled(X[incomplete])
+        X[incomplete] = self._fill(X[incomplete])
         return X
 
-    def _filled(self, X):
+    def _fill(self, X):
         complete = self.side(X.dtype, False).scorer.complete
         rule = complete.memory.rule
         filled = []
-        for some, parts in self.ask(X, _workers.completing, False, X.shape[1] + 2):
+        for some, parts in self.ask(X, _workers.ask_completion, False, X.shape[1] + 2):
             found, _ = finalise(*rule, merge(*rule, parts))
             some = to_tensor(some, found.device)
             filled.append(to_numpy(complete.fill(some, found)))

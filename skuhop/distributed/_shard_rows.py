@@ -20,7 +20,7 @@ from skuhop.support import (
     check_columns,
     check_labels,
     check_weights,
-    filled,
+    fill_means,
     ones_unless,
     positive_rows,
     refuse_masked,
@@ -48,18 +48,18 @@ class Model(NamedTuple):
     weighted: bool
     betas: Mapping
 
-    def holding(self, rows: Mapping):
+    def store_rows(self, rows: Mapping):
         """Make an estimator of the same kind that stores these rows."""
         estimator = copy.copy(self.estimator)
         vars(estimator).update(rows)
         return estimator
 
-    def knowing(self, common: Mapping) -> Model:
+    def take_common(self, common: Mapping) -> Model:
         """Make a model that knows what all shards have in common."""
-        return self._replace(estimator=self.holding(common))
+        return self._replace(estimator=self.store_rows(common))
 
     def memory(self, estimator, complete, dtype, device):
-        """Stage II of an estimator that `holding` gave."""
+        """Stage II of an estimator that `store_rows` gave."""
         if self.betas:
             estimator = copy.copy(estimator)
             estimator.beta = self.betas[complete]
@@ -139,7 +139,7 @@ def _of_every_row(y, X, why):
 def _rows_with(model, X, values, weights) -> dict:
     estimator = model.estimator
     X, values, weights = positive_rows(X, values, weights)
-    X = filled(X, estimator.mean_).astype(X.dtype, copy=False)
+    X = fill_means(X, estimator.mean_).astype(X.dtype, copy=False)
     return {"patterns_": X, estimator._belonging: values, "sample_weight_": weights}
 
 
@@ -173,7 +173,7 @@ def _columns_together(summaries) -> tuple:
     return standard(centre, total[total > 0], scale)
 
 
-def stored_rows(model: Model, X, y, sample_weight) -> dict:
+def attributes_of_rows(model: Model, X, y, sample_weight) -> dict:
     """Fitted attributes of an estimator that stores these rows.
 
     Raises

@@ -35,8 +35,8 @@ from skuhop.support import (
     check_columns,
     check_parameters,
     on_host,
-    prepared,
     release,
+    reuse,
 )
 from skuhop.support import parameter_rules as rules
 
@@ -294,7 +294,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         if hasattr(estimator, "classes_"):
             self.classes_ = estimator.classes_
         release(self)
-        prepared(self, client.id, sources, lambda: self._cluster(client, model, shards))
+        reuse(self, client.id, sources, lambda: self._cluster(client, model, shards))
         return self
 
     @available_if(_can("transform", of="estimator"))
@@ -353,7 +353,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
     def _cluster(self, client, model, shards):
         """Put together what answers questions."""
         common = kind_of(self.estimator_).common
-        model = model.knowing({name: getattr(self, name) for name in common})
+        model = model.take_common({name: getattr(self, name) for name in common})
         sizes = self.shard_sizes_.tolist()
         # A file may be older than checksums.
         checksums = getattr(self, "shard_checksums_", np.full(len(sizes), None))
@@ -372,11 +372,11 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             shards = load(client, send(client, model), arguments)
             return self._cluster(client, model, shards)
 
-        cluster = prepared(self, client.id, self.sources_, build)
+        cluster = reuse(self, client.id, self.sources_, build)
         if any(shard.cancelled() for shard in cluster.shards):
             # client.restart() has taken them away.
             release(self)
-            cluster = prepared(self, client.id, self.sources_, build)
+            cluster = reuse(self, client.id, self.sources_, build)
         return cluster
 
     def release(self) -> Self:
@@ -495,7 +495,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         top = check_top(top, self.n_patterns_)
         cluster = self._shards()
         if kind_of(self.estimator_).values:
-            return cluster.heaviest(cluster.completed(X), True, top)
+            return cluster.heaviest(cluster.complete(X), True, top)
         return self._ask(
             X, lambda cluster, X, complete: cluster.heaviest(X, complete, top)
         )

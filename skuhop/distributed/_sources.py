@@ -91,7 +91,7 @@ def _is_list(source):
     )
 
 
-def _mapped(path, name):
+def _map_file(path, name):
     """Map an ``.npy`` file; other files, archives of arrays too, are refused."""
     try:
         return np.lib.format.open_memmap(path, mode="r")
@@ -102,10 +102,10 @@ def _mapped(path, name):
         ) from error
 
 
-def _opened(source, name):
+def _open_source(source, name):
     """Make a source something with a length that slices without reading."""
     if isinstance(source, (str, os.PathLike)):
-        source = _mapped(source, name)
+        source = _map_file(source, name)
     if _is_zarr(source):
         return LazyRows(source, 0, source.shape[0])
     if is_dask(source):
@@ -150,7 +150,7 @@ def cut(X, y, sample_weight, size: int) -> list[tuple]:
     """
     companions = {"y": y, "sample_weight": sample_weight}
     if _is_list(X):
-        items = [_opened(item, "X") for item in X]
+        items = [_open_source(item, "X") for item in X]
         labels = _per_item(y, "y", items)
         weights = _per_item(sample_weight, "sample_weight", items)
         return [
@@ -158,8 +158,8 @@ def cut(X, y, sample_weight, size: int) -> list[tuple]:
             for item in zip(items, labels, weights, strict=True)
             for shard in cut(*item, size)
         ]
-    X = _opened(X, "X")
-    others = [None if v is None else _opened(v, n) for n, v in companions.items()]
+    X = _open_source(X, "X")
+    others = [None if v is None else _open_source(v, n) for n, v in companions.items()]
     if is_task(X):
         return [tuple(map(_portable, (X, *others)))]
     edges = _edges(X, size)
@@ -192,7 +192,7 @@ def _per_item(source, name, items):
             f"{name} must be a list of futures or arrays, one for each of X, whose "
             f"lengths are not known here; got {type(source).__name__}."
         )
-    source, edges = _opened(source, name), np.cumsum([0, *map(len, items)])
+    source, edges = _open_source(source, name), np.cumsum([0, *map(len, items)])
     if len(source) != edges[-1]:
         raise ValueError(
             f"{name} must have the {edges[-1]} rows of X; got {len(source)} rows."

@@ -7,12 +7,12 @@ from zlib import crc32
 
 import numpy as np
 
-from skuhop.distributed._shard_rows import Model, kind_of, stored_rows
+from skuhop.distributed._shard_rows import Model, attributes_of_rows, kind_of
 from skuhop.distributed._sources import read
 from skuhop.retrieval import partial
 from skuhop.support import (
-    prepared,
     resolve_device,
+    reuse,
     shrinking_budgets,
     to_numpy,
     to_tensor,
@@ -44,7 +44,7 @@ def _checksum(rows: dict) -> int:
     return value
 
 
-def given(value):
+def give(value):
     """Give the value: a task that holds what many others need, and survives workers."""
     return value
 
@@ -52,7 +52,7 @@ def given(value):
 def load(number: int, model: Model, X, y, sample_weight) -> Shard:
     """Read a shard from its source and check it."""
     try:
-        rows = stored_rows(model, read(X), read(y), read(sample_weight))
+        rows = attributes_of_rows(model, read(X), read(y), read(sample_weight))
     except (TypeError, ValueError) as error:
         raise ValueError(f"Shard {number}: {error}") from error
     return Shard(rows)
@@ -60,7 +60,7 @@ def load(number: int, model: Model, X, y, sample_weight) -> Shard:
 
 def summary(shard: Shard, model: Model) -> tuple[int, int, object]:
     """Give the number of patterns, their checksum, and what its kind wants to know."""
-    estimator = model.holding(shard.rows)
+    estimator = model.store_rows(shard.rows)
     more = kind_of(estimator).summary(estimator)
     return len(estimator.patterns_), shard.checksum, more
 
@@ -114,12 +114,12 @@ def ask(
             f"The source of the shard that begins with pattern {first} has changed "
             "since ShardedMemory.fit has read it; call fit again."
         )
-    estimator = model.holding(shard.rows)
+    estimator = model.store_rows(shard.rows)
     device = resolve_device(estimator.device)
 
     for attempt in shrinking_budgets(budget, device):
         with attempt:
-            memory = prepared(
+            memory = reuse(
                 shard,
                 (complete, X.dtype.str, str(device)),
                 estimator.patterns_,
@@ -129,7 +129,7 @@ def ask(
     return type(part)(*(None if t is None else to_numpy(t) for t in part))
 
 
-def completing(memory, X, budget, first):
+def ask_completion(memory, X, budget, first):
     """Partial result of what fills missing entries where patterns have values."""
     complete = memory.scorer.complete
-    return partial(complete.memory, complete.scaled(X), budget, first)
+    return partial(complete.memory, complete.scale_queries(X), budget, first)

@@ -25,7 +25,7 @@ from skuhop.support import (
     class_weights,
     column_means,
     distinct_rows,
-    filled,
+    fill_means,
     in_few_threads,
     labels_like,
     on_host,
@@ -370,7 +370,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         codes = np.searchsorted(known, y)
         X, codes, weights = positive_rows(X, codes, weights)
         class_weight = class_weights(self.class_weight, known, codes, weights)
-        X = filled(X, column_means(X, weights))
+        X = fill_means(X, column_means(X, weights))
         kept, kept_codes, totals = positive_rows(
             X, codes, product(weights, class_weight[codes])
         )
@@ -415,7 +415,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         """
         return ask(self, check_queries(self, X), self._answers)
 
-    def _finished(self, found):
+    def _finish(self, found):
         return with_prior(found, self.class_prior_, self.prior_weight_)
 
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:

@@ -11,7 +11,11 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skuhop.estimators.parameters import KANERVA_EFFECTS, KANERVA_RULES, fixed_by_fit
+from skuhop.estimators.parameters import (
+    KANERVA_EFFECTS,
+    KANERVA_RULES,
+    parameters_of_fit,
+)
 from skuhop.estimators.scoring import minus_error
 from skuhop.exceptions import InvalidParameterError
 from skuhop.kanerva import (
@@ -24,7 +28,7 @@ from skuhop.kanerva import (
     draw_addresses,
     posterior,
     prior,
-    spread,
+    variance,
 )
 from skuhop.retrieval import row_chunks
 from skuhop.support import (
@@ -32,21 +36,21 @@ from skuhop.support import (
     VersionedStateMixin,
     all_or_nothing,
     cast,
+    check_draws,
     check_parameters,
     check_settled,
     check_weights,
-    checked_record,
-    drawing,
+    copy_parameters,
     in_few_threads,
     refuse_masked,
     resolve_device,
-    settled_parameters,
+    reuse_record,
     to_numpy,
     to_tensor,
     working_memory,
 )
 
-_FIXED = fixed_by_fit(KANERVA_EFFECTS)
+_FIXED = parameters_of_fit(KANERVA_EFFECTS)
 
 
 class KanervaMemory(
@@ -277,7 +281,7 @@ class KanervaMemory(
             )
             fixed = begin(parameters, X, weights, rng, device)
         else:
-            fixed, written = self._fixed(), self._written(device)
+            fixed, written = self._addressing(), self._written_state(device)
         written = absorb(written, X, weights, fixed, device)
         alpha = prior(self.alpha, written)
         after = posterior(written, alpha)
@@ -295,7 +299,7 @@ class KanervaMemory(
         self.n_samples_seen_ = count
         self.written_ = kept
         if first:
-            self._settled = settled_parameters(self, _FIXED)
+            self._settled = copy_parameters(self, _FIXED)
         return self
 
     def _check_parameters(self):
@@ -318,7 +322,7 @@ class KanervaMemory(
             )
         return device
 
-    def _written(self, device):
+    def _written_state(self, device):
         kept = {**self.written_, "total": np.array(self.n_samples_seen_)}
         return Written(
             **{name: to_tensor(value, device) for name, value in kept.items()}
@@ -339,17 +343,17 @@ class KanervaMemory(
             Addresses, in float64; with "softmax" they sum to one.
         """
         X, device = self._check_queries(X)
-        return addresses(X.astype(np.float64), self._fixed(), device)
+        return addresses(X.astype(np.float64), self._addressing(), device)
 
     def _check_queries(self, X):
         """Rows, checked, and the device."""
-        checked_record(self, self._check_settled)
+        reuse_record(self, self._check_settled)
         device = self._find_device()
         check_is_fitted(self)
         refuse_masked(X=X)
         return validate_data(self, X, dtype=DTYPES, reset=False), device
 
-    def _fixed(self):
+    def _addressing(self):
         # Files of earlier versions have no unit.
         unit = getattr(self, "unit_", 1.0)
         return Addressing(self.addressing, self.mean_, self.anchors_, self.beta_, unit)
@@ -395,14 +399,14 @@ class KanervaMemory(
 
     def _parts(self, X, device):
         """Yield rows for which the working memory is enough, and their addresses."""
-        fixed, row = self._fixed(), 8 * (4 * self.n_slots_ + 6 * X.shape[1])
+        fixed, row = self._addressing(), 8 * (4 * self.n_slots_ + 6 * X.shape[1])
         for rows in row_chunks(len(X), row, working_memory()):
             yield rows, addresses(X[rows].astype(np.float64), fixed, device)
 
     def _std(self, w):
         device = resolve_device(self.device)
         factor = to_tensor(self.precision_factor_, device)
-        unsure = to_numpy(spread(factor, to_tensor(w, device)))
+        unsure = to_numpy(variance(factor, to_tensor(w, device)))
         return np.outer(np.sqrt(1 + unsure), np.sqrt(self.noise_variance_))
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -459,7 +463,7 @@ class KanervaMemory(
 
     def _common_level(self):
         """Noise level of the features that vary, which those that do not are given."""
-        unit = self._fixed().unit
+        unit = self._addressing().unit
         levels = np.sqrt(self.noise_variance_[self._varies()]) / unit
         return np.sqrt(np.mean(levels**2)) * unit if len(levels) else unit
 
@@ -509,10 +513,10 @@ class KanervaMemory(
             The rows, in float64.
         """
         check_is_fitted(self)
-        checked_record(self, self._check_settled)
-        device, rng = self._find_device(), drawing(n_samples, random_state)
+        reuse_record(self, self._check_settled)
+        device, rng = self._find_device(), check_draws(n_samples, random_state)
         normal = to_tensor(rng.standard_normal((n_samples, self.n_slots_)), device)
-        kept = self._written(device)
+        kept = self._written_state(device)
         w = to_numpy(draw_addresses(kept.factor, kept.address_sum, kept.total, normal))
         noise = rng.standard_normal((n_samples, len(self.mean_)))
         return self.mean_ + w @ self.slots_ + self._std(w) * noise

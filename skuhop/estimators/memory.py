@@ -41,7 +41,7 @@ from skuhop.estimators.parameters import (
     MEMORY_EFFECTS,
     MEMORY_RULES,
     choices_of,
-    fixed_by_fit,
+    parameters_of_fit,
 )
 from skuhop.estimators.queries import StageTwoMixin
 from skuhop.estimators.scoring import minus_error
@@ -72,14 +72,14 @@ from skuhop.support import (
     after_fit,
     all_or_nothing,
     cast,
+    check_draws,
     check_weights,
     choose_device,
-    drawing,
+    copy_parameters,
     in_few_threads,
     on_host,
     positive_rows,
     refuse_masked,
-    settled_parameters,
     unit_of,
     with_callbacks,
 )
@@ -304,7 +304,7 @@ class UHopMemory(
 
     _rules = MEMORY_RULES
     _choices = choices_of(MEMORY_RULES)
-    _fixed = fixed_by_fit(MEMORY_EFFECTS)
+    _parameters_of_fit = parameters_of_fit(MEMORY_EFFECTS)
 
     def __init__(
         self,
@@ -448,7 +448,7 @@ class UHopMemory(
         self.separation_scores_ = fit.separation.scores
         self.index_ = record.built_index
         self.stream_: dict = {}
-        self._settled = settled_parameters(self, self._fixed)
+        self._settled = copy_parameters(self, self._parameters_of_fit)
         if "components" in learned.state:
             self.components_ = learned.state["components"]
         elif hasattr(self, "components_"):  # of a fit before
@@ -718,7 +718,7 @@ class UHopMemory(
         """
         check_is_fitted(self)
         self._check_settled()
-        return draw(self, n_samples, drawing(n_samples, random_state))
+        return draw(self, n_samples, check_draws(n_samples, random_state))
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Minus the mean over rows of the squared error of `transform`.

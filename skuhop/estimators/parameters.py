@@ -180,7 +180,7 @@ SHARDED_EFFECTS = {
 }
 
 
-def fixed_by_fit(effects: Mapping) -> tuple[str, ...]:
+def parameters_of_fit(effects: Mapping) -> tuple[str, ...]:
     """Names of the parameters that `fit` settles."""
     return tuple(name for name, effect in effects.items() if effect == FIT_AGAIN)
 

@@ -17,11 +17,11 @@ class StageTwoMixin(TakesChoices):
 
     An estimator gives `_rules`, the table of its parameters, and `_choices`, those of
     them that may be objects; `_record()`, all that is read of it to prepare its memory;
-    and `_fixed`, the parameters that `fit` settles for Stage II.
+    and `_parameters_of_fit`, the parameters that `fit` settles for Stage II.
     """
 
     _rules: Mapping = MappingProxyType({})
-    _fixed: tuple = ()
+    _parameters_of_fit: tuple = ()
 
     def association(self, X, top=None):
         """Compute retrieval weights: how much each stored pattern has in the answer.
@@ -57,7 +57,7 @@ class StageTwoMixin(TakesChoices):
     def _check_settled(self):
         """Check all parameters of a fitted estimator, which `fit` may have settled."""
         self._check_parameters()
-        check_settled(self, self._fixed)
+        check_settled(self, self._parameters_of_fit)
 
     def _separation_params(self):
         """Numbers of the separation, the defaults of shorthand included."""

@@ -23,13 +23,13 @@ from skuhop.support import (
     check_numbers,
     column_means,
     distinct_rows,
-    filled,
+    fill_means,
     in_few_threads,
     on_host,
     ones_unless,
     positive_rows,
     standard,
-    standardised,
+    standardise,
 )
 
 _MANY_COLUMNS = 16
@@ -354,7 +354,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
                 "queries in float64, or scale y."
             )
 
-    def _finished(self, found):
+    def _finish(self, found):
         self._check_size(torch.finfo(found.dtype))
         # Values are read out as deviations from their mean, so that whatever weight is
         # not given to them is at the mean.
@@ -373,7 +373,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         """Numbers, standardised column by column."""
         groups = _check_groups(groups, len(X))
         X, values, weights = positive_rows(X, np.column_stack([y, groups]), weights)
-        X = filled(X, column_means(X, weights))
+        X = fill_means(X, column_means(X, weights))
         y, d = values[:, :-1].copy().reshape(len(X), *y.shape[1:]), X.shape[1]
         rows, totals, _ = distinct_rows(np.column_stack([X, values]), weights)
         centre, scale = standard(rows[:, d:-1], totals)
@@ -381,7 +381,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         return Lesson(
             np.ascontiguousarray(rows[:, :d]),
             rows[:, d:-1].reshape(len(rows), *y.shape[1:]),
-            _leading_axes(standardised(rows[:, d:-1], centre, scale), totals),
+            _turn_to_leading_axes(standardise(rows[:, d:-1], centre, scale), totals),
             totals,
             np.ones(len(rows)),
             rows[:, d:-1],
@@ -435,7 +435,7 @@ def _check_groups(groups, n_samples):
         raise ValueError(f"groups must be labels of one kind: {error}.") from error
 
 
-def _leading_axes(values, weights):
+def _turn_to_leading_axes(values, weights):
     """Fewer columns of the same squared distances, where there are many.
 
     The squared error is the same in any orthonormal basis, so that of the principal

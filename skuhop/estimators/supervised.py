@@ -45,7 +45,7 @@ from skuhop.support import (
     cast,
     check_weights,
     choose_device,
-    filled,
+    fill_means,
     on_host,
     positive_rows,
     refuse_masked,
@@ -64,7 +64,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     - `_describe(X, values, weights)`: what is stored of all rows that are kept, and
       `_store(stored)`, which sets it;
     - `_values()`: a record of the values that Stage II reads out;
-    - `_finished(found)`: its answers from their weighted sums;
+    - `_finish(found)`: its answers from their weighted sums;
     - `_target`, the kind of its values, and `_line`, a linear model for them, and
       `trend_coef_` where that may be taken off the values;
     - `_check_y(y)`, and `_rules`, which stand in `skuhop.estimators.parameters`;
@@ -77,7 +77,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     _describe: Callable[..., NamedTuple]
     _store: Callable[..., None]
     _values: Callable[[], StoredLabels | StoredNumbers]
-    _finished: Callable[[Tensor], Tensor]
+    _finish: Callable[[Tensor], Tensor]
     _check_y: Callable
     _target: Target
     _line: LineKind
@@ -165,7 +165,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             self._check_parameters()
             rows = self._check_rows(X, y, sample_weight, False)
             X, *rest = positive_rows(*self._joining(*rows, **more))
-            new = cast(filled(X, self.mean_), self.patterns_.dtype, "X"), *rest
+            new = cast(fill_means(X, self.mean_), self.patterns_.dtype, "X"), *rest
         values = getattr(self, self._belonging)
         record = self._record()
         stream = Stream(
@@ -185,7 +185,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             # Here, as the line is to see complete rows too.
             rows = memory.scorer.complete(rows)
             memory = memory._replace(scorer=memory.scorer.scorer, complete=True)
-        found = self._finished(answers(memory, rows, budget))
+        found = self._finish(answers(memory, rows, budget))
         found = self._with_lines(found, rows)
         return found if read is None else read(found)
 

@@ -14,8 +14,8 @@ from skuhop.answering import linear_matrix
 from skuhop.fitting.feature_map import StageOne
 from skuhop.learning import (
     Learned,
-    corrupted_copies,
-    kept_kind,
+    choose_kind,
+    draw_copies,
     learn_bank,
     learn_channels,
     learn_exponents,
@@ -23,7 +23,7 @@ from skuhop.learning import (
     resolve_corruption,
     restore,
 )
-from skuhop.retrieval import build_auto_scorer, divided, told_experts
+from skuhop.retrieval import build_auto_scorer, divide, experts_of_channel
 from skuhop.support import to_tensor
 
 FEWEST_FEATURES = 8
@@ -65,7 +65,7 @@ def learn_damage_model(
     X = to_tensor(patterns, device)
     w = None if weights is None else to_tensor(weights, device)
     unit = settings.unit
-    model = {"bank": divided(learn_bank(X, w), 1 / unit), "learned": {}}
+    model = {"bank": divide(learn_bank(X, w), 1 / unit), "learned": {}}
     if queries is not None and len(queries):
         feature_map = _restore(settings, learned, X)
         matrix = feature_map and linear_matrix(learned.state, learned.alignment, X)
@@ -85,7 +85,7 @@ def learn_damage_model(
 
 
 def _restore(settings, learned, like):
-    kind = kept_kind(settings.feature_map, learned.selection)
+    kind = choose_kind(settings.feature_map, learned.selection)
     return restore(kind, learned.state, learned.alignment, like, settings.unit)
 
 
@@ -98,12 +98,12 @@ def _learn_pool(settings, learned, patterns, weights, device):
     w = None if weights is None else to_tensor(weights, device)
 
     def damage(rows):
-        copies = corrupted_copies(corrupt, patterns[rows.cpu().numpy()], rng, 1)
+        copies = draw_copies(corrupt, patterns[rows.cpu().numpy()], rng, 1)
         return to_tensor(copies[0], device)
 
     channel = learn_channels(X, w, damage)
-    experts = told_experts(channel, X, X.mean(0), _restore(settings, learned, X))
+    experts = experts_of_channel(channel, X, X.mean(0), _restore(settings, learned, X))
     order = rng.permutation(len(patterns))
     exponents = learn_exponents(experts, X, w, damage, order)
     trust = dict(zip(experts, exponents.tolist(), strict=True))
-    return {"channel": divided(channel, 1 / settings.unit), "trust": trust}
+    return {"channel": divide(channel, 1 / settings.unit), "trust": trust}

@@ -12,7 +12,7 @@ from skuhop.choices import Training, numbers_of
 from skuhop.learning import (
     Learned,
     Schedule,
-    corrupted_copies,
+    draw_copies,
     feature_map_kind,
     learn,
     limit_rows,
@@ -84,7 +84,7 @@ def run_stage_one(settings: StageOne, patterns, weights, device, report) -> Lear
 
     def damage(batch):
         rows = patterns[batch.cpu().numpy()]
-        return to_tensor(corrupted_copies(corrupt, rows, rng, 1)[0], device)
+        return to_tensor(draw_copies(corrupt, rows, rng, 1)[0], device)
 
     def tell(step, loss, so_far):
         return report(step, loss, lambda: for_unit(so_far(), 1 / unit))
@@ -140,7 +140,7 @@ def _watch(settings, patterns, X, w, corrupt, seed, device):
     n_watched = limit_rows(N_WATCHED, patterns.shape[1])
     rows = np.sort(order[:n_watched])
     n_copies = -(-n_watched // len(patterns))
-    copies = corrupted_copies(corrupt, patterns[rows], rng, n_copies)
+    copies = draw_copies(corrupt, patterns[rows], rng, n_copies)
     queries = to_tensor(copies.reshape(-1, patterns.shape[1]), device) * settings.unit
     rivals = np.sort(order[:N_RIVALS])
     right = torch.from_numpy(np.tile(np.searchsorted(rivals, rows), n_copies))

@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 from sklearn.utils.random import sample_without_replacement
 
-from skuhop.answering import FittedPatterns, build_index, wanted
-from skuhop.learning import kept_kind, restore
+from skuhop.answering import FittedPatterns, build_index, index_kind
+from skuhop.learning import choose_kind, restore
 from skuhop.retrieval import N_DRAWS, build_scorer
 from skuhop.support import to_tensor
 
@@ -16,11 +16,11 @@ from skuhop.support import to_tensor
 def fit_index(record: FittedPatterns, random_state, device) -> dict:
     """Build an index of the keys as fitted state; empty if none is wanted."""
     rule, X, unit = record.parameters.similarity, record.patterns, record.unit
-    index = wanted(record.parameters.index_choice.kind, rule, len(X))
+    index = index_kind(record.parameters.index_choice.kind, rule, len(X))
     if index is None:
         return {}
     patterns = to_tensor(X / unit, device)
-    kind = kept_kind(record.parameters.feature_map, record.selection)
+    kind = choose_kind(record.parameters.feature_map, record.selection)
     state, alignment = record.feature_map_state, record.alignment
     feature_map = restore(kind, state, alignment, patterns, unit)
     mean = to_tensor(record.mean / unit, device)

@@ -63,13 +63,13 @@ def _fit_ridge(Z, values, weights, penalty):
     Z, values = root * (Z - centre), root * (values - level)
     # The smaller of two systems with the same solution.
     if len(Z) < Z.shape[1]:
-        coef = Z.T @ _solved(Z @ Z.T, values, penalty)
+        coef = Z.T @ _solve(Z @ Z.T, values, penalty)
     else:
-        coef = _solved(Z.T @ Z, Z.T @ values, penalty)
+        coef = _solve(Z.T @ Z, Z.T @ values, penalty)
     return Line(coef.T.numpy(), (level - centre @ coef).numpy())
 
 
-def _solved(gram, right, penalty):
+def _solve(gram, right, penalty):
     """Solve ``(gram + penalty) x = right``."""
     gram.diagonal().add_(penalty)
     factor, failed = torch.linalg.cholesky_ex(gram)

@@ -74,7 +74,7 @@ def cross_fitted(estimator, lesson, device, progress):
     parts = taught.division.parts
     chosen = choose_inputs(tried, problem, parts, settings)
     inputs = ways[chosen]
-    straight = inputs.unbounded(X).to(torch.float32)
+    straight = inputs.standardise_only(X).to(torch.float32)
     problem = problem._replace(Z=tried[chosen], straight=straight)
     problem, penalty = take_trend(problem, parts, settings)
     values = lesson.whole[taught.rows]

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 
 from skuhop.answering import FittedPatterns
 from skuhop.fitting.feature_map import N_WATCHED, StageOne
-from skuhop.learning import corrupted_copies, limit_rows, resolve_corruption
+from skuhop.learning import draw_copies, limit_rows, resolve_corruption
 from skuhop.retrieval import answers, separation_rule
 from skuhop.support import to_tensor
 
@@ -61,7 +61,7 @@ def _measure_errors(record, settings, distinct, device) -> list:
     n_watched = limit_rows(N_WATCHED, distinct.shape[1])
     right = distinct[rng.permutation(len(distinct))[:n_watched]]
     corrupt = resolve_corruption(settings.corruption, record.unit)
-    copies = corrupted_copies(corrupt, right, rng, -(-n_watched // len(right)))
+    copies = draw_copies(corrupt, right, rng, -(-n_watched // len(right)))
     queries = to_tensor(copies.reshape(-1, right.shape[1]) * record.unit, device)
     # Every alpha is tried on the whole memory, of which an index would lack something.
     choice = record.parameters.index_choice._replace(kind=None)

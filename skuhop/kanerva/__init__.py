@@ -1,7 +1,7 @@
 """A compact memory of slots: addresses, and the mathematics of its writes."""
 
 from skuhop.kanerva.address_rules import ADDRESSES
-from skuhop.kanerva.linear_gaussian import Written, draw_addresses, posterior, spread
+from skuhop.kanerva.linear_gaussian import Written, draw_addresses, posterior, variance
 from skuhop.kanerva.slots import (
     Addressing,
     SlotParameters,
@@ -22,5 +22,5 @@ __all__ = [
     "draw_addresses",
     "posterior",
     "prior",
-    "spread",
+    "variance",
 ]

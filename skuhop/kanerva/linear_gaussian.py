@@ -155,7 +155,7 @@ def posterior(memory: Written, alpha: float) -> Posterior:
     return Posterior(slots, factor, noise)
 
 
-def spread(precision_factor: Tensor, w: Tensor) -> Tensor:
+def variance(precision_factor: Tensor, w: Tensor) -> Tensor:
     """``w^T (R^T R)^-1 w``, shape (n,): what the slots are not sure of at w."""
     solved = torch.linalg.solve_triangular(precision_factor.T, w.T, upper=False)
     return solved.square().sum(0)

@@ -10,7 +10,7 @@ import torch
 
 from skuhop.kanerva.address_rules import ADDRESSES
 from skuhop.kanerva.linear_gaussian import Written, best_alpha, blank, posterior, write
-from skuhop.learning import corrupted_copies, limit_rows, resolve_corruption
+from skuhop.learning import draw_copies, limit_rows, resolve_corruption
 from skuhop.retrieval import row_chunks
 from skuhop.support import (
     distinct_rows,
@@ -74,7 +74,7 @@ class Addressing(NamedTuple):
         """Frequencies have no unit, landmarks are rows."""
         return 1.0 if self.rule == "fourier" else self.unit
 
-    def given_back(self, unit: float) -> Addressing:
+    def scale_back(self, unit: float) -> Addressing:
         """Make the addressing of rows that are so many times as large."""
         larger = self._replace(unit=unit)
         return larger._replace(
@@ -116,10 +116,10 @@ def begin(parameters: SlotParameters, X, weights, rng, device) -> Addressing:
     anchors = find(X - mean, weights, parameters.n_slots, rng)
     fixed = Addressing(parameters.addressing, mean, anchors, 1.0)
     if parameters.beta != "auto":
-        return fixed.given_back(unit)._replace(beta=float(parameters.beta))
+        return fixed.scale_back(unit)._replace(beta=float(parameters.beta))
     corrupt = resolve_corruption(parameters.corruption, unit)
     beta = _best_beta(parameters, X, weights, fixed, corrupt, rng, device)
-    return fixed._replace(beta=float(beta)).given_back(unit)
+    return fixed._replace(beta=float(beta)).scale_back(unit)
 
 
 def _frequencies(X, weights, n_slots, rng):
@@ -150,7 +150,7 @@ def _best_beta(parameters, X, weights, fixed, corrupt, rng, device):
     X, weights = X[some], ones_unless(weights, X)[some]
     n_queries = limit_rows(_TRIAL_QUERIES, X.shape[1])
     right, weight = X[:n_queries], weights[:n_queries, None]
-    copies = corrupted_copies(corrupt, right, rng, -(-n_queries // len(right)))
+    copies = draw_copies(corrupt, right, rng, -(-n_queries // len(right)))
     variance = np.average(((X - fixed.mean) ** 2).sum(1), weights=weights)
     if variance == 0:
         return 1.0

@@ -2,7 +2,7 @@
 
 from skuhop.learning.corruptions import (
     CORRUPTIONS,
-    corrupted_copies,
+    draw_copies,
     limit_rows,
     resolve_corruption,
 )
@@ -14,8 +14,8 @@ from skuhop.learning.damage import (
 )
 from skuhop.learning.feature_maps import (
     FEATURE_MAPS,
+    choose_kind,
     feature_map_kind,
-    kept_kind,
     restore,
     state_for_unit,
 )
@@ -84,14 +84,14 @@ __all__ = [
     "choose_inputs",
     "choose_sharpness",
     "common_scale",
-    "corrupted_copies",
+    "draw_copies",
     "cross_fit",
     "divide",
     "feature_map_kind",
     "fit_gaussian",
     "fit_line",
     "joint_features",
-    "kept_kind",
+    "choose_kind",
     "kernels_of",
     "learn",
     "learn_bank",

@@ -51,7 +51,7 @@ def limit_rows(wanted: int, n_features: int) -> int:
     return min(wanted, max(FEWEST_TRIED, MOST_TRIED // n_features))
 
 
-def corrupted_copies(corruption, X, random_state, n_copies) -> np.ndarray:
+def draw_copies(corruption, X, random_state, n_copies) -> np.ndarray:
     """Corrupt `X` several times, shape (n_copies, n, d), and check what comes back.
 
     Raises

@@ -201,6 +201,12 @@ FEATURE_MAPS = {
     "linear": FeatureMapKind(_begin_in_span(SpanLinear, _LINEAR), _restore_linear),
     "mlp": FeatureMapKind(_begin_in_span(SpanMLP, _MLP), _restore_mlp),
 }
+"""Feature maps of one set of patterns, by name; those of members are `MEMBER_MAPS`.
+
+To add one: write how it begins and how it comes back from its state, in the span of the
+patterns if it begins with a linear map. Add the row, the powers of a unit of parameters
+that are no plain weights to `_POWERS`, and the name to the docstring of `UHopMemory`.
+"""
 
 
 def feature_map_kind(feature_map) -> FeatureMapKind | None:
@@ -282,6 +288,6 @@ class Restored:
         return self.features(X if self.unit is None else X * self.unit)
 
 
-def kept_kind(feature_map, selection: Mapping):
+def choose_kind(feature_map, selection: Mapping):
     """Kind of the feature map that Stage II is to use; None is the identity."""
     return None if selection["kept"] == "identity" else feature_map_kind(feature_map)

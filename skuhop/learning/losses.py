@@ -79,6 +79,11 @@ LOSSES = {
     "max": max_separation,
     "logsumexp": logsumexp_separation,
 }
+"""Separation losses by name.
+
+To add one: write it on features and multiplicities, as above. Add the row, and name it
+in the docstrings of the estimators and the grid of ``tests/test_common.py``.
+"""
 
 
 def posterior(features: Tensor, queries: Tensor, w: Tensor | None = None) -> Tensor:

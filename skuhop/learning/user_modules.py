@@ -59,7 +59,7 @@ class Draws(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         """Hand a generator to an operation that draws."""
-        drawing, kwargs = _drawing(func), kwargs or {}
+        drawing, kwargs = _drawing_form(func), kwargs or {}
         if drawing is None or kwargs.get("generator") is not None:
             return func(*args, **kwargs)
         tensors = (arg.device for arg in args if isinstance(arg, Tensor))
@@ -68,7 +68,7 @@ class Draws(TorchDispatchMode):
 
 
 @cache
-def _drawing(func) -> Callable | None:
+def _drawing_form(func) -> Callable | None:
     """Form of an operation that takes a generator; None if it draws nothing."""
     packet = getattr(func, "overloadpacket", None)
     if packet is None or any(a.name == "generator" for a in func._schema.arguments):
@@ -86,10 +86,10 @@ def _dropout(rows, p, train, generator):
 
 
 def _like(fill):
-    def drawing(tensor, generator, **kwargs):
+    def draw(tensor, generator, **kwargs):
         return fill(torch.empty_like(tensor, **kwargs), generator=generator)
 
-    return drawing
+    return draw
 
 
 _WITHOUT = {

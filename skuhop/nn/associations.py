@@ -113,7 +113,7 @@ def attend(how: Association, states, keys, values, masks: Masks, dropout: float)
     vectors, _ = encode(how, keys)
     if how.null or how.separation.null:
         vectors, values = add_zero(vectors), add_zero(values)
-        masks = masks.extended()
+        masks = masks.extend()
     dead = masks.dead_rows()
     masks = masks.revive(dead)
     mask = masks.bias

@@ -595,9 +595,9 @@ class Hopfield(nn.Module):
         if self.bias_stored is not None and self.bias_values is not None:
             keys = _append(keys, self.bias_stored)
             values = _append(values, self.bias_values)
-            masks = masks.extended()
+            masks = masks.extend()
         if self.add_zero_association:
-            keys, values, masks = add_zero(keys), add_zero(values), masks.extended()
+            keys, values, masks = add_zero(keys), add_zero(values), masks.extend()
         return _Heads(queries, keys, values, masks)
 
 

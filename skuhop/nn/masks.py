@@ -24,7 +24,7 @@ class Masks(NamedTuple):
     blocked: Tensor | None
     bias: Tensor | None
 
-    def extended(self) -> Masks:
+    def extend(self) -> Masks:
         """Masks for one more stored pattern, at the end, that may always answer."""
         return Masks(*(m if m is None else _extend(m) for m in self))
 

@@ -171,7 +171,7 @@ class EnergyDisplay:
         xx0, xx1 = np.meshgrid(*sides)
         names = getattr(estimator, "feature_names_in_", None)
 
-        def named(X):
+        def name_columns(X):
             """X as the memory got its patterns, so that it knows the columns."""
             if names is None:
                 return X
@@ -182,16 +182,18 @@ class EnergyDisplay:
         def follow(X):
             way = [np.asarray(X, dtype=patterns.dtype)]
             for _ in range(n_steps):
-                way.append(np.asarray(estimator.transform(named(way[-1]))))
+                way.append(np.asarray(estimator.transform(name_columns(way[-1]))))
             return np.stack(way)
 
         points = np.column_stack([xx0.ravel(), xx1.ravel()]).astype(patterns.dtype)
         return cls(
             xx0=xx0,
             xx1=xx1,
-            energy=estimator.energy(named(points)).reshape(xx0.shape),
+            energy=estimator.energy(name_columns(points)).reshape(xx0.shape),
             patterns=patterns,
-            basins=estimator.predict(named(follow(points)[-1])).reshape(xx0.shape),
+            basins=estimator.predict(name_columns(follow(points)[-1])).reshape(
+                xx0.shape
+            ),
             trajectories=None if queries is None else follow(queries),
             feature_names=names,
         ).plot(ax, **options)

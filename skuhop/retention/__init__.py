@@ -4,7 +4,7 @@ A rule is a row of `RETENTION`. Its plan is a pure function of the rows, stored 
 new ones together: what becomes of each, so that no more than a budget are left.
 """
 
-from skuhop.retention.row_pairs import COVERAGE, INNOVATION, MERGE, contracted
+from skuhop.retention.row_pairs import COVERAGE, INNOVATION, MERGE, rule_of_linkage
 from skuhop.retention.rules import RETENTION, RetentionRule
 from skuhop.retention.stream_order import newest, uniform
 from skuhop.retention.stream_rows import Plan, Rows
@@ -17,7 +17,7 @@ __all__ = [
     "Plan",
     "RetentionRule",
     "Rows",
-    "contracted",
+    "rule_of_linkage",
     "newest",
     "uniform",
 ]

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skuhop.retention.stream_rows import Plan, Rows, numbered
+from skuhop.retention.stream_rows import Plan, Rows, number_rows
 
 _CELLS = 2**22
 """Costs held at once."""
@@ -61,7 +61,7 @@ MERGE = Linkage(_harmonic, True, True)
 """Both become their mean: Ward's least rise of the squared error within slots."""
 
 
-def contracted(linkage: Linkage) -> Callable[[Rows, int, int], Plan]:
+def rule_of_linkage(linkage: Linkage) -> Callable[[Rows, int, int], Plan]:
     """Make the rule of a linkage."""
 
     def rule(rows: Rows, budget: int, seed: int) -> Plan:
@@ -160,7 +160,7 @@ class _State:
             weights = self.weights.masked_fill(~self.alive, -1)[order]
             order = order[weights.argsort(descending=True, stable=True)]
             self.alive[order[budget:]] = False
-        slots, heads = numbered(self.alive), self.alive.nonzero()[:, 0]
+        slots, heads = number_rows(self.alive), self.alive.nonzero()[:, 0]
         if not self.linkage.pooled:
             return Plan(slots, heads)
         owner = self.owner

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from skuhop.retention.row_pairs import COVERAGE, INNOVATION, MERGE, contracted
+from skuhop.retention.row_pairs import COVERAGE, INNOVATION, MERGE, rule_of_linkage
 from skuhop.retention.stream_order import newest, uniform
 from skuhop.retention.stream_rows import Plan, Rows
 
@@ -28,7 +28,14 @@ class RetentionRule(NamedTuple):
 RETENTION = {
     "fifo": RetentionRule(newest, False),
     "reservoir": RetentionRule(uniform, False),
-    "innovation": RetentionRule(contracted(INNOVATION), True),
-    "coverage": RetentionRule(contracted(COVERAGE), True),
-    "merge": RetentionRule(contracted(MERGE), True),
+    "innovation": RetentionRule(rule_of_linkage(INNOVATION), True),
+    "coverage": RetentionRule(rule_of_linkage(COVERAGE), True),
+    "merge": RetentionRule(rule_of_linkage(MERGE), True),
 }
+"""Rules by name.
+
+To add one: write its plan, or a linkage for `rule_of_linkage` if it joins pairs of
+rows. Add the row, and name it in `Retention`, the docstrings of the estimators and the
+grid of ``tests/test_common.py``. The tests over the table then ask that it keeps the
+budget and does not depend on how a stream is cut.
+"""

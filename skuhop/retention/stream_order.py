@@ -28,24 +28,24 @@ def uniform(rows: Rows, budget: int, seed: int) -> Plan:
     sampling by random keys (Efraimidis and Spirakis, "Weighted random sampling with a
     reservoir", 2006, with weights of one).
     """
-    priority = hashed(rows.arrivals.cpu().numpy(), seed)
+    priority = hash_positions(rows.arrivals.cpu().numpy(), seed)
     order = torch.as_tensor(np.argsort(priority, kind="stable"))
     return first_by(torch.empty_like(rows.arrivals).copy_(order), budget)
 
 
-def hashed(positions: np.ndarray, seed: int) -> np.ndarray:
+def hash_positions(positions: np.ndarray, seed: int) -> np.ndarray:
     """Random 64-bit numbers (n,) for positions, by SplitMix64.
 
     The generator's state is a counter, so its k-th number can be had without the others
     (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
     """
     with np.errstate(over="ignore"):
-        state = _mixed(np.uint64(seed) * np.uint64(_STEP))
+        state = _mix(np.uint64(seed) * np.uint64(_STEP))
         state = state + (positions.astype(np.uint64) + np.uint64(1)) * np.uint64(_STEP)
-        return _mixed(state)
+        return _mix(state)
 
 
-def _mixed(state):
+def _mix(state):
     for shift, factor in _MIX:
         state = (state ^ (state >> np.uint64(shift))) * np.uint64(factor)
     return state ^ (state >> np.uint64(31))

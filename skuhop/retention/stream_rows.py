@@ -52,9 +52,9 @@ def first_by(order: Tensor, budget: int) -> Plan:
     """Keep the first `budget` rows of an order, in the sequence in which they stand."""
     kept = torch.zeros_like(order, dtype=torch.bool)
     kept[order[:budget]] = True
-    return Plan(numbered(kept), kept.nonzero()[:, 0])
+    return Plan(number_rows(kept), kept.nonzero()[:, 0])
 
 
-def numbered(kept: Tensor) -> Tensor:
+def number_rows(kept: Tensor) -> Tensor:
     """Slots 0, 1, ... for the rows kept, in their sequence, and -1 for the others."""
     return torch.where(kept, kept.cumsum(0) - 1, -1)

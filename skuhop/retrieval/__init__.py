@@ -6,9 +6,9 @@ from skuhop.retrieval.damage import (
     AutoScorer,
     build_auto_scorer,
     evidence,
+    experts_of_channel,
+    pool_experts,
     quantise,
-    told_experts,
-    told_pool,
 )
 from skuhop.retrieval.engine import (
     Memory,
@@ -51,9 +51,9 @@ from skuhop.retrieval.index import (
     Lists,
     Nearest,
     Space,
+    best_from_index,
     caution_of,
     checks_of,
-    indexed_best,
     missing_weight,
     move,
     shares_found,
@@ -78,7 +78,7 @@ from skuhop.retrieval.scores import (
     stored,
 )
 from skuhop.retrieval.separations import SEPARATIONS, Separation, separation_rule
-from skuhop.retrieval.units import divided, enter, power_of_two, powers_of_two
+from skuhop.retrieval.units import divide, enter, power_of_two, powers_of_two
 from skuhop.retrieval.updates import Retrieval
 
 __all__ = [
@@ -120,7 +120,7 @@ __all__ = [
     "complete",
     "complete_without",
     "conditional_variances",
-    "divided",
+    "divide",
     "donor_distances",
     "donor_weights",
     "energies",
@@ -133,7 +133,7 @@ __all__ = [
     "growths",
     "heaviest",
     "heaviest_partial",
-    "indexed_best",
+    "best_from_index",
     "largest_beta",
     "likelihood_ratios",
     "lines_of_hidden",
@@ -156,7 +156,7 @@ __all__ = [
     "stored",
     "tail_std",
     "tensor_of",
-    "told_experts",
-    "told_pool",
+    "experts_of_channel",
+    "pool_experts",
     "weigh_distances",
 ]

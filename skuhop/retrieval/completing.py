@@ -33,9 +33,9 @@ class Completion(NamedTuple):
 
     def __call__(self, X: Tensor) -> Tensor:
         """Fill unknown entries with those of the patterns that a query retrieves."""
-        return self.fill(X, answers(self.memory, self.scaled(X), _BUDGET))
+        return self.fill(X, answers(self.memory, self.scale_queries(X), _BUDGET))
 
-    def scaled(self, X: Tensor) -> Tensor:
+    def scale_queries(self, X: Tensor) -> Tensor:
         """Scale queries as the memory compares them."""
         most = torch.finfo(X.dtype).max
         return (X * self.scale).clamp_(-most, most)

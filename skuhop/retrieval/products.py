@@ -41,7 +41,7 @@ def bf16(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     return found if bias is None else found.add_(bias)
 
 
-def gathered(keys: Tensor, indices: Tensor, vectors: Tensor) -> Tensor:
+def gather_products(keys: Tensor, indices: Tensor, vectors: Tensor) -> Tensor:
     """Products (n, k) of every vector, (n, r), with its own k of the keys, (M, r).
 
     On the CPU a few queries at a time: copies of their keys are multiplied before they

@@ -121,7 +121,7 @@ def _entmax_floor(z, w, alpha):
 def _entmax_conjugate(z, p, w, alpha):
     copies = _per_copy(p, w)
     entropy = (copies - copies**alpha) / (alpha * (alpha - 1))
-    return (p * _masked(z, p)).sum(-1) + total(entropy, w)[..., 0]
+    return (p * _keep_weighted(z, p)).sum(-1) + total(entropy, w)[..., 0]
 
 
 def normmax(z, w, gamma):
@@ -137,7 +137,7 @@ def _normmax_floor(z, w, gamma):
 
 def _normmax_conjugate(z, p, w, gamma):
     norm = total(_per_copy(p, w) ** gamma, w)[..., 0] ** (1 / gamma)
-    return (p * _masked(z, p)).sum(-1) - norm + 1
+    return (p * _keep_weighted(z, p)).sum(-1) - norm + 1
 
 
 def ksubsets(z, w, k):
@@ -158,7 +158,7 @@ def _ksubsets_floor(z, w, k):
 def _ksubsets_conjugate(z, p, w, k):
     copies = _per_copy(p, w) * k
     entropy = (copies - copies**2) / (2 * k)
-    return (p * _masked(z, p)).sum(-1) + total(entropy, w)[..., 0]
+    return (p * _keep_weighted(z, p)).sum(-1) + total(entropy, w)[..., 0]
 
 
 def polynomial(z, w, degree):
@@ -188,7 +188,7 @@ def _max_conjugate(z, p, w):
     return z.amax(-1)
 
 
-def _masked(z: Tensor, p: Tensor) -> Tensor:
+def _keep_weighted(z: Tensor, p: Tensor) -> Tensor:
     """Scores where there is weight: ``0 * -inf`` must count as nothing."""
     return torch.where(p > 0, z, 0)
 
@@ -222,6 +222,16 @@ SEPARATIONS = {
     ),
     "max": Separation(hard_max, _max_conjugate, lift=_is_top),
 }
+"""Rules by name.
+
+To add a separation: write its weights, its conjugate where it has an energy, and one of
+`lift` and `floor`, whichever it has; a rule that is solved for gets its solution and
+gradients in ``optima.RULES`` and calls `weights_at_optimum`. Add the row. A rule with
+numbers gets a class in ``choices/question_choices.py``, named in the faces of `choices`
+and `skuhop` and in ``parameters._SHARED``. Name it in the docstrings of the estimators
+and in the grid of ``tests/test_common.py``, which a test compares with this table. The
+tests over the table then try the rule.
+"""
 
 
 def separation_rule(name: str, params: Mapping) -> tuple[Separation, Mapping]:

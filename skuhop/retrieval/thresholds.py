@@ -92,13 +92,13 @@ def find_ksubsets_threshold(z, w, k):
     full, free = (gap >= 1).to(z.dtype), ((gap > 0) & (gap < 1)).to(z.dtype)
     count, rest = total(free, w), total(full, w) - k
 
-    def solved(z, otherwise):
+    def solve(z, otherwise):
         tau = (total(free * z, w) + rest) / count.clamp_min(1e-30)
         return torch.where(count > 0, tau, otherwise)
 
-    tau = solved(z, (low + high) / 2)
+    tau = solve(z, (low + high) / 2)
     z, origin = z - tau, origin + tau
-    tau = solved(z, torch.zeros_like(tau))
+    tau = solve(z, torch.zeros_like(tau))
     return z.masked_fill(missing, -torch.inf), origin, tau, few
 
 

@@ -73,7 +73,7 @@ LENGTHS = ("edges", "span", "sextiles", "pattern_edges", "query_edges")
 """What has a unit of the state that damage models keep; "noise" has its square."""
 
 
-def divided(state: Mapping, unit: float) -> dict:
+def divide(state: Mapping, unit: float) -> dict:
     """Divide what is known of damage, tensors or arrays by name, by a unit."""
     lengths = {name: state[name] / unit for name in LENGTHS if name in state}
     if "noise" in state:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skuhop.retrieval.engine import Memory, answers
-from skuhop.retrieval.index import indexed_answers, sampled_answers_alone
+from skuhop.retrieval.index import answer_from_index, answer_with_tail_alone
 from skuhop.retrieval.read_outs import READ_OUTS
 from skuhop.retrieval.units import largest
 
@@ -19,7 +19,7 @@ def update_of(memory: Memory) -> Callable[[Memory, Tensor, int], Tensor]:
     if memory.nearest is None:
         return answers
     tail = memory.nearest.tail  # type: ignore[attr-defined]
-    return indexed_answers if tail is None else sampled_answers_alone
+    return answer_from_index if tail is None else answer_with_tail_alone
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ NUMPY_DTYPES = {torch.float64: np.dtype("f8"), torch.float32: np.dtype("f4")}
 """What is computed in, as torch and as NumPy call it."""
 
 
-def dispatched(X) -> bool:
+def is_dispatched(X) -> bool:
     """Whether dispatch is on and X is an array that is not NumPy's."""
     if isinstance(X, (np.ndarray, np.generic)):
         return False
@@ -33,7 +33,7 @@ def dispatched(X) -> bool:
 
 def float_dtypes(X) -> list:
     """Dtypes that X may keep, as its library calls them; others become the first."""
-    if not dispatched(X):
+    if not is_dispatched(X):
         return [np.float64, np.float32]
     if not isinstance(X, Tensor):
         library = X.__array_namespace__()
@@ -57,7 +57,7 @@ def like(found, X):
     """Answers, a tensor or a tuple of them, as X is: its library, and its device."""
     if isinstance(found, tuple):
         return tuple(like(part, X) for part in found)
-    if not dispatched(X):
+    if not is_dispatched(X):
         return to_numpy(found)
     home = as_tensor(X[:0, ...])
     found = found.detach().to(home.device)
@@ -68,19 +68,19 @@ def like(found, X):
 
 def on_host(X):
     """Arrays of other libraries as NumPy arrays; anything else as it is."""
-    return to_numpy(as_tensor(X)) if dispatched(X) else X
+    return to_numpy(as_tensor(X)) if is_dispatched(X) else X
 
 
 def choose_device(device: str, X) -> torch.device:
     """Where to compute: as the parameter says, and for "auto" where dispatched X is."""
-    if device == "auto" and dispatched(X):
+    if device == "auto" and is_dispatched(X):
         device = str(as_tensor(X[:0, ...]).device)
     return resolve_device(device)
 
 
 def labels_like(X, labels: np.ndarray, positions):
     """Labels at positions, which are an array like X; words stay NumPy."""
-    if not dispatched(X):
+    if not is_dispatched(X):
         return labels[positions]
     if labels.dtype.kind not in "biuf":
         return labels[on_host(positions)]

@@ -22,7 +22,7 @@ _LIMIT = 4
 _RECORDS: WeakKeyDictionary = WeakKeyDictionary()
 
 
-def prepared(estimator, key: Hashable, fitted, build: Callable):
+def reuse(estimator, key: Hashable, fitted, build: Callable):
     """``build()``, or what it gave before for the same `key` and `fitted` state.
 
     Parameters
@@ -87,7 +87,7 @@ def _look_inside(value) -> dict:
     return value if isinstance(value, dict) else vars(value)
 
 
-def checked_record(estimator, check: Callable, make: Callable | None = None):
+def reuse_record(estimator, check: Callable, make: Callable | None = None):
     """``make()`` after ``check()``; what it gave before where nothing has changed."""
     last = _RECORDS.get(estimator)
     if last is None or not last[0].holds(estimator):
@@ -97,7 +97,7 @@ def checked_record(estimator, check: Callable, make: Callable | None = None):
     return last[1]
 
 
-def derived(estimator, record, *way):
+def reuse_derived(estimator, record, *way):
     """``record.prepare(*way)``, or what a record that is the same gave before.
 
     Parameters
@@ -113,10 +113,10 @@ def derived(estimator, record, *way):
     def make():
         return record.prepare(*way), record
 
-    value, source = prepared(estimator, way, record.patterns, make)
+    value, source = reuse(estimator, way, record.patterns, make)
     if source is not record and not _is_same(source, record):
         _PREPARED.get(estimator, (None, {}))[1].pop(way, None)
-        value, _ = prepared(estimator, way, record.patterns, make)
+        value, _ = reuse(estimator, way, record.patterns, make)
     return value
 
 

@@ -75,7 +75,7 @@ _STAGED = 2**25
 """Bytes of queries that are sent to a GPU at once."""
 
 
-def sent(rows: Tensor, device: torch.device) -> Iterator[Tensor]:
+def send_pieces(rows: Tensor, device: torch.device) -> Iterator[Tensor]:
     """Yield rows on `device`, one piece after the other, the first to come first.
 
     From the host to a GPU they go in pieces by way of two pinned buffers: while one

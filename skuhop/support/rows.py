@@ -95,7 +95,7 @@ def column_means(X, weights):
     return (sums / np.where(total > 0, total, 1)).astype(X.dtype)
 
 
-def filled(X, mean):
+def fill_means(X, mean):
     """Means in the place of NaN."""
     return np.where(np.isnan(X), mean, X)
 
@@ -130,7 +130,7 @@ def standard(values, weights, within=0.0):
     return centre, np.where(scale > noise, scale, 0)
 
 
-def standardised(values, centre, scale):
+def standardise(values, centre, scale):
     """Deviations from the mean in standard deviations; 0 in a constant column."""
     varies = scale > 0
     return np.where(varies, values - centre, 0) / np.where(varies, scale, 1)

@@ -56,12 +56,12 @@ def learn_coding(
             given = table.objects(column)
             given = given if rows is None else given[rows]
             known = given[~mark_missing(given, missing_values)]
-            values = _sorted_values(known, table.label(column))
+            values = _sort_values(known, table.label(column))
         categories.append(values)
     return Coding(np.asarray(nominal, bool), categories, missing_values)
 
 
-def _sorted_values(known, label):
+def _sort_values(known, label):
     """Distinct values in order, as `OrdinalEncoder` has them."""
     if not len(known):
         return known[:0]

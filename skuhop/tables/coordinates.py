@@ -59,7 +59,11 @@ def learn_coordinates(
     """
     columns, codes = [], []
     for column in np.flatnonzero(~np.isnan(X).all(axis=0)):
-        found = _indicated(X[:, column], weights) if nominal[column] else [np.nan]
+        found = (
+            _codes_with_indicator(X[:, column], weights)
+            if nominal[column]
+            else [np.nan]
+        )
         columns += [column] * len(found)
         codes += list(found)
     columns, codes = np.array(columns, int), np.array(codes, float)
@@ -79,7 +83,7 @@ def learn_coordinates(
     return Coordinates(columns, codes, mean * unit, scale * unit, low, high)
 
 
-def _indicated(codes, weights):
+def _codes_with_indicator(codes, weights):
     """Codes of a column that get an indicator: not what is implied by the others."""
     known = ~np.isnan(codes)
     values, position = np.unique(codes[known], return_inverse=True)

@@ -15,8 +15,8 @@ from skuhop.retrieval import SEPARATIONS, Memory, answers, associations, build_s
 from skuhop.retrieval.index import candidates
 from skuhop.retrieval.index.candidates import (
     Nearest,
-    indexed_answers,
-    indexed_best,
+    answer_from_index,
+    best_from_index,
     missing_weight,
     settle,
 )
@@ -55,7 +55,7 @@ def memory_with_exact_index(similarity, separation, beta, weighted, tol=1e-3):
 def test_no_more_is_missing_than_the_bound_says(separation, similarity, beta, weighted):
     memory = memory_with_exact_index(similarity, separation, beta, weighted)
     X = torch.from_numpy(QUERIES)
-    found = indexed_answers(memory, X, 2**28)
+    found = answer_from_index(memory, X, 2**28)
     weights = associations(memory, X, 2**28)
     exact = weights @ memory.patterns
     bound = missing_weight(memory, X, 2**28)
@@ -68,7 +68,7 @@ def test_no_more_is_missing_than_the_bound_says(separation, similarity, beta, we
     if memory.weights is not None:
         expected += memory.weights.log()
     if not weighted and separation not in ("softmax1", "polynomial"):
-        assert torch.equal(indexed_best(memory, X, 2**28), expected.argmax(1))
+        assert torch.equal(best_from_index(memory, X, 2**28), expected.argmax(1))
 
 
 @every_separation
@@ -76,7 +76,7 @@ def test_a_tolerance_of_nothing_is_exact(separation):
     memory = memory_with_exact_index("euclidean", separation, 0.05, False, tol=0.0)
     X = torch.from_numpy(QUERIES)
     torch.testing.assert_close(
-        indexed_answers(memory, X, 2**28), answers(memory, X, 2**28)
+        answer_from_index(memory, X, 2**28), answers(memory, X, 2**28)
     )
 
 
@@ -91,7 +91,7 @@ def asked_for(beta):
     X = torch.from_numpy(QUERIES)
     whole = answers(memory, X, 2**28)
     torch.testing.assert_close(
-        indexed_answers(memory._replace(nearest=nearest), X, 2**28),
+        answer_from_index(memory._replace(nearest=nearest), X, 2**28),
         whole,
         atol=1e-3 * torch.pdist(memory.patterns).amax().item(),
         rtol=0,
@@ -115,7 +115,7 @@ def test_an_index_that_finds_too_few_is_not_trusted():
     X = torch.from_numpy(QUERIES)
     exact = answers(memory, X, 2**28)
     lost = Nearest(lambda v, k: torch.full((len(v), k), -1), 1e-3, CANDIDATES)
-    found = indexed_answers(memory._replace(nearest=lost), X, 2**28)
+    found = answer_from_index(memory._replace(nearest=lost), X, 2**28)
     torch.testing.assert_close(found, exact)
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skuhop.learning.damage.bins import make_bins, sorted_sample
+from skuhop.learning.damage.bins import make_bins, sort_sample
 from skuhop.learning.damage.channels import factorise, fit_mixture, joint_counts
 from skuhop.learning.damage.generic_channels import families, learn_bank
 from skuhop.learning.damage.pooling import fit_exponents
@@ -17,7 +17,7 @@ PATTERNS = torch.from_numpy(np.clip(RNG.standard_normal((40, 12)), 0, None))
 
 
 def bins_of(values, weights=None, n_quantiles=16):
-    return make_bins(*sorted_sample(values, weights), n_quantiles)
+    return make_bins(*sort_sample(values, weights), n_quantiles)
 
 
 def test_atoms_have_bins_of_their_own():

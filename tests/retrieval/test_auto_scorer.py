@@ -117,13 +117,13 @@ def test_order_of_the_patterns_does_not_matter():
 
 def test_a_perfect_model_has_the_evidence_of_the_null_itself():
     ratio = torch.ones(3, 10, dtype=torch.float64)
-    np.testing.assert_allclose(evidence.contaminated(ratio), 0)
+    np.testing.assert_allclose(evidence.mix_with_arbitrary(ratio), 0)
 
 
 def test_contamination_bounds_what_a_feature_can_cost():
     ratio = torch.ones(1, 50, dtype=torch.float64)
     ratio[0, :5] = 0
-    cost = evidence.contaminated(ratio).amax(1)
+    cost = evidence.mix_with_arbitrary(ratio).amax(1)
     assert cost >= 5 * math.log(max(evidence.ARBITRARY))
 
 

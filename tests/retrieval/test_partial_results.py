@@ -26,8 +26,8 @@ from skuhop.retrieval.engine.answers_and_energies import energies_of
 from skuhop.retrieval.engine.partial_results import (
     TooManyCandidates,
     block_candidates,
+    lift_scores,
     sums_of,
-    unnormalised,
 )
 from skuhop.retrieval.engine.ranking import (
     best_partial,
@@ -64,7 +64,7 @@ def block_partial(rule, scores, weights, values, first):
     """Partial result of one block, of either kind."""
     if rule[0].lift is None:
         return block_candidates(*rule, scores, weights, first)
-    return sums_of(*unnormalised(*rule, scores, weights), values, exact)
+    return sums_of(*lift_scores(*rule, scores, weights), values, exact)
 
 
 def cut(rule, scores, values, weights, edges, order):

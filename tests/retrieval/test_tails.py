@@ -10,8 +10,8 @@ from skuhop import Index, UHopMemory
 from skuhop.retrieval import SEPARATIONS, Memory, answers, build_scorer
 from skuhop.retrieval.index.candidates import Nearest, ask
 from skuhop.retrieval.index.tails import (
+    answer_with_tail,
     head_sums,
-    sampled_answers,
     tail_std,
     tail_sums,
     variance_factor,
@@ -98,7 +98,7 @@ def test_the_deviation_of_the_answer_is_the_one_there_is(separation):
     for _ in range(400):
         tail = drawn(generator)
         memory = exact_memory(separation, SIMILAR[separation][0], tail=tail)
-        answer, std = sampled_answers(memory, QUERIES, BUDGET)
+        answer, std = answer_with_tail(memory, QUERIES, BUDGET)
         found.append(answer)
         deviations.append(std)
     exact = answers(memory._replace(nearest=None), QUERIES, BUDGET)
@@ -112,7 +112,7 @@ def test_the_deviation_of_the_answer_is_the_one_there_is(separation):
 
 def test_drawing_all_is_exact():
     memory = exact_memory("softmax", tail=torch.arange(1500))
-    answer, std = sampled_answers(memory, QUERIES, BUDGET)
+    answer, std = answer_with_tail(memory, QUERIES, BUDGET)
     exact = answers(memory._replace(nearest=None), QUERIES, BUDGET)
     np.testing.assert_allclose(answer, exact, rtol=1e-10)
     assert (std == 0).all()
@@ -124,7 +124,7 @@ def test_sampling_is_nearer_than_dropping():
     exact = answers(memory._replace(nearest=None), QUERIES, BUDGET)
     dropped = exact_memory("softmax", tail=tail, tol=1.0)
     errors = [
-        (sampled_answers(m, QUERIES, BUDGET)[0] - exact).square().sum(1).mean().item()
+        (answer_with_tail(m, QUERIES, BUDGET)[0] - exact).square().sum(1).mean().item()
         for m in (memory, dropped)
     ]
     assert errors[0] < 0.5 * errors[1]
@@ -134,7 +134,7 @@ def test_sampling_is_nearer_than_dropping():
 def test_nothing_is_sampled_where_nothing_is_missing(separation):
     tail = torch.arange(50)
     sharp = exact_memory(separation, beta=200.0, tail=tail)
-    answer, std = sampled_answers(sharp, QUERIES, BUDGET)
+    answer, std = answer_with_tail(sharp, QUERIES, BUDGET)
     if separation != "polynomial":
         assert (std == 0).all()
         exact = answers(sharp._replace(nearest=None), QUERIES, BUDGET)
@@ -151,7 +151,7 @@ def test_rows_of_which_too_little_was_found_are_looked_up():
         return found
 
     lost = memory._replace(nearest=memory.nearest._replace(search=search))
-    answer, std = sampled_answers(lost, QUERIES, BUDGET)
+    answer, std = answer_with_tail(lost, QUERIES, BUDGET)
     exact = answers(memory._replace(nearest=None), QUERIES, BUDGET)
     np.testing.assert_allclose(answer[::2], exact[::2], rtol=1e-10)
     assert (std[::2] == 0).all() and (std[1::2] > 0).all()
@@ -160,8 +160,8 @@ def test_rows_of_which_too_little_was_found_are_looked_up():
 @pytest.mark.parametrize("budget", [2**12, 2**16])
 def test_an_answer_does_not_depend_on_the_other_rows(budget):
     memory = exact_memory("softmax", tail=torch.arange(0, 1500, 7))
-    whole, _ = sampled_answers(memory, QUERIES, BUDGET)
-    parts, _ = sampled_answers(memory, QUERIES, budget)
+    whole, _ = answer_with_tail(memory, QUERIES, BUDGET)
+    parts, _ = answer_with_tail(memory, QUERIES, budget)
     np.testing.assert_allclose(parts, whole, rtol=1e-12)
 
 

@@ -9,7 +9,7 @@ import torch
 from skuhop import Training, UHopMemory
 from skuhop.exceptions import InvalidParameterError
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
-from skuhop.support.device import resolve_device, sent, to_numpy, to_tensor
+from skuhop.support.device import resolve_device, send_pieces, to_numpy, to_tensor
 
 RNG = np.random.default_rng(0)
 X, QUERIES = RNG.normal(size=(40, 12)), RNG.normal(size=(15, 12))
@@ -120,7 +120,7 @@ def test_answers_in_pieces(n_pieces, monkeypatch):
     ]
     expected = [method(QUERIES) for method in asked]
     monkeypatch.setattr(
-        "skuhop.answering.questions.sent",
+        "skuhop.answering.questions.send_pieces",
         lambda rows, device: rows.split(-(-len(rows) // n_pieces)),
     )
     for method, value in zip(asked, expected, strict=True):
@@ -130,7 +130,7 @@ def test_answers_in_pieces(n_pieces, monkeypatch):
 def test_a_cpu_gets_all_at_once(monkeypatch):
     monkeypatch.setattr("skuhop.support.device._STAGED", 100)
     rows = torch.from_numpy(QUERIES)
-    (piece,) = sent(rows, torch.device("cpu"))
+    (piece,) = send_pieces(rows, torch.device("cpu"))
     assert piece is rows
 
 
@@ -138,7 +138,7 @@ def test_a_cpu_gets_all_at_once(monkeypatch):
 @pytest.mark.parametrize("rows", [1, 2, 5, 100])
 def test_a_gpu_gets_piece_by_piece(rows, monkeypatch):
     monkeypatch.setattr("skuhop.support.device._STAGED", rows * QUERIES[0].nbytes)
-    pieces = list(sent(torch.from_numpy(QUERIES), torch.device("cuda")))
+    pieces = list(send_pieces(torch.from_numpy(QUERIES), torch.device("cuda")))
     assert len(pieces) == -(-len(QUERIES) // rows)
     np.testing.assert_array_equal(torch.cat(pieces).cpu().numpy(), QUERIES)
     memory = UHopMemory(max_iter=3).fit(X).set_params(device="cpu")

@@ -20,7 +20,7 @@ _GRID = 8
 _OUTSIDE = (0.0, 0.06, 0.125, 0.25, 0.5, 1.0, 2.0)
 
 
-def sorted_sample(values: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+def sort_sample(values: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
     """Sort values with their weights, thinned evenly to at most MOST_VALUES."""
     flat = values.reshape(-1)
     mass = flat.new_ones(()) if weights is None else weights.to(flat)[:, None]
@@ -48,7 +48,7 @@ def make_bins(values: Tensor, mass: Tensor, n_quantiles: int) -> Bins:
     Parameters
     ----------
     values, mass : Tensor of shape (n,)
-        What `sorted_sample` gives.
+        What `sort_sample` gives.
     n_quantiles : int
         Number of quantile bins among the values that are no atoms.
     """

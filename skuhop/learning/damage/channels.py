@@ -105,7 +105,7 @@ def equal_groups(key: Tensor, n_groups: int) -> Tensor:
     return torch.nn.functional.one_hot(rank * n_groups // len(rank), n_groups)
 
 
-def smoothed(channel: Channel) -> Channel:
+def smooth_tables(channel: Channel) -> Channel:
     """Mix the share `UNIFORM` of a uniform into every row of the tables."""
     tables = channel.log_tables.exp()
     tables = (1 - UNIFORM) * tables + UNIFORM / tables.shape[2]
@@ -139,7 +139,7 @@ def fit_mixture(
     problem = ChannelEM(counts[:, None], no_choice, weights, prior)
     member = equal_groups(key, n_components).to(counts)[:, None]
     rounds = EM_ROUNDS if n_components > 1 else 1
-    return smoothed(problem.run(member, rounds)[0])
+    return smooth_tables(problem.run(member, rounds)[0])
 
 
 def factorise(log_tables: Tensor, share: Tensor, rank: int = RANK):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skuhop.learning.damage.bins import make_bins, sorted_sample
+from skuhop.learning.damage.bins import make_bins, sort_sample
 from skuhop.learning.damage.channels import factorise, fit_mixture, joint_counts
 from skuhop.learning.damage.pooling import fit_exponents
 from skuhop.learning.saved_state import numpy_state
@@ -61,9 +61,9 @@ def learn_channels(
     mass = patterns.new_ones(n) if weights is None else weights
     mass = mass.to(torch.float64).repeat(n_copies)
 
-    values = sorted_sample(patterns.double(), weights)
+    values = sort_sample(patterns.double(), weights)
     pattern_edges = make_bins(*values, PATTERN_QUANTILES).edges
-    values = sorted_sample(copies.double(), mass)
+    values = sort_sample(copies.double(), mass)
     query_edges = make_bins(*values, QUERY_QUANTILES).edges
     codes = torch.unique(quantise(patterns, pattern_edges))
     shape = (len(codes), len(query_edges) + 1)

@@ -24,7 +24,7 @@ from skuhop.learning.damage.channels import (
     equal_groups,
     factorise,
     joint_counts,
-    smoothed,
+    smooth_tables,
 )
 from skuhop.learning.saved_state import numpy_state
 from skuhop.retrieval import AutoScorer, evidence
@@ -116,7 +116,7 @@ def learn_from_queries(scorer: AutoScorer, queries: Tensor) -> dict[str, np.ndar
     trials = {}
     for strength, n_tables in product(PRIOR_STRENGTHS, COMPONENTS):
         prior = strength * common + _FLAT / common.shape[1]
-        held_out = _held_out_evidences(data, prior, n_tables)
+        held_out = _evidences_of_halves(data, prior, n_tables)
         together = torch.cat([evidences, held_out], 1)
         weights = hypothesis_weights(together)
         gained = torch.logsumexp(together + weights, 1).mean() - known
@@ -127,7 +127,7 @@ def learn_from_queries(scorer: AutoScorer, queries: Tensor) -> dict[str, np.ndar
         return numpy_state({"log_prior": log_prior})
     prior, n_tables, weights = trials[gain]
     own = weights[len(log_prior) :]
-    channel = smoothed(_fit(data, prior, n_tables))
+    channel = smooth_tables(_fit(data, prior, n_tables))
     share = scorer.share.to(channel.log_tables)
     base, left, right = factorise(channel.log_tables, share)
     # The tables come in the order of the full fit: they share what the halves' earned.
@@ -191,12 +191,12 @@ def _problem(data: _Queries, prior: Tensor) -> ChannelEM:
     return ChannelEM(data.counts, data.log_weights.to(data.counts), weights, prior)
 
 
-def _held_out_evidences(data: _Queries, prior: Tensor, n_tables: int) -> Tensor:
+def _evidences_of_halves(data: _Queries, prior: Tensor, n_tables: int) -> Tensor:
     """Evidences (n, C) of tables fitted to the other half of the queries."""
     found = data.start.new_empty((len(data.start), n_tables))
     halves = slice(0, None, 2), slice(1, None, 2)
     for fitted, unseen in (halves, halves[::-1]):
-        channel = smoothed(_fit(data.take(fitted), prior, n_tables))
+        channel = smooth_tables(_fit(data.take(fitted), prior, n_tables))
         found[unseen] = _evidences(data.take(unseen), channel, prior)
     return found
 
@@ -211,6 +211,6 @@ def _evidences(data: _Queries, channel: Channel, prior: Tensor) -> Tensor:
         best = scores[:, :, table].argmax(1)
         ratio = log_table.exp()[data.cells[rows, best]] / data.null
         doubt = log_total[:, table] - scores[rows, best, table]
-        strict = evidence.contaminated(ratio)[:, 0]
+        strict = evidence.mix_with_arbitrary(ratio)[:, 0]
         found[:, table] = strict + data.log_weights[rows, best] + doubt
     return found

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skuhop.learning.damage.bins import Bins, make_bins, sorted_sample
+from skuhop.learning.damage.bins import Bins, make_bins, sort_sample
 from skuhop.learning.damage.channels import factorise
 from skuhop.learning.saved_state import numpy_state
 from skuhop.retrieval import quantise
@@ -36,47 +36,47 @@ def families(bins: Bins) -> Iterator[Damage]:
     """Yield the families, as ``(values, random_state) -> damaged values``."""
     low, high, span = bins.low, bins.high, bins.span
 
-    def masked(keep, gain):
+    def mask(keep, gain):
         return lambda v, r: gain * v * (r.uniform(size=len(v)) < keep)
 
-    def masked_noisy(keep, sigma, offset):
+    def mask_with_noise(keep, sigma, offset):
         def damage(v, r):
             noise = sigma * r.standard_normal(len(v)) + offset
             return v * (r.uniform(size=len(v)) < keep) + span * noise
 
         return damage
 
-    def clipped(sigma):
+    def add_noise_clip(sigma):
         return lambda v, r: np.clip(
             v + sigma * span * r.standard_normal(len(v)), low, high
         )
 
-    def folded(sigma):
+    def fold_noise(sigma):
         return lambda v, r: np.clip(
             np.abs(v + sigma * span * r.standard_normal(len(v))), low, high
         )
 
-    def replaced(share):
+    def replace(share):
         return lambda v, r: np.where(
             r.uniform(size=len(v)) < share, r.uniform(low, high, len(v)), v
         )
 
-    def multiplied(sigma):
+    def multiply(sigma):
         return lambda v, r: v * (1 + sigma * r.standard_normal(len(v)))
 
     for keep in (0.3, 0.5, 0.7, 0.9):
-        yield masked(keep, 1)
+        yield mask(keep, 1)
         if keep > 0.3:
-            yield masked(keep, 1 / keep)
+            yield mask(keep, 1 / keep)
     for keep in (0.5, 0.7):
         for sigma in (0.1, 0.3):
             for offset in (0.0, 0.15, 0.3):
-                yield masked_noisy(keep, sigma, offset)
+                yield mask_with_noise(keep, sigma, offset)
     if low >= 0:
-        yield from map(folded, (0.2, 0.35, 0.5, 0.75))
-    yield from map(clipped, (0.1, 0.2, 0.5, 1.0))
-    yield multiplied(0.25)
-    yield from map(replaced, (0.2, 0.6))
+        yield from map(fold_noise, (0.2, 0.35, 0.5, 0.75))
+    yield from map(add_noise_clip, (0.1, 0.2, 0.5, 1.0))
+    yield multiply(0.25)
+    yield from map(replace, (0.2, 0.6))
 
 
 def family_tables(
@@ -145,7 +145,7 @@ def learn_bank(patterns: Tensor, weights: Tensor | None) -> dict[str, np.ndarray
         `base`, `left` and `right` of their logarithms with a share `uniform` mixed in,
         `share` (A,) of every bin, `sextiles` of the values and `directions`.
     """
-    values, mass = sorted_sample(patterns.double(), weights)
+    values, mass = sort_sample(patterns.double(), weights)
     bins = make_bins(values, mass, N_QUANTILES)
     pattern_bins = quantise(patterns, bins.edges)
     codes = torch.unique(pattern_bins)

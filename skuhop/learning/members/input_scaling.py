@@ -27,10 +27,10 @@ class Inputs(NamedTuple):
 
     def __call__(self, X: Tensor) -> Tensor:
         """Standardise rows and bound what lies far out, smoothly."""
-        Z = self.unbounded(X)
+        Z = self.standardise_only(X)
         return Z * torch.rsqrt(1 + (Z / CLIP).square())
 
-    def unbounded(self, X: Tensor) -> Tensor:
+    def standardise_only(self, X: Tensor) -> Tensor:
         """Standardise rows, and no more.
 
         At the centre what is left is the rounding of the mean, and of what fills a gap

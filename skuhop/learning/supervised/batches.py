@@ -17,7 +17,7 @@ MAX_CANDIDATES = 2048
 """Most patterns that a batch is compared with beside itself."""
 
 
-def _padded(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
+def _pad(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Row indices of the members as (K, m), and which are no padding."""
     longest = max(map(len, parts))
     index = torch.stack([torch.cat([p, p[:1].repeat(longest - len(p))]) for p in parts])
@@ -33,7 +33,7 @@ def batches(parts: list[Tensor], batch_size: int, generator: torch.Generator):
     """
     shortest = min(map(len, parts))
     if shortest <= max(FULL_BATCH, batch_size):
-        index, valid = _padded(parts)
+        index, valid = _pad(parts)
         while True:
             yield index, valid, index.shape[1]
     extra = min(int(CANDIDATE_SHARE * (shortest - batch_size)), MAX_CANDIDATES)

@@ -60,7 +60,7 @@ def clearly_better(one: Calibration, other: Calibration) -> bool:
     return bool(mean > error)
 
 
-def retrieved(settings, scores, beta, problem, memory):
+def retrieve(settings, scores, beta, problem, memory):
     """Answers (n, v) of the rows `memory`."""
     copies = problem.weights[memory]
     copies = None if (copies == 1).all() else copies
@@ -82,7 +82,7 @@ def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:
     betas : sequence of float
         What to try.
     """
-    values, weights, of_prior = _asked(problem, blocks)
+    values, weights, of_prior = _targets_left_out(problem, blocks)
     n_rows = sum(problem.copies[asked].sum().item() for _, asked, _ in blocks)
     per_row = problem.n_surprises / n_rows
     doubts = [per_row * problem.target.doubt(share) for share in PRIOR_WEIGHTS]
@@ -96,7 +96,7 @@ def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:
     return min(tries, key=lambda tried: tried[0])[1]
 
 
-def _asked(problem, blocks):
+def _targets_left_out(problem, blocks):
     """Values and weights of the rows left out, and what the prior is off by."""
     asked = torch.cat([rows for _, rows, _ in blocks])
     values = problem.values[asked]
@@ -107,7 +107,7 @@ def _asked(problem, blocks):
 def _residue(settings, problem, blocks, beta, values, of_prior):
     """Say what retrieval is off by for the rows left out."""
     target = problem.target
-    found = [retrieved(settings, s, beta, problem, m) for s, _, m in blocks]
+    found = [retrieve(settings, s, beta, problem, m) for s, _, m in blocks]
     answers = torch.cat(found)
     return target.residue(answers, values) + target.unspent(answers) * of_prior
 
@@ -134,7 +134,7 @@ def share_with_line(settings, problem: Problem, blocks, prior_weight, betas):
         Of the line.
     """
     target = problem.target
-    values, weights, of_prior = _asked(problem, blocks)
+    values, weights, of_prior = _targets_left_out(problem, blocks)
     lines = [
         (penalty, target.residue(answers, values))
         for penalty, answers in lines_left_out(

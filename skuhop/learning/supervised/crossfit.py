@@ -120,9 +120,11 @@ def cross_fit(
     untrained, beta = calibrate_untrained(settings, problem, parts)
 
     def keep_untrained(curve, reason, seen):
-        fitted = _untrained(first, untrained, curve, reason, seen)
+        fitted = _leave_untrained(first, untrained, curve, reason, seen)
         blocks = blocks_of(settings.similarity, problem.Z[None], parts)
-        return _with_line(settings, problem, _scaled(untrained.beta, blocks), fitted)
+        return _with_line(
+            settings, problem, _scale_blocks(untrained.beta, blocks), fitted
+        )
 
     if first.feature_map == "identity":
         return keep_untrained([], "as asked", {})
@@ -217,26 +219,26 @@ def _blend(settings, problem, learned) -> tuple[list[float], Calibration, list]:
     for one in learned[1:]:
         own = calibrate(settings, problem, one.blocks, fine).beta
 
-        def mixed(share, one=one, blocks=blocks, own=own, beta=best.beta):
-            return _added(blocks, beta * (1 - share), one.blocks, own * share)
+        def mix(share, one=one, blocks=blocks, own=own, beta=best.beta):
+            return _add_blocks(blocks, beta * (1 - share), one.blocks, own * share)
 
-        tried = [(calibrate(settings, problem, mixed(s), rough), s) for s in SHARES]
+        tried = [(calibrate(settings, problem, mix(s), rough), s) for s in SHARES]
         found, share = min(tried, key=lambda pair: pair[0].loss)
         if not clearly_better(found, best):
             factors.append(0.0)
             continue
         factors = [factor * (1 - share) * found.beta for factor in factors]
         factors.append(own * share * found.beta)
-        best, blocks = found, mixed(share)
-    return factors, best, _scaled(best.beta, blocks)
+        best, blocks = found, mix(share)
+    return factors, best, _scale_blocks(best.beta, blocks)
 
 
-def _scaled(factor, blocks):
+def _scale_blocks(factor, blocks):
     """Blocks of scores, times a factor."""
     return [(factor * scores, out, kept) for scores, out, kept in blocks]
 
 
-def _added(one, left, other, right):
+def _add_blocks(one, left, other, right):
     """Blocks of scores, times a factor each, added."""
     return [
         (left * scores + right * more, out, kept)
@@ -255,7 +257,7 @@ def _too_little(kernel, problem, settings):
     return CrossFitted(kernels, PRIOR_WEIGHTS[0], [], selection)
 
 
-def _untrained(kernel, calibration, curve, reason, seen):
+def _leave_untrained(kernel, calibration, curve, reason, seen):
     selection = {"kept": "untrained", "reason": reason, **seen}
     selection.setdefault("untrained_loss", calibration.loss)
     kernels = [kernel._replace(betas=np.array([calibration.beta]), state={})]

@@ -85,7 +85,7 @@ def log_loss(
     # A query without another row of its class cannot be right: it teaches nothing.
     n_rows = (values * copies[..., None]).sum(1).gather(1, classes_of(own))
     counted = weights[:, :n_queries] * ((copies[:, :n_queries] > 0) & (n_rows > 1))
-    return _weighted_mean(losses, counted)
+    return _mean_by_weight(losses, counted)
 
 
 def squared_error(
@@ -98,10 +98,10 @@ def squared_error(
     """
     n_queries = answers.shape[1]
     losses = (answers - values[:, :n_queries]).square().mean(2)
-    return _weighted_mean(losses, weights[:, :n_queries] * (copies[:, :n_queries] > 0))
+    return _mean_by_weight(losses, weights[:, :n_queries] * (copies[:, :n_queries] > 0))
 
 
-def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+def _mean_by_weight(losses: Tensor, weights: Tensor) -> Tensor:
     total = weights.sum(1)
     return (weights * losses).sum(1) / total.where(total > 0, 1)
 
@@ -124,7 +124,7 @@ def _surprise(right: Tensor) -> Tensor:
     return -torch.log(right)[:, 0]
 
 
-def _doubted_surprise(right: Tensor, n_classes: int) -> Tensor:
+def _surprise_of_doubt(right: Tensor, n_classes: int) -> Tensor:
     return _surprise((1 - _DOUBT) * right + _DOUBT / n_classes)
 
 
@@ -139,7 +139,7 @@ LABELS = Target(
     unspent=_unspent,
     cost=_surprise,
     doubt=lambda share: -math.log(share),
-    watched=_doubted_surprise,
+    watched=_surprise_of_doubt,
 )
 NUMBERS = Target(
     order=lambda values: values.mean(1),

@@ -22,7 +22,7 @@ from skuhop.learning.supervised.calibration import (
     MAX_WATCHED,
     PRIOR_WEIGHTS,
     blocks_of,
-    retrieved,
+    retrieve,
 )
 from skuhop.learning.supervised.member_scores import (
     leave_one_out,
@@ -102,7 +102,7 @@ def train(kernel: Kernel, settings: Settings, problem: Problem, parts, beta, rng
         scores_of = (features, log_betas, n_queries, groups)
         losses = _losses(settings, problem, *scores_of, batch)
         gradients = torch.autograd.grad(losses.sum(), moving, allow_unused=True)
-        optimiser.learning_rate = _annealed(settings, step)
+        optimiser.learning_rate = _anneal(settings, step)
         with torch.no_grad():
             for tensor in learned:
                 tensor.mul_(1 - optimiser.learning_rate * settings.weight_decay)
@@ -130,7 +130,7 @@ def _losses(settings, problem, features, log_betas, n_queries, groups, batch):
     return problem.target.teach(answers, *batch, settings.label_smoothing)
 
 
-def _annealed(settings: Settings, step: int) -> float:
+def _anneal(settings: Settings, step: int) -> float:
     """Learning rate that falls to zero along a cosine."""
     return (
         settings.learning_rate * (1 + math.cos(math.pi * step / settings.max_iter)) / 2
@@ -183,7 +183,7 @@ class Watch:
         blocks = blocks_of(self.settings.similarity, self.features(tensors), self.parts)
         target = self.problem.target
         for k, (scores, out, kept) in enumerate(blocks):
-            answers = retrieved(self.settings, scores, betas[k], self.problem, kept)
+            answers = retrieve(self.settings, scores, betas[k], self.problem, kept)
             values, w = self.problem.values[out], self.problem.weights[out]
             residue = target.residue(answers, values)
             loss = w @ target.watched(residue, values.shape[1]) / w.sum()

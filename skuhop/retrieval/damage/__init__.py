@@ -2,12 +2,12 @@
 
 from skuhop.retrieval.damage.auto_scorer import AutoScorer, build_auto_scorer
 from skuhop.retrieval.damage.evidence import quantise
-from skuhop.retrieval.damage.experts import told_experts, told_pool
+from skuhop.retrieval.damage.experts import experts_of_channel, pool_experts
 
 __all__ = [
     "AutoScorer",
     "build_auto_scorer",
     "quantise",
-    "told_experts",
-    "told_pool",
+    "experts_of_channel",
+    "pool_experts",
 ]

@@ -19,7 +19,7 @@ from skuhop.retrieval.damage.channel_bank import ChannelBank, StoredBins
 from skuhop.retrieval.damage.noise_models import COSTS, NoiseModels
 from skuhop.retrieval.numpy_tensors import tensor_of
 from skuhop.retrieval.scores import Query, largest_beta
-from skuhop.retrieval.units import divided, enter
+from skuhop.retrieval.units import divide, enter
 
 _SMALLEST_NOISE = 1e-3
 """Least noise level, in units of the patterns' range."""
@@ -192,7 +192,7 @@ def build_auto_scorer(
         return {k: tensor_of(v).to(patterns.device) for k, v in state.items()}
 
     return AutoScorer(
-        tensors(divided(bank, unit)),
+        tensors(divide(bank, unit)),
         patterns,
         weights,
         columns,

@@ -92,7 +92,7 @@ class ChannelBank:
             log_posterior = torch.log_softmax(scores + log_weights, 1)
             top, winner = log_posterior.max(1)
             ratio = self.tables[channel][self.stored.bins[winner], bins]
-            found = evidence.contaminated(ratio / seen.null[rows])
+            found = evidence.mix_with_arbitrary(ratio / seen.null[rows])
             found += (log_weights[winner] - top)[:, None]
             yield channel, Hypothesis(rows, log_posterior, found)
 

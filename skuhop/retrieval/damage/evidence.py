@@ -55,7 +55,7 @@ class Hypothesis(NamedTuple):
         Log-probabilities of the patterns.
     evidences : Tensor of shape (m, E)
         Log-likelihood ratio of the model to the null, for shares of arbitrary
-        features from the smallest on (see `contaminated`).
+        features from the smallest on (see `mix_with_arbitrary`).
     """
 
     rows: Tensor | slice
@@ -124,7 +124,7 @@ def coarseness_cost(seen: Seen) -> Tensor:
     return 0.5 * max(0.0, math.log(d / (2 * math.pi))) * (fine - coarse)
 
 
-def contaminated(ratio: Tensor) -> Tensor:
+def mix_with_arbitrary(ratio: Tensor) -> Tensor:
     """``sum_k log((1 - e) ratio_k + e)`` for shares e of arbitrary features, (n, E).
 
     `ratio`, shape (n, d), is the model's probability of every feature's bin over the

@@ -16,7 +16,7 @@ from skuhop.retrieval.damage.channel_scorers import ChannelScorer, PooledScorer
 from skuhop.retrieval.damage.evidence import nearest_code
 from skuhop.retrieval.numpy_tensors import tensor_of
 from skuhop.retrieval.scores import SIMILARITIES, KernelScorer, Query, Scorer
-from skuhop.retrieval.units import divided
+from skuhop.retrieval.units import divide
 
 _FACTORS = ("base", "left", "right", "log_prior")
 _MATCH = 1e6
@@ -55,7 +55,7 @@ class MatchScorer:
         return torch.zeros_like(query.self_score)
 
 
-def told_experts(
+def experts_of_channel(
     channel: Mapping[str, np.ndarray],
     patterns: Tensor,
     mean: Tensor,
@@ -76,7 +76,7 @@ def told_experts(
         What queries are divided by.
     """
     euclidean = SIMILARITIES["euclidean"]
-    own = divided(channel, unit)
+    own = divide(channel, unit)
     precision = 1 / max(float(own["noise"]), torch.finfo(patterns.dtype).tiny)
 
     def kernel(rule, feature_map=None, beta=None):
@@ -102,11 +102,11 @@ def told_experts(
     return experts
 
 
-def told_pool(
+def pool_experts(
     channel, exponents, patterns, mean, feature_map, unit, beta=1.0
 ) -> PooledScorer:
     """Pool of the experts that have a say, and of exact matches."""
-    experts = told_experts(channel, patterns, mean, feature_map, unit)
+    experts = experts_of_channel(channel, patterns, mean, feature_map, unit)
     negligible = 1e-6 * max(exponents.values())
     pool = [(MatchScorer(patterns, mean, unit), 1.0)]
     for name, expert in experts.items():

@@ -157,7 +157,9 @@ class NoiseModels:
         centre = self.patterns[winner]
         if name == "gain and offset":
             centre = _regress(X, centre)
-        found = evidence.contaminated(ratio(X, centre, *cells, seen.null, self.least))
+        found = evidence.mix_with_arbitrary(
+            ratio(X, centre, *cells, seen.null, self.least)
+        )
         found += (self.log_weights[winner] - top)[:, None]
         found -= 0.5 * COSTS[name] * math.log(X.shape[1])
         shape = evidence.structure(X - centre, self.directions)
@@ -267,8 +269,8 @@ def _fill_space(components: Tensor) -> tuple[FeatureMap, Tensor]:
     """
     basis = torch.linalg.qr(components.T.contiguous())[0]
 
-    def extended(X):
+    def extend(X):
         return X + (X @ components.T - X @ basis) @ basis.T
 
     log_volume = torch.linalg.slogdet(components @ basis)[1]
-    return FeatureMap(extended, extended), log_volume
+    return FeatureMap(extend, extend), log_volume

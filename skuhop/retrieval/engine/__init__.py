@@ -9,7 +9,7 @@ from skuhop.retrieval.engine.answers_and_energies import (
     partial,
 )
 from skuhop.retrieval.engine.memory_record import Memory, origin_of
-from skuhop.retrieval.engine.partial_results import Sums, finalise, merge, unnormalised
+from skuhop.retrieval.engine.partial_results import Sums, finalise, lift_scores, merge
 from skuhop.retrieval.engine.ranking import (
     associations,
     best_partial,
@@ -41,5 +41,5 @@ __all__ = [
     "null_weights",
     "origin_of",
     "partial",
-    "unnormalised",
+    "lift_scores",
 ]

@@ -26,13 +26,13 @@ from skuhop.retrieval.engine.partial_results import (
     Sums,
     TooManyCandidates,
     block_candidates,
+    empty_result,
     finalise,
-    joined,
+    join_queries,
+    lift_scores,
     merge_candidates,
     merge_sums,
-    nothing_asked,
     sums_of,
-    unnormalised,
 )
 from skuhop.retrieval.engine.passes import Pass, gives_exponentials, passes
 from skuhop.retrieval.scores import Query, Scorer
@@ -61,7 +61,7 @@ def sum_up(
         weights = multiplicity(memory, start, stop)
         if memory.separation.lift is not None:
             values = memory.patterns[start:stop] if read else None
-            new = sums_of(*unnormalised(*rule, scores, weights), values, memory.product)
+            new = sums_of(*lift_scores(*rule, scores, weights), values, memory.product)
             part = new if part is None else merge_sums(*rule, [part, new])
             continue
         floor = None if part is None else part.floor
@@ -119,7 +119,7 @@ def partial(
         For Sums n * (v + 2) numbers; for Candidates the patterns that may have weight.
     """
     if len(X) == 0:
-        return nothing_asked(memory.separation, memory.weights, memory.patterns)
+        return empty_result(memory.separation, memory.weights, memory.patterns)
     sums = attention_sums(memory, X, budget) if read else None
     if sums is not None:
         return sums
@@ -133,7 +133,7 @@ def partial(
                 rows = part.rows + turn.rows.start
                 part = part._replace(rows=rows, values=values)
             parts.append(part)
-    return joined(parts)
+    return join_queries(parts)
 
 
 def answers(memory: Memory, X: Tensor, budget: int) -> Tensor:

@@ -24,7 +24,7 @@ from skuhop.retrieval.engine.partial_results import (
     TooManyCandidates,
     block_candidates,
     finalise,
-    joined,
+    join_queries,
 )
 from skuhop.retrieval.engine.passes import plan_pass
 from skuhop.retrieval.products import bf16, exact
@@ -195,7 +195,7 @@ def attention_sums(memory: Memory, X: Tensor, budget: int) -> Sums | None:
         answer, top = kernel(query, keys, values, attn_mask=bias, scale=1.0)
         top = top.to(X.dtype)[0, 0]
         parts.append(Sums(top, torch.ones_like(top), _move_back(answer[0, 0], back)))
-    return joined(parts)
+    return join_queries(parts)
 
 
 def _move_back(answer: Tensor, back: tuple[float, Tensor | None] | None) -> Tensor:
@@ -224,7 +224,7 @@ def answer_peaked(memory: Memory, X: Tensor, budget: int, out: Tensor) -> int:
     rows = _rows_to_look_at(memory, X, budget)
     if not rows:
         return 0
-    rule = _peaked(n_patterns, X.dtype), memory.params
+    rule = _peak(n_patterns, X.dtype), memory.params
     start = 0
     while start < len(X):
         some = slice(start, start + (rows if start else min(rows, _FEWEST_ROWS)))
@@ -261,7 +261,7 @@ def _rows_to_look_at(memory: Memory, X: Tensor, budget: int) -> int:
     return rows if rows * n_patterns <= min(_MOST, affordable) else 0
 
 
-def _peaked(n_patterns: int, dtype: torch.dtype) -> Separation:
+def _peak(n_patterns: int, dtype: torch.dtype) -> Separation:
     """Softmax with a floor below which weights are lost in the rounding."""
     below = math.log(2 * n_patterns / torch.finfo(dtype).eps)
     return SEPARATIONS["softmax"]._replace(

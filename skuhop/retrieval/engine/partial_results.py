@@ -87,7 +87,7 @@ class Candidates(NamedTuple):
 Partial = Sums | Candidates
 
 
-def nothing_asked(
+def empty_result(
     separation: Separation, weights: Tensor | None, values: Tensor
 ) -> Partial:
     """Partial result for no queries at all, which no block of scores can give."""
@@ -108,7 +108,7 @@ def sums_of(top: Tensor, lifted: Tensor, values: Tensor | None, product: Callabl
     return Sums(top, lifted.sum(1), answer)
 
 
-def unnormalised(separation, params, scores, weights) -> tuple[Tensor, Tensor]:
+def lift_scores(separation, params, scores, weights) -> tuple[Tensor, Tensor]:
     """Best scores (n,) and unnormalised weights (n, m); may overwrite the scores."""
     top = scores.amax(1)
     lifted = separation.lift(scores, top[:, None], **params)
@@ -246,14 +246,14 @@ def merge_candidates(separation, params, parts, budget) -> Candidates:
         floor, *(None if c[0] is None else torch.cat(c) for c in columns)
     )
     own = torch.empty_like(floor)
-    for some in padded(whole, budget):
+    for some in pad_candidates(whole, budget):
         own[some.rows] = separation.floor(some.scores, some.weights, **params)[:, 0]
     floor = torch.maximum(floor, own)
     near = (whole.scores >= floor[whole.rows]).nonzero()[:, 0]
     return Candidates(floor, *(None if c is None else c[near] for c in whole[1:]))
 
 
-def joined(parts):
+def join_queries(parts):
     """One partial result of all queries from those of some queries each."""
     columns = zip(*parts, strict=True)
     return type(parts[0])(*(None if c[0] is None else torch.cat(c) for c in columns))
@@ -270,7 +270,7 @@ class _Rows(NamedTuple):
     weights: Tensor | None
 
 
-def padded(part: Candidates, budget: int):
+def pad_candidates(part: Candidates, budget: int):
     """Yield candidates of some rows at a time as matrices, filled up with -inf."""
     order = part.rows.argsort(stable=True)
     counts = torch.bincount(part.rows, minlength=len(part.floor))
@@ -329,14 +329,14 @@ def finalise(
     if read:
         source = values if part.values is None else part.values
         answer = part.scores.new_empty((len(part.floor), source.shape[1]))
-    for some in padded(part, budget):
+    for some in pad_candidates(part, budget):
         p = separation.weights(some.scores, some.weights, **params)
         conjugate[some.rows] = separation.conjugate(
             some.scores, p, some.weights, **params
         )
         if read:
             own = part.indices[some.entries] if part.values is None else some.entries
-            answer[some.rows] = _weighted_sums(some, p, own, source)
+            answer[some.rows] = _sum_by_weight(some, p, own, source)
     return answer, conjugate
 
 
@@ -357,7 +357,7 @@ def _finalise_sums(separation, params, part, read):
     return part.answer / part.total[:, None], conjugate
 
 
-def _weighted_sums(some: _Rows, p: Tensor, indices: Tensor, source: Tensor) -> Tensor:
+def _sum_by_weight(some: _Rows, p: Tensor, indices: Tensor, source: Tensor) -> Tensor:
     """Sum ``p * source`` for every row, over entries that have weight."""
     p = p[some.row, some.column]
     kept = p.nonzero()[:, 0]

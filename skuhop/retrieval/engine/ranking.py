@@ -20,10 +20,10 @@ from skuhop.retrieval.engine.partial_results import (
     Sums,
     common_scale,
     finalise,
-    joined,
+    join_queries,
+    lift_scores,
     merge,
-    padded,
-    unnormalised,
+    pad_candidates,
 )
 from skuhop.retrieval.engine.passes import DENSE_BLOCK, FEWEST_ROWS, Pass, passes
 from skuhop.retrieval.scores import Query
@@ -106,7 +106,7 @@ def heaviest_partial(
             if isinstance(part, Candidates):
                 part = part._replace(rows=part.rows + turn.rows.start)
             parts.append(part)
-    return joined(parts)
+    return join_queries(parts)
 
 
 def _rank(
@@ -122,7 +122,7 @@ def _rank(
         scores = memory.scorer.block(query, start, stop)
         scores = scores if origin is None else scores.sub_(origin[:, None])
         weights = multiplicity(memory, start, stop)
-        best, lifted = unnormalised(*rule, scores, weights)
+        best, lifted = lift_scores(*rule, scores, weights)
         heavy, near = lifted.topk(min(top, stop - start), dim=1)
         part = Ranked(best, lifted.sum(1), heavy, near.add_(first + start))
         whole = part if whole is None else merge_heaviest(*rule, [whole, part], top)
@@ -233,7 +233,7 @@ def _candidates_by_weight(
     shape = (len(part.floor), top)
     indices = part.indices.new_empty(shape)
     weights = part.scores.new_empty(shape)
-    for some in padded(part, budget):
+    for some in pad_candidates(part, budget):
         n, width = some.scores.shape
         p = separation.weights(some.scores, some.weights, **params)
         taken = p.new_full((n, width), -1)

@@ -2,8 +2,8 @@
 
 from skuhop.retrieval.index.candidates import (
     Nearest,
-    indexed_answers,
-    indexed_best,
+    answer_from_index,
+    best_from_index,
     missing_weight,
 )
 from skuhop.retrieval.index.lists import (
@@ -11,7 +11,7 @@ from skuhop.retrieval.index.lists import (
     Space,
     move,
 )
-from skuhop.retrieval.index.tails import N_DRAWS, sampled_answers_alone, tail_std
+from skuhop.retrieval.index.tails import N_DRAWS, answer_with_tail_alone, tail_std
 from skuhop.retrieval.index.trials import (
     NUMBERS_AT_ONCE,
     caution_of,
@@ -27,11 +27,11 @@ __all__ = [
     "Space",
     "caution_of",
     "checks_of",
-    "indexed_answers",
-    "indexed_best",
+    "answer_from_index",
+    "best_from_index",
     "missing_weight",
     "move",
-    "sampled_answers_alone",
+    "answer_with_tail_alone",
     "shares_found",
     "tail_std",
 ]

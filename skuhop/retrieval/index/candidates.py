@@ -193,11 +193,11 @@ def _missing(
     lifted = lifted if own is None else lifted * own
     rest = rest * separation.lift(least.clone(), top, **params)[:, 0]
     if beyond is not None:
-        rest = rest + _lifted_beyond(memory, beyond, top)
+        rest = rest + _lift_beyond(memory, beyond, top)
     return 1 / (1 + lifted.sum(1) / rest)  # One where the rest is infinite.
 
 
-def _lifted_beyond(memory: Memory, beyond: _Beyond, top: Tensor) -> Tensor:
+def _lift_beyond(memory: Memory, beyond: _Beyond, top: Tensor) -> Tensor:
     """Unnormalised weight (n,) beyond, that of a pattern with score `top` being one."""
     lift = memory.separation.lift
     if lift is SEPARATIONS["softmax"].lift and not memory.scorer.profiled:
@@ -250,7 +250,7 @@ def read_found(memory: Memory, found: Found) -> Tensor:
     )
 
 
-def indexed_answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
+def answer_from_index(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """As `answers`, but at most ``memory.nearest.tol`` of the weight may be missing."""
     out = X.new_empty((len(X), memory.patterns.shape[1]))
 
@@ -264,7 +264,7 @@ def indexed_answers(memory: Memory, X: Tensor, budget: int) -> Tensor:
     return out
 
 
-def indexed_best(memory: Memory, X: Tensor, budget: int) -> Tensor:
+def best_from_index(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """As `best_patterns`, among the candidates."""
     out = torch.empty(len(X), dtype=torch.int64, device=X.device)
 
@@ -280,7 +280,7 @@ def indexed_best(memory: Memory, X: Tensor, budget: int) -> Tensor:
 
 
 def missing_weight(memory: Memory, X: Tensor, budget: int) -> Tensor:
-    """Estimate the weight (n,) that `indexed_answers` leaves out of each answer."""
+    """Estimate the weight (n,) that `answer_from_index` leaves out of each answer."""
     out = X.new_zeros(len(X))
 
     def take(rows, found):

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from skuhop.retrieval.chunks import row_chunks
-from skuhop.retrieval.engine import Memory, Sums, answers, origin_of, unnormalised
+from skuhop.retrieval.engine import Memory, Sums, answers, lift_scores, origin_of
 from skuhop.retrieval.index.candidates import Found, ask, read_found
 from skuhop.retrieval.scores import Query
 
@@ -60,7 +60,7 @@ class Tail(NamedTuple):
 
 def head_sums(memory: Memory, found: Found) -> Sums:
     """Add up the patterns found."""
-    top, lifted = unnormalised(*memory.rule, found.scores.clone(), found.own)
+    top, lifted = lift_scores(*memory.rule, found.scores.clone(), found.own)
     answer = torch.nn.functional.embedding_bag(
         found.indices, memory.patterns, mode="sum", per_sample_weights=lifted
     )
@@ -99,7 +99,7 @@ def tail_sums(
     return Tail(terms.mean(1), answer, terms)
 
 
-def _sampled(memory: Memory, X: Tensor, found: Found) -> tuple[Tensor, Tensor]:
+def _add_tail(memory: Memory, X: Tensor, found: Found) -> tuple[Tensor, Tensor]:
     """Answers (n, v) from head and tail, and their standard deviation (n,)."""
     draws = memory.nearest.tail
     head = head_sums(memory, found)
@@ -125,7 +125,7 @@ def variance_factor(memory: Memory, draws: Tensor) -> float:
     return (1 - m / M) / max(m - 1, 1)
 
 
-def sampled_answers(memory: Memory, X: Tensor, budget: int) -> tuple[Tensor, Tensor]:
+def answer_with_tail(memory: Memory, X: Tensor, budget: int) -> tuple[Tensor, Tensor]:
     """Answers (n, v), and the standard deviation (n,) that sampling gives them.
 
     Rows that may drop their tail do, and have 0, as have rows of which the index found
@@ -147,18 +147,18 @@ def sampled_answers(memory: Memory, X: Tensor, budget: int) -> tuple[Tensor, Ten
         heavy = ~(safe | lost)
         if heavy.any():
             open_rows = some[heavy]
-            answer, deviation = _sampled(memory, X[open_rows], found.take(heavy))
+            answer, deviation = _add_tail(memory, X[open_rows], found.take(heavy))
             out[open_rows], std[open_rows] = answer, deviation
     return out, std
 
 
-def sampled_answers_alone(memory: Memory, X: Tensor, budget: int) -> Tensor:
-    """As `sampled_answers`, without the standard deviation."""
-    return sampled_answers(memory, X, budget)[0]
+def answer_with_tail_alone(memory: Memory, X: Tensor, budget: int) -> Tensor:
+    """As `answer_with_tail`, without the standard deviation."""
+    return answer_with_tail(memory, X, budget)[0]
 
 
 def tail_std(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """Compute the standard deviation (n,) of one update; 0 where nothing is sampled."""
     if memory.nearest is None or memory.nearest.tail is None:
         return X.new_zeros(len(X))
-    return sampled_answers(memory, X, budget)[1]
+    return answer_with_tail(memory, X, budget)[1]

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from skuhop.retrieval.products import exact, gathered
+from skuhop.retrieval.products import exact, gather_products
 from skuhop.retrieval.scores.beta import attention_beta
 from skuhop.retrieval.scores.scorer import (
     FeatureMap,
@@ -129,7 +129,7 @@ class KernelScorer:
     def pairs(self, query, indices):
         """Scores (n, k) of the patterns at `indices`, its own k for every query."""
         vectors, offset, scale = query.encoded
-        scores = gathered(self.keys, indices, vectors)
+        scores = gather_products(self.keys, indices, vectors)
         for bias in (
             None if self.bias is None else self.bias[indices],
             None if offset is None else offset[:, None],

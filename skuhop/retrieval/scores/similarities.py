@@ -72,7 +72,7 @@ def _log_residual(residual: Tensor, scale: Tensor) -> Tensor:
     return residual.masked_fill_(residual <= 16 * info.eps * scale, info.tiny).log_()
 
 
-def sized(vectors: Tensor) -> Tensor:
+def divide_by_largest(vectors: Tensor) -> Tensor:
     """Rows divided by their largest entry, so that they can be squared."""
     size = largest(vectors.detach())
     return vectors / torch.where(size > 0, size, 1)
@@ -103,7 +103,7 @@ def _encode_dot(features):
 
 
 def _encode_euclidean(features):
-    return features, _squared_norm(features).mul_(-0.5)
+    return features, _norm_square(features).mul_(-0.5)
 
 
 def _encode_cosine(features):
@@ -130,7 +130,7 @@ def _observed_euclidean(queries, observed, patterns):
 
 
 def _observed_cosine(queries, observed, patterns):
-    patterns = sized(patterns)
+    patterns = divide_by_largest(patterns)
     squared = observed @ patterns.square().T
     return _safe_ratio(direction(queries) @ patterns.T, squared)
 
@@ -148,7 +148,7 @@ def _observed_correlation(queries, observed, patterns):
     centred = torch.where(observed > 0, queries - mean, 0)
     flat = largest(centred) <= eps / 4 * largest(queries)
     queries = direction(centred.masked_fill(flat, 0))
-    patterns = sized(less_mean(patterns))
+    patterns = divide_by_largest(less_mean(patterns))
     means = (observed @ patterns.T).div_(count)
     raw = observed @ patterns.square().T
     squared = torch.addcmul(raw, means.square(), count, value=-1)
@@ -170,7 +170,7 @@ def _observed_manhattan(queries, observed, patterns):
     return scores.masked_fill_(scores <= rounding, 0).neg_()
 
 
-def _squared_norm(features):
+def _norm_square(features):
     return features.square().sum(1)
 
 
@@ -202,7 +202,7 @@ SIMILARITIES = {
     "euclidean": Similarity(
         _encode_euclidean, None, _observed_euclidean, _profile_euclidean, _zero, True, 2
     ),
-    "dot": Similarity(_encode_dot, None, _observed_dot, None, _squared_norm, degree=2),
+    "dot": Similarity(_encode_dot, None, _observed_dot, None, _norm_square, degree=2),
     "cosine": Similarity(_encode_cosine, None, _observed_cosine, _profile_angle, _one),
     "correlation": Similarity(
         _encode_correlation, None, _observed_correlation, _profile_angle, _one
@@ -217,3 +217,11 @@ SIMILARITIES = {
         1,
     ),
 }
+"""Similarities by name.
+
+To add one: write how it encodes, compares and compares what is observed, and its score
+of a row with itself; a `profile` if it stands for a model of noise. Add the row, and
+one to `REFERENCES` in ``tests/retrieval/test_similarities.py`` and to the grid of
+``tests/test_common.py``; tests say where they lack it. Name it in the docstrings of the
+estimators.
+"""

@@ -12,9 +12,9 @@ from skuhop.support.checks.parameter_rules import (
     all_or_nothing,
     check_parameters,
     check_settled,
-    settled_parameters,
+    copy_parameters,
 )
-from skuhop.support.checks.validation import after_fit, check_weights, drawing
+from skuhop.support.checks.validation import after_fit, check_draws, check_weights
 
 __all__ = [
     "after_fit",
@@ -27,7 +27,7 @@ __all__ = [
     "check_settled",
     "check_total",
     "check_weights",
-    "drawing",
+    "check_draws",
     "refuse_masked",
-    "settled_parameters",
+    "copy_parameters",
 ]

@@ -117,7 +117,7 @@ def check_parameters(owner: str, values: Mapping, rules: Rules) -> None:
             )
 
 
-def settled_parameters(estimator, names) -> dict:
+def copy_parameters(estimator, names) -> dict:
     """Parameters as they were at `fit`, for the attribute `_settled`."""
     return {name: _spelt(getattr(estimator, name)) for name in names}
 

@@ -13,7 +13,7 @@ from skuhop.support.checks.entries import check_numbers, check_total
 from skuhop.support.checks.parameter_rules import COUNT, check_parameters
 
 
-def drawing(n_samples, random_state) -> np.random.RandomState:
+def check_draws(n_samples, random_state) -> np.random.RandomState:
     """Check how many rows are wanted, and give what they are drawn with.
 
     Raises
