@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from skuhop.exceptions import InvalidParameterError
+from skuhop.retrieval import SEPARATIONS
 
 HIDDEN = 128
 """Width of the hidden layer of the feature map "mlp"."""
@@ -25,11 +26,25 @@ RANGES = {
     ),
 }
 """Of what can be learned: from all numbers to those allowed, and back."""
+_STARTS = {"alpha": 1.5, "gamma": 2.0}
+"""Where parameters of separations start that are learned."""
 
 
-def _one_each(value: Tensor) -> Tensor:
-    """Give a value for every head (H,) the dimensions of scores (B, H, L, S)."""
-    return value[:, None, None] if value.ndim == 1 else value
+def check_choice(name: str, value, *allowed):
+    """Give a value back that is among those allowed."""
+    names = [n for a in allowed for n in ([None] if a is None else a)]
+    if value not in names:
+        shown = "None or the name of a function of torch" if None in names else names
+        raise InvalidParameterError(
+            f"The {name!r} parameter must be one of {shown}. Got {value!r}."
+        )
+    return value
+
+
+def per_head(value):
+    """Give numbers (H,) of the heads the dimensions of scores (B, H, L, S)."""
+    is_one_each = isinstance(value, Tensor) and value.ndim == 1
+    return value[:, None, None] if is_one_each else value
 
 
 class HeadParameter(nn.Module):
@@ -71,8 +86,36 @@ class HeadParameter(nn.Module):
     def forward(self) -> Tensor | float:
         """Give the number, or the numbers (H, 1, 1) of the heads."""
         if self.learned:
-            return _one_each(RANGES[self.name][0](self.raw))
-        return _one_each(self.value) if isinstance(self.value, Tensor) else self.value
+            return per_head(RANGES[self.name][0](self.raw))
+        return per_head(self.value)
+
+
+def build_scaling(scaling, beta, size: int | None, num_heads: int) -> HeadParameter:
+    """Make beta from its two names; by default that of heads of a size, or one."""
+    if None not in (scaling, beta):
+        raise InvalidParameterError(
+            "scaling and beta are two names of one parameter: give one of them. "
+            f"Got scaling={scaling!r} and beta={beta!r}."
+        )
+    start = 1.0 if size is None else size**-0.5
+    value = beta if scaling is None else scaling
+    return HeadParameter("beta", start if value is None else value, start, num_heads)
+
+
+def build_separation(separation: str, given: Mapping, num_heads: int) -> nn.ModuleDict:
+    """Make the parameters of a separation, refusing those of others."""
+    defaults = SEPARATIONS[separation].defaults
+    for name, value in given.items():
+        if value is not None and name not in defaults:
+            raise InvalidParameterError(
+                f"The parameter {name!r} is not one of separation={separation!r}, "
+                f"which has {sorted(defaults)}. Got {value!r}."
+            )
+    heads = {}
+    for name, default in defaults.items():
+        value = default if given[name] is None else given[name]
+        heads[name] = HeadParameter(name, value, _STARTS.get(name, default), num_heads)
+    return nn.ModuleDict(heads)
 
 
 class HeadLinear(nn.Module):

@@ -18,18 +18,28 @@ from skuhop.nn.associations import (
     measure_energy,
     post_transform,
 )
-from skuhop.nn.head_parameters import HeadParameter, build_head_map
+from skuhop.nn.head_parameters import (
+    build_head_map,
+    build_scaling,
+    build_separation,
+    check_choice,
+    per_head,
+)
 from skuhop.nn.hflayers_weights import load_hflayers
 from skuhop.nn.masks import Masks, join_masks
-from skuhop.nn.projections import draw_parameters, join_heads, project
+from skuhop.nn.projections import (
+    append_pattern,
+    draw_parameters,
+    head_size,
+    join_heads,
+    project,
+)
 from skuhop.nn.separating import separation_of_heads
 from skuhop.retrieval import READ_OUTS, SEPARATIONS, SIMILARITIES
 
 _ATTENTION = {"softmax", "softmax1"}
 _ANGLES = {"dot", "cosine", "correlation"}
 """What torch's fused attention computes: softmax of products."""
-_STARTS = {"alpha": 1.5, "gamma": 2.0}
-"""Where parameters of separations start that are learned."""
 
 
 class _Heads(NamedTuple):
@@ -242,7 +252,7 @@ class Hopfield(nn.Module):
         self.input_size, self.num_heads = input_size, num_heads
         self.stored_pattern_size = stored_pattern_size or input_size
         self.pattern_projection_size = pattern_projection_size or input_size
-        self.hidden_size = _head_size(input_size, hidden_size, num_heads, static)
+        self.hidden_size = head_size(input_size, hidden_size, num_heads, static)
         self.pattern_size = pattern_size or self.hidden_size
         self.output_size = output_size or input_size
         self.state_pattern_as_static, self.stored_pattern_as_static = static[:2]
@@ -252,7 +262,7 @@ class Hopfield(nn.Module):
         self.add_zero_association = add_zero_association
         self.update_steps_max = update_steps_max
         self.update_steps_eps = update_steps_eps
-        self.association_activation = _check_choice(
+        self.association_activation = check_choice(
             "association_activation", association_activation, None, vars(torch)
         )
 
@@ -280,25 +290,18 @@ class Hopfield(nn.Module):
         )
         self._build_projections(input_bias, concat_bias_pattern, disable_out_projection)
 
-        self.separation = _check_choice("separation", separation, SEPARATIONS)
-        self.similarity = _check_choice("similarity", similarity, SIMILARITIES)
-        self.answer = _check_choice("answer", answer, READ_OUTS)
+        self.separation = check_choice("separation", separation, SEPARATIONS)
+        self.similarity = check_choice("similarity", similarity, SIMILARITIES)
+        self.answer = check_choice("answer", answer, READ_OUTS)
         self.null = null
         self.feature_map = build_head_map(feature_map, num_heads, self.hidden_size)
         given = {"alpha": alpha, "gamma": gamma, "k": k, "degree": degree}
-        self.separation_params = self._build_params(given)
-        if None not in (scaling, beta):
-            raise InvalidParameterError(
-                "scaling and beta are two names of one parameter: give one of them. "
-                f"Got scaling={scaling!r} and beta={beta!r}."
-            )
+        self.separation_params = build_separation(separation, given, num_heads)
         # As hflayers: patterns that come as they are and leave so are not scaled.
         bare = all(static) and disable_out_projection and not normalize_hopfield_space
         bare = bare and not pattern_projection_as_connected
-        first = 1.0 if bare or self.hidden_size is None else self.hidden_size**-0.5
-        scaling = beta if scaling is None else scaling
-        scaling = first if scaling is None else scaling
-        self.scaling = HeadParameter("beta", scaling, first, num_heads)
+        size = None if bare else self.hidden_size
+        self.scaling = build_scaling(scaling, beta, size, num_heads)
         self.register_buffer("multiplicity", None)
         self._keys: tuple[Tensor, Tensor | None] | None = None
         self.reset_parameters()
@@ -349,22 +352,6 @@ class Hopfield(nn.Module):
                 f"{self.stored_pattern_as_static} and pattern_projection_as_static="
                 f"{self.pattern_projection_as_static}."
             )
-
-    def _build_params(self, given: Mapping) -> nn.ModuleDict:
-        """Make the parameters of the separation, refusing those of others."""
-        defaults = SEPARATIONS[self.separation].defaults
-        for name, value in given.items():
-            if value is not None and name not in defaults:
-                raise InvalidParameterError(
-                    f"The parameter {name!r} is not one of separation="
-                    f"{self.separation!r}, which has {sorted(defaults)}. Got {value!r}."
-                )
-        heads = {}
-        for name, default in defaults.items():
-            value = default if given[name] is None else given[name]
-            start = _STARTS.get(name, default)
-            heads[name] = HeadParameter(name, value, start, self.num_heads)
-        return nn.ModuleDict(heads)
 
     def __getstate__(self):
         """State without the keys of the last forward pass."""
@@ -506,7 +493,7 @@ class Hopfield(nn.Module):
         RuntimeError
             If no forward pass in training came before.
         """
-        _check_choice("loss", loss, LOSSES)
+        check_choice("loss", loss, LOSSES)
         if self.feature_map is None:
             raise InvalidParameterError(
                 "separation_loss needs a 'feature_map' that it can move. Got None."
@@ -546,7 +533,7 @@ class Hopfield(nn.Module):
             heads.stored,
             heads.masks,
             self.update_steps_max,
-            _per_head(self.update_steps_eps),
+            per_head(self.update_steps_eps),
         )
 
     def _inputs(self, input) -> tuple[Tensor, Tensor, Tensor]:
@@ -593,44 +580,9 @@ class Hopfield(nn.Module):
     def _add_patterns(self, queries, keys, values, masks) -> _Heads:
         """Store the learned pattern and the zeros, where they are wanted."""
         if self.bias_stored is not None and self.bias_values is not None:
-            keys = _append(keys, self.bias_stored)
-            values = _append(values, self.bias_values)
+            keys = append_pattern(keys, self.bias_stored)
+            values = append_pattern(values, self.bias_values)
             masks = masks.extend()
         if self.add_zero_association:
             keys, values, masks = add_zero(keys), add_zero(values), masks.extend()
         return _Heads(queries, keys, values, masks)
-
-
-def _append(vectors: Tensor, pattern: Tensor) -> Tensor:
-    """Vectors (B, H, n + 1, D): those given, and a pattern (1, 1, H * D)."""
-    batch, heads, _, size = vectors.shape
-    pattern = pattern.to(vectors.dtype).view(1, heads, 1, size)
-    return torch.cat([vectors, pattern.expand(batch, -1, -1, -1)], 2)
-
-
-def _per_head(value):
-    """Give numbers (H,) of the heads the dimensions of scores."""
-    return value[:, None, None] if isinstance(value, Tensor) else value
-
-
-def _check_choice(name: str, value, *allowed):
-    """Give a value back that is among those allowed."""
-    names = [n for a in allowed for n in ([None] if a is None else a)]
-    if value not in names:
-        shown = "None or the name of a function of torch" if None in names else names
-        raise InvalidParameterError(
-            f"The {name!r} parameter must be one of {shown}. Got {value!r}."
-        )
-    return value
-
-
-def _head_size(input_size, hidden_size, num_heads, static) -> int | None:
-    """Features of every head; None where all patterns come as they are."""
-    if hidden_size is not None or (input_size is None and all(static)):
-        return hidden_size
-    if input_size is None or input_size % num_heads:
-        raise InvalidParameterError(
-            "input_size must be a multiple of num_heads, unless hidden_size is given. "
-            f"Got input_size={input_size} and num_heads={num_heads}."
-        )
-    return input_size // num_heads

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
+from skuhop.exceptions import InvalidParameterError
 from skuhop.nn.head_parameters import HEAD_MAPS
+
+
+def head_size(input_size, hidden_size, num_heads, static) -> int | None:
+    """Features of every head; None where all patterns come as they are."""
+    if hidden_size is not None or (input_size is None and all(static)):
+        return hidden_size
+    if input_size is None or input_size % num_heads:
+        raise InvalidParameterError(
+            "input_size must be a multiple of num_heads, unless hidden_size is given. "
+            f"Got input_size={input_size} and num_heads={num_heads}."
+        )
+    return input_size // num_heads
 
 
 def split_heads(vectors: Tensor, num_heads: int) -> Tensor:
@@ -23,6 +37,13 @@ def project(patterns: Tensor, linear: nn.Linear | None, num_heads: int) -> Tenso
     if linear is None:
         return patterns[:, None].expand(-1, num_heads, -1, -1)
     return split_heads(linear(patterns), num_heads)
+
+
+def append_pattern(vectors: Tensor, pattern: Tensor) -> Tensor:
+    """Vectors (B, H, n + 1, D): those given, and a pattern (1, 1, H * D)."""
+    batch, heads, _, size = vectors.shape
+    pattern = pattern.to(vectors.dtype).view(1, heads, 1, size)
+    return torch.cat([vectors, pattern.expand(batch, -1, -1, -1)], 2)
 
 
 def draw_parameters(module: nn.Module) -> None:
