@@ -113,11 +113,14 @@ def sparse(**params):
 def test_the_best_of_the_grid_is_chosen():
     memory = sparse(corruption="noise").fit(DIGITS)
     scores = memory.separation_scores_
-    assert scores["alpha"] == list(ALPHAS) and ALPHAS[0] == 1 and ALPHAS[-1] == 2
+    assert scores["alpha"] == list(ALPHAS)
+    assert ALPHAS[0] == 1
+    assert ALPHAS[-1] == 2
     best = scores["alpha"][int(np.argmin(scores["error"]))]
     assert memory.separation_params_ == {"alpha": best}
     # At so small a beta softmax blurs, and less of it is better.
-    assert best == 2 and scores["error"][0] > 2 * scores["error"][-1]
+    assert best == 2
+    assert scores["error"][0] > 2 * scores["error"][-1]
 
 
 def test_the_choice_is_that_of_copies_never_seen():

@@ -158,7 +158,8 @@ EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_use_what_scikit_learn_bundles(example):
     text = example.read_text()
-    assert "fetch_" not in text and "np.load(" not in text
+    assert "fetch_" not in text
+    assert "np.load(" not in text
     assert re.match(r'"""\n.+\n=+\n', text), "sphinx-gallery wants a title"
 
 

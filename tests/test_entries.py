@@ -120,7 +120,7 @@ def test_weights_of_metrics(metric, wrong):
 
 @pytest.mark.parametrize("metric", [retrieval_error, hit_rate])
 def test_weights_of_metrics_that_are_all_zero(metric):
-    with pytest.raises(ValueError, match="sample_weight.*zero"):
+    with pytest.raises(ValueError, match=r"sample_weight.*zero"):
         metric(X, X, sample_weight=np.zeros(24))
 
 
@@ -183,7 +183,7 @@ def test_class_weights(wrong, label):
         lambda: classifier.fit(X, LABELS),
         lambda: classifier.partial_fit(X, LABELS),
     ):
-        with pytest.raises(ValueError, match="'class_weight'.*finite number") as caught:
+        with pytest.raises(ValueError, match=r"'class_weight'.*finite num") as caught:
             call()
         assert f"{label!r}: {wrong!r}" in str(caught.value)
 
@@ -223,20 +223,20 @@ def test_answers_beyond_the_precision_of_the_question(estimator):
 def test_values_beyond_the_precision_of_the_question():
     regressor = clone(REGRESSOR).fit(X, 1e39 * Y)
     assert np.isfinite(regressor.predict(X)).all()
-    with pytest.raises(ValueError, match="y is of the size .* float32 cannot hold"):
+    with pytest.raises(ValueError, match=r"y is of the size .* float32 cannot hold"):
         regressor.predict(X.astype("f4"))
 
 
 @pytest.mark.parametrize("estimator", ALL.values(), ids=ALL)
 @pytest.mark.parametrize("weights", [np.full(24, 1e38), np.r_[1e39, np.ones(23)]])
 def test_weights_beyond_the_precision(estimator, weights):
-    with pytest.raises(ValueError, match="sum of sample_weight.*float32. Got"):
+    with pytest.raises(ValueError, match=r"sum of sample_weight.*float32. Got"):
         fit(estimator, X.astype("f4"), sample_weight=weights)
 
 
 @pytest.mark.parametrize("estimator", [CLASSIFIER, REGRESSOR])
 def test_weights_beyond_the_precision_of_what_learns(estimator):
-    with pytest.raises(ValueError, match="sum of sample_weight.*float32. Got 1e"):
+    with pytest.raises(ValueError, match=r"sum of sample_weight.*float32. Got 1e"):
         fit(estimator, sample_weight=np.r_[1e39, np.ones(23)])
 
 
@@ -281,10 +281,9 @@ def test_frames_of_other_columns(frame):
         "hits": lambda: hit_rate(FRAME, frame),
         "hits among": lambda: hit_rate(FRAME, X, patterns=frame),
     }
-    for name, call in calls.items():
+    for call in calls.values():
         with pytest.raises(ValueError, match=NAMES):
             call()
-            pytest.fail(name)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +311,7 @@ def test_set_output_leaves_scores_alone():
 @pytest.mark.parametrize("kind", [UHopMemory, UHopClassifier, UHopRegressor])
 def test_a_callable_that_gives_no_module(kind, given):
     estimator = kind(lambda n_features: given, max_iter=2)
-    with pytest.raises(ValueError, match="'feature_map'.*torch.nn.Module.*returned"):
+    with pytest.raises(ValueError, match=r"'feature_map'.*torch.nn.Module.*returned"):
         fit(estimator)
 
 

@@ -187,7 +187,7 @@ def test_scorer_and_splitter_travel_and_show_themselves():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    "wrong, message",
     [
         (
             {"corruption": "blur"},

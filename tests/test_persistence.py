@@ -90,7 +90,8 @@ def test_round_trip(variant, way, used):
     if used:
         memory.transform(QUERIES)  # what that prepares must not be saved
     again = WAYS[way](memory)
-    assert again is not memory and type(again) is UHopMemory
+    assert again is not memory
+    assert type(again) is UHopMemory
     assert again.get_params() == memory.get_params()
     assert vars(again).keys() == vars(memory).keys()
     for found, expected in zip(answers(again), answers(memory), strict=True):
@@ -235,7 +236,8 @@ def test_fitted_state_is_numpy_or_plain(variant):
             f"{path} is a {type(value)}"
         )
         if isinstance(value, np.ndarray):
-            assert value.dtype != object and value.base is None, path
+            assert value.dtype != object, path
+            assert value.base is None, path
 
 
 # --- the cache -----------------------------------------------------------------------

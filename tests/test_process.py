@@ -40,7 +40,7 @@ def settings():
         "showwarning": warnings.showwarning,
         "tf32": getattr(matmul, "fp32_precision", None) or matmul.allow_tf32,
         "torch": torch.get_rng_state().tolist(),
-        "numpy": np.random.get_state()[1].tolist(),  # noqa: NPY002
+        "numpy": np.random.get_state()[1].tolist(),
         "gradients": torch.is_grad_enabled(),
         "modes": torch.utils._python_dispatch.is_in_torch_dispatch_mode(),
     }

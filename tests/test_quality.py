@@ -40,8 +40,18 @@ def test_gaussian_noise_near_the_bayes_limit(sigma):
 @pytest.mark.slow
 def test_benchmark_ratios(tmp_path):
     found = subprocess.run(
-        [sys.executable, str(SCRIPT), "--sets", "digits", "--sizes", "300"]
-        + ["--baselines", "fixed", "--out", str(tmp_path / "out.csv")],
+        [
+            sys.executable,
+            str(SCRIPT),
+            "--sets",
+            "digits",
+            "--sizes",
+            "300",
+            "--baselines",
+            "fixed",
+            "--out",
+            str(tmp_path / "out.csv"),
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -68,7 +78,8 @@ def test_classification_benchmark_keeps_what_it_has_and_reports_all(tmp_path):
     before = out.read_text().splitlines()
     subprocess.run([*command, *models], check=True, capture_output=True)
     after = out.read_text().splitlines()
-    assert len(before) == 1 + 2 * 2 * 2 and len(after) == 1 + 2 * 2 * 3
+    assert len(before) == 1 + 2 * 2 * 2
+    assert len(after) == 1 + 2 * 2 * 3
     assert after[: len(before)] == before
     page = out.with_suffix(".md").read_text()
     assert all(model in page for model in models)

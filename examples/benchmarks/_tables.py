@@ -98,7 +98,7 @@ def large(name: str, folder: Path) -> Split:
         raise FileNotFoundError(_MISSING.format(file=file, bundled=", ".join(BUNDLED)))
     with np.load(file) as data:
         parts = [data[key] for key in ("X", "y", "X_test", "y_test")]
-        levels = data["cat"] if "cat" in data else None
+        levels = data.get("cat", None)
     X, y, X_test, y_test = parts
     if name == "adult":
         return _prepared(levels, X.astype(float), y, X_test.astype(float), y_test)

@@ -31,7 +31,7 @@ import argparse
 import csv
 import time
 from collections.abc import Callable
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,7 +83,7 @@ def windows(series, horizon) -> tuple[Windows, Windows, Windows]:
     """Training, validation and test windows, by where their answers lie."""
     ends = np.cumsum([0, TRAIN, VALIDATION, TEST])
     parts = []
-    for begin, end in zip(ends[:-1], ends[1:], strict=True):
+    for begin, end in pairwise(ends):
         start = np.arange(max(begin, WINDOW), end - horizon + 1)
         X = series[start[:, None] + np.arange(-WINDOW, 0)]
         parts.append(Windows(X, series[start[:, None] + np.arange(horizon)], start))

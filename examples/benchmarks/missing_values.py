@@ -236,8 +236,12 @@ def main():
     for name, X in tables(args.data, args.most_rows):
         for share in SHARES:
             cells.append(one_cell(name, X, share, range(args.seeds)))
-            about, errors = cells[-1]
-            print(name, share, {k: f"{v:.3f}" for k, v in errors.items()}, flush=True)
+            print(
+                name,
+                share,
+                {k: f"{v:.3f}" for k, v in cells[-1][1].items()},
+                flush=True,
+            )
     rows = [
         {**{k: str(v) for k, v in about.items()}}
         | {method: f"{value:.3f}" for method, value in errors.items()}

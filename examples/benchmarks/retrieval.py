@@ -51,16 +51,16 @@ BASELINES = ("fixed", "paper", "ahop", "bayes")
 # ---- the memory's modes
 
 
-def _told_nothing(UHopMemory, patterns, extra, corruption, seed):
-    return UHopMemory(random_state=seed).fit(patterns)
+def _told_nothing(memory_class, patterns, extra, corruption, seed):
+    return memory_class(random_state=seed).fit(patterns)
 
 
-def _with_queries(UHopMemory, patterns, extra, corruption, seed):
-    return UHopMemory(random_state=seed).fit(patterns, queries=extra)
+def _with_queries(memory_class, patterns, extra, corruption, seed):
+    return memory_class(random_state=seed).fit(patterns, queries=extra)
 
 
-def _told(UHopMemory, patterns, extra, corruption, seed):
-    return UHopMemory(corruption=corruption, random_state=seed).fit(patterns)
+def _told(memory_class, patterns, extra, corruption, seed):
+    return memory_class(corruption=corruption, random_state=seed).fit(patterns)
 
 
 #: mode -> fitted memory

@@ -171,7 +171,7 @@ def one_index(kind, patterns, unseen, repeats):
     params = {"similarity": "euclidean", "beta": NOISE**-2}
     memory = UHopMemory("identity", index=kind, **params)
     plain_fit = peak_of(lambda: UHopMemory("identity", **params).fit(patterns))[0]
-    index_fit, fit_mb = peak_of(lambda: memory.fit(patterns))
+    index_fit = peak_of(lambda: memory.fit(patterns))[0]
     exact = UHopMemory("identity", **params)
     exact.__setstate__(memory.__getstate__())
     exact.set_params(index=None)

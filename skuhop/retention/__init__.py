@@ -17,7 +17,7 @@ __all__ = [
     "Plan",
     "RetentionRule",
     "Rows",
-    "rule_of_linkage",
     "newest",
+    "rule_of_linkage",
     "uniform",
 ]

@@ -102,7 +102,8 @@ def test_the_posterior_loss_moves_and_scales_queries():
         max_iter=200,
         **DENSITY,
     ).fit(X)
-    assert memory.alignment_ and memory.selection_["kept"] == "learned"
+    assert memory.alignment_
+    assert memory.selection_["kept"] == "learned"
     draws = memory.sample(500, random_state=0)
     shift = memory.alignment_["shift"]
     scale = memory.alignment_["scale"]
@@ -130,7 +131,8 @@ def test_it_agrees_with_kernel_density():
 def test_seeds_and_dtype():
     memory = identity().fit(RNG.normal(size=(9, 4)).astype("f4"))
     one = memory.sample(5, random_state=3)
-    assert one.dtype == np.float32 and one.shape == (5, 4)
+    assert one.dtype == np.float32
+    assert one.shape == (5, 4)
     np.testing.assert_array_equal(one, memory.sample(5, random_state=3))
     assert (one != memory.sample(5, random_state=4)).any()
     assert memory.sample().shape == (1, 4)

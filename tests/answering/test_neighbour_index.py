@@ -107,7 +107,8 @@ def test_flat_queries_are_answered_from_all_patterns_at_once():
 def test_what_lacks_little_is_asked_for_more_candidates():
     first, second = asked_for(1.0)
     assert first == (len(QUERIES), CANDIDATES[0])
-    assert second[1] == CANDIDATES[1] and 0 < second[0] < len(QUERIES)
+    assert second[1] == CANDIDATES[1]
+    assert 0 < second[0] < len(QUERIES)
 
 
 def test_an_index_that_finds_too_few_is_not_trusted():
@@ -341,7 +342,8 @@ class TestKindsOfData:
         for sharpness in (0.1, 1.0):
             told, true = first_look(memory.set_params(beta=sharpness * beta), queries)
             true = true[told <= 1e-3]
-            assert (true <= 2e-2).all() and (true > 2e-3).sum() <= 2
+            assert (true <= 2e-2).all()
+            assert (true > 2e-3).sum() <= 2
 
     def test_two_clusters_as_reported(self):
         rng = np.random.RandomState(0)

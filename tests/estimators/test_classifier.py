@@ -330,7 +330,8 @@ def test_few_samples(n, feature_map):
 def test_a_class_of_one_row():
     rows = np.r_[0:30, 50:80, 100]
     proba = quick().fit(X[rows], Y[rows]).predict_proba(X[[100]])
-    assert proba.shape == (1, 3) and np.isfinite(proba).all()
+    assert proba.shape == (1, 3)
+    assert np.isfinite(proba).all()
 
 
 def test_constant_and_huge_features():

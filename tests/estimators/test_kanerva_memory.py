@@ -254,7 +254,8 @@ def test_little_memory_is_enough():
 def test_few_and_constant_rows(rows):
     fitted = memory().fit(rows)
     answer, std = fitted.retrieve(rows, return_std=True)
-    assert np.isfinite(answer).all() and (std > 0).all()
+    assert np.isfinite(answer).all()
+    assert (std > 0).all()
     assert np.isfinite(fitted.score_samples(rows)).all()
     assert fitted.n_slots_ <= len(rows)
     assert np.isfinite(fitted.sample(4)).all()

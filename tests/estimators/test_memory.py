@@ -76,7 +76,7 @@ def test_methods_agree_with_each_other(separation):
     weights = memory.association(QUERIES)
     assert weights.shape == (8, 15)
     np.testing.assert_allclose(memory.transform(QUERIES), weights @ X, rtol=1e-10)
-    heaviest, top = memory.association(QUERIES, top=3)
+    _, top = memory.association(QUERIES, top=3)
     np.testing.assert_allclose(top, -np.sort(-weights, axis=1)[:, :3])
     best = weights[np.arange(8), memory.predict(QUERIES)]
     np.testing.assert_allclose(best, weights.max(1))
@@ -257,7 +257,7 @@ def test_new_rows_need_a_fit():
     assert memory.inverse_noise_variance_ is None
     memory.set_params(missing="new")
     memory.transform(X)
-    with pytest.raises(ValueError, match="missing='new' needs.*call fit again"):
+    with pytest.raises(ValueError, match=r"missing='new' needs.*call fit again"):
         memory.transform(with_gaps())
 
 
@@ -358,7 +358,8 @@ def test_pandas_in_and_out():
     memory = UHopMemory(max_iter=5).set_output(transform="pandas").fit(frame)
     out = memory.transform(frame)
     assert isinstance(out, pd.DataFrame)
-    assert list(out.columns) == names and list(out.index) == list(frame.index)
+    assert list(out.columns) == names
+    assert list(out.index) == list(frame.index)
     np.testing.assert_allclose(out.to_numpy(), X, rtol=1e-10)
     assert list(memory.feature_names_in_) == names
     assert list(memory.get_feature_names_out()) == names
@@ -400,7 +401,9 @@ def test_grid_search():
         error_score="raise",
     ).fit(X)
     scores = search.cv_results_["mean_test_score"]
-    assert len(scores) == 12 and np.isfinite(scores).all() and (scores <= 0).all()
+    assert len(scores) == 12
+    assert np.isfinite(scores).all()
+    assert (scores <= 0).all()
     assert len(set(np.round(scores, 6))) > 1
     assert search.best_score_ == scores.max()
     assert search.transform(QUERIES).shape == QUERIES.shape
@@ -448,7 +451,8 @@ def test_new_rows_that_lack_nothing_come_back_as_they_are(similarity, params):
         found = memory.transform(asked)
         known = ~np.isnan(asked)
         np.testing.assert_array_equal(found[known], asked[known])
-        assert np.isfinite(found).all() and found.dtype == dtype
+        assert np.isfinite(found).all()
+        assert found.dtype == dtype
         again = memory.transform(asked[complete])
         np.testing.assert_array_equal(again, asked[complete])
         again[:] = 0  # and are a copy

@@ -113,7 +113,8 @@ def test_association_names_the_rows_that_decided(n_classes):
     right = classifier.predict(bags[60:]) == names[60:]
     hits = []
     for bag, w, label, is_right in zip(bags[60:], weights, y[60:], right, strict=True):
-        assert w.shape == (len(bag),) and (w >= 0).all()
+        assert w.shape == (len(bag),)
+        assert (w >= 0).all()
         assert w.sum() == pytest.approx(1)
         if label and is_right:
             hits.append(w.argmax() == 0)
@@ -140,7 +141,8 @@ def test_float32_follows_float64():
 def test_states_can_be_a_choice():
     bags, y = make_bags()
     classifier = UHopMILClassifier(max_states=50, random_state=0).fit(bags, y)
-    assert classifier.states_.shape == (50, 4) and classifier.coef_.shape == (4, 1, 50)
+    assert classifier.states_.shape == (50, 4)
+    assert classifier.coef_.shape == (4, 1, 50)
     again = clone(classifier).fit(bags, y)
     assert np.array_equal(again.states_, classifier.states_)
     assert classifier.score(bags, y) > 0.9

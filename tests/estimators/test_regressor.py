@@ -75,7 +75,8 @@ def test_answers_are_weights_times_values(separation, y):
 def test_answers_stay_in_the_range_of_the_values(similarity):
     regressor = fitted(similarity=similarity, feature_map="linear", linear_share=0)
     found = regressor.predict(1e3 * X)
-    assert Y[TRAIN].min() <= found.min() and found.max() <= Y[TRAIN].max()
+    assert Y[TRAIN].min() <= found.min()
+    assert found.max() <= Y[TRAIN].max()
 
 
 @pytest.mark.parametrize("y", [Y, Y2, np.tile(Y2, 20)], ids=["one", "two", "forty"])
@@ -229,7 +230,8 @@ def test_rows_do_not_depend_on_each_other(feature_map):
 def test_dtype_of_queries_is_kept():
     regressor = quick().fit(X[TRAIN].astype("f4"), Y[TRAIN])
     single, double = (regressor.predict(X[TEST].astype(t)) for t in ("f4", "f8"))
-    assert single.dtype == np.float32 and double.dtype == np.float64
+    assert single.dtype == np.float32
+    assert double.dtype == np.float64
     np.testing.assert_allclose(single, double, rtol=1e-3)
 
 

@@ -250,9 +250,11 @@ def test_the_limit_and_the_rule_may_change_on_the_way():
 def test_fit_stores_what_it_is_given_and_starts_anew():
     memory = feed(make(max_patterns=10))
     memory.fit(X)
-    assert len(memory.patterns_) == 90 and memory.stream_ == {}
+    assert len(memory.patterns_) == 90
+    assert memory.stream_ == {}
     memory.partial_fit(QUERIES)
-    assert len(memory.patterns_) == 10 and memory.stream_["seen"] == 102
+    assert len(memory.patterns_) == 10
+    assert memory.stream_["seen"] == 102
 
 
 def test_phi_is_refreshed_from_what_is_kept():
@@ -298,7 +300,8 @@ def test_innovation_holds_what_came_once():
         seen = np.unique(which)
         held = which[memory.stream_["arrivals"]][memory.predict(data[seen])]
         known[retention] = (held == seen).mean()
-    assert known["innovation"] == 1 and known["merge"] > 0.9
+    assert known["innovation"] == 1
+    assert known["merge"] > 0.9
     assert known["reservoir"] < 0.6 > known["fifo"]
 
 
@@ -358,7 +361,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("first", [True, False])
 def test_bad_rows_leave_it_as_it_was(kind, case, first):
-    if case == "NaN" and kind != "memory" or case == "features" and first:
+    if (case == "NaN" and kind != "memory") or (case == "features" and first):
         pytest.skip("allowed")
     rows, weights, error = BAD[case]
     estimator = make(kind, max_patterns=20)
@@ -435,4 +438,5 @@ def test_an_index_is_built_anew():
     plain = make(beta=50.0).fit(many)
     np.testing.assert_array_equal(memory.predict(many[::50]), plain.predict(many[::50]))
     memory.set_params(retention__max_patterns=500).partial_fit(many[:1])
-    assert memory.index_ == {} and len(memory.transform(many[:3])) == 3
+    assert memory.index_ == {}
+    assert len(memory.transform(many[:3])) == 3

@@ -96,7 +96,7 @@ def test_rank_deficient_patterns(name):
 @pytest.mark.parametrize("k, expected", [(1, 1), (3, 3), (5, 5), (50, 5), (None, 5)])
 def test_n_components(k, expected):
     X = patterns(5, 9)
-    module, project, export = feature_map_kind("linear").begin(X, k, None)
+    _, _, export = feature_map_kind("linear").begin(X, k, None)
     components = export()["components"]
     assert components.shape == (expected, 9)
     # The directions of the largest singular values, as in a truncated SVD.
@@ -128,7 +128,8 @@ def test_custom_modules_come_back_in_evaluation_mode():
     module, _, export = kind.begin(X, None, None)
     phi = restore(kind, export(), {}, X)
     first = phi.queries(X)
-    assert torch.equal(first, phi.queries(X)) and not first.requires_grad
+    assert torch.equal(first, phi.queries(X))
+    assert not first.requires_grad
     np.testing.assert_allclose(first, module.module[0](X).detach())
     assert first.dtype == torch.float64
 

@@ -103,7 +103,8 @@ def test_shares_have_the_least_squared_error():
 
     best = minimize(error, np.zeros(3))
     shares = learn_shares(*map(torch.from_numpy, (candidates, truth, weights)))
-    assert shares.sum() == pytest.approx(1) and (shares >= 0).all()
+    assert shares.sum() == pytest.approx(1)
+    assert (shares >= 0).all()
     assert error(shares.clamp_min(1e-12).log().numpy()) == pytest.approx(
         best.fun, rel=1e-3
     )

@@ -78,7 +78,7 @@ def test_invariances(name):
 @names
 def test_farther_apart_is_less(name):
     spread = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
-    close = spread + [3.0, 3.0]
+    close = [*spread, 3.0, 3.0]
     assert loss(name, spread) < loss(name, close)
 
 
@@ -95,4 +95,5 @@ def test_zero_vectors_and_duplicates_have_finite_gradients(name):
     X = torch.tensor(X, requires_grad=True)
     value = LOSSES[name](X)
     value.backward()
-    assert torch.isfinite(value) and torch.isfinite(X.grad).all()
+    assert torch.isfinite(value)
+    assert torch.isfinite(X.grad).all()

@@ -43,7 +43,8 @@ def test_what_is_drawn_depends_on_the_seed_alone(name):
     again, other = Draws(0).run(draw), Draws(1).run(draw)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first, again)
-    assert not torch.equal(first, second) and not torch.equal(first, other)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, other)
 
 
 def test_a_generator_of_the_users_is_respected():
@@ -55,8 +56,10 @@ def test_a_generator_of_the_users_is_respected():
 def test_dropped_entries_are_made_up_for():
     ones = torch.ones(100, 100)
     found, kept = Draws(0).run(torch.native_dropout, ones, 0.25, True)
-    assert kept.dtype == torch.bool and torch.equal(found > 0, kept)
-    assert abs(found.mean() - 1) < 0.02 and found.max() == pytest.approx(4 / 3)
+    assert kept.dtype == torch.bool
+    assert torch.equal(found > 0, kept)
+    assert abs(found.mean() - 1) < 0.02
+    assert found.max() == pytest.approx(4 / 3)
 
 
 def test_states_are_swapped_in_a_copy():
@@ -64,7 +67,8 @@ def test_states_are_swapped_in_a_copy():
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     states = [{name: k * t for name, t in before.items()} for k in (1, 2)]
     one, two = call_apart(module, states, [x, x], False, Draws(0))
-    assert torch.equal(one, module(x)) and torch.equal(two, 2 * one)
+    assert torch.equal(one, module(x))
+    assert torch.equal(two, 2 * one)
     for name, tensor in module.state_dict().items():
         assert torch.equal(tensor, before[name])
     assert module.training

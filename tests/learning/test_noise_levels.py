@@ -44,7 +44,8 @@ def test_a_level_for_each_feature_is_kept_only_if_it_completes_better(monkeypatc
 def test_same_seed_same_result_and_the_global_generator_is_left_alone(dtype):
     before = torch.random.get_rng_state()
     one, two = (learn_precision(WINE.to(dtype), None, 3) for _ in range(2))
-    assert torch.equal(one, two) and one.dtype == dtype
+    assert torch.equal(one, two)
+    assert one.dtype == dtype
     assert torch.equal(before, torch.random.get_rng_state())
     assert not torch.equal(one, learn_precision(WINE.to(dtype), None, 4))
 
@@ -84,7 +85,7 @@ def test_weights_count():
 
 
 @pytest.mark.parametrize(
-    ("patterns", "expected"),
+    "patterns, expected",
     [
         (torch.tensor([[1.0], [3.0], [1.0], [3.0]]), 1.0),
         (torch.tensor([[0.0, 0.0], [4.0, 4.0]]), 0.25),

@@ -149,7 +149,8 @@ def test_queries_without_a_partner_teach_nothing():
     ones = torch.ones(1, 4, dtype=DOUBLE)
     loss = label_log_loss(scores, labels, ones, ones, 4, 0.05)
     loss.sum().backward()
-    assert loss.item() == 0 and not scores.grad.any()
+    assert loss.item() == 0
+    assert not scores.grad.any()
 
 
 def plain_squared_error(scores, values, weights, valid, groups):
@@ -280,7 +281,8 @@ def test_member_scores_have_gradients(similarity):
     member_scores(
         SIMILARITIES[similarity], features[:, :3], features
     ).square().sum().backward()
-    assert features.grad.isfinite().all() and features.grad.any()
+    assert features.grad.isfinite().all()
+    assert features.grad.any()
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
@@ -342,7 +344,8 @@ def test_members(feature_map, d):
     again = kind.begin(Z, 2, 6, 0)
     assert all(torch.equal(tensors[name], again[name]) for name in tensors)
     features = kind.features(tensors, Z.expand(2, -1, -1), False)
-    assert features.shape == (2, 10, 6) and features.dtype == DOUBLE
+    assert features.shape == (2, 10, 6)
+    assert features.dtype == DOUBLE
     assert not torch.allclose(features[0], features[1])
 
 
@@ -373,7 +376,8 @@ def test_standardisation():
     torch.testing.assert_close(inputs.centre, copies.centre)
     torch.testing.assert_close(inputs.scale, copies.scale)
     Z = inputs(X)
-    assert not Z[:, 2].any() and Z.abs().max() < 3
+    assert not Z[:, 2].any()
+    assert Z.abs().max() < 3
     far = Inputs(torch.zeros(1), torch.ones(1))(torch.tensor([[1e-3], [1e6]]))
     torch.testing.assert_close(far, torch.tensor([[1e-3], [3.0]]), rtol=1e-4, atol=0)
 
@@ -404,7 +408,8 @@ def test_folds_keep_groups_together():
     parts = divided(task, n_folds=4).parts
     left_out = [set(task.groups[out].tolist()) for out, _ in parts]
     for here, (_, kept) in zip(left_out, parts, strict=True):
-        assert here and not here & set(task.groups[kept].tolist())
+        assert here
+        assert not here & set(task.groups[kept].tolist())
     assert sorted(g for here in left_out for g in here) == list(range(9))
 
 
@@ -431,8 +436,10 @@ def test_large_sets_come_in_batches():
     parts = [torch.arange(n), torch.arange(n) + n]
     draw = batches(parts, 100, generator())
     (index, valid, n_queries), (other, _, _) = next(draw), next(draw)
-    assert n_queries == 100 and index.shape == (2, 100 + int(0.2 * (n - 100)))
-    assert valid.all() and not torch.equal(index, other)
+    assert n_queries == 100
+    assert index.shape == (2, 100 + int(0.2 * (n - 100)))
+    assert valid.all()
+    assert not torch.equal(index, other)
     for rows, part in zip(index, parts, strict=True):
         assert len(set(rows.tolist())) == len(rows)
         assert set(rows.tolist()) <= set(part.tolist())
@@ -500,7 +507,8 @@ def test_noise_is_shrunk_to_the_mean():
     sure = calibrate(settings(), task, [(near, rows, others)], [50.0])
     assert noise.prior_weight > 0.5 > 0.1 > sure.prior_weight
     # What is answered with the mean alone is wrong by the variance.
-    assert noise.loss == pytest.approx(1, abs=0.4) and sure.loss < 0.2
+    assert noise.loss == pytest.approx(1, abs=0.4)
+    assert sure.loss < 0.2
 
 
 @pytest.mark.parametrize("make", [problem, numbers])
@@ -536,7 +544,8 @@ def test_the_rows_left_out_share_the_scores_between_kernels():
         assert [factor > 0 for factor in factors] == [
             kind in taken[name] for kind, _ in PAIR
         ]
-    assert "linear" in taken["line"] and taken["wave"] == ["periodic"]
+    assert "linear" in taken["line"]
+    assert taken["wave"] == ["periodic"]
 
 
 def test_cross_fit_keeps_the_untrained_kernel_of_noise():
@@ -554,8 +563,10 @@ def test_cross_fit_keeps_the_untrained_kernel_of_noise():
 def test_too_little_to_learn_from(n, make):
     fitted = cross_fit_all(kernels_of("auto", "auto"), make(n), settings())
     (kernel,) = fitted.kernels
-    assert kernel.state == {} and fitted.loss_curve == []
-    assert np.isfinite(kernel.betas).all() and (kernel.betas > 0).all()
+    assert kernel.state == {}
+    assert fitted.loss_curve == []
+    assert np.isfinite(kernel.betas).all()
+    assert (kernel.betas > 0).all()
 
 
 def test_fixed_beta_stays():

@@ -47,7 +47,8 @@ def test_the_loss_falls(loss, feature_map):
     memory = fit(loss=loss, feature_map=feature_map, max_iter=60, corruption=dim)
     curve = memory.loss_curve_
     assert np.mean(curve[-20:]) < np.mean(curve[:20])
-    assert len(curve) == memory.n_iter_ == 60 and memory.loss_ == curve[-1]
+    assert len(curve) == memory.n_iter_ == 60
+    assert memory.loss_ == curve[-1]
     assert all(isinstance(value, float) for value in curve)
 
 
@@ -158,7 +159,8 @@ def test_max_iter_is_the_most():
 
 def test_one_pattern_has_nothing_to_learn():
     memory = fit(X[:1])
-    assert memory.loss_curve_ == [] and np.isnan(memory.loss_)
+    assert memory.loss_curve_ == []
+    assert np.isnan(memory.loss_)
     assert memory.n_iter_ == 1  # as scikit-learn wants it
     copies = fit(np.repeat(X[:1], 5, axis=0))
     assert copies.loss_curve_ == []
@@ -170,9 +172,9 @@ def test_mini_batches(monkeypatch):
 
     def distances(features):
         seen.append(len(features))
-        return DISTANCES(features)
+        return average(features)
 
-    DISTANCES = EXPONENTS["average"]
+    average = EXPONENTS["average"]
     monkeypatch.setitem(EXPONENTS, "average", distances)
     monkeypatch.setattr(trainer, "FULL_BATCH", 8)
     one, other = fit(max_iter=40), fit(max_iter=40)
@@ -222,6 +224,7 @@ def test_rank_deficient_patterns(rank):
 def test_verbose(capsys):
     fit(verbose=1, max_iter=4)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 and all("loss = " in line for line in lines)
+    assert len(lines) == 4
+    assert all("loss = " in line for line in lines)
     fit(verbose=0, max_iter=4)
     assert capsys.readouterr().out == ""

@@ -91,5 +91,5 @@ def test_memories_without_a_layer(options, message):
 
 
 def test_layers_without_a_memory():
-    with pytest.raises(ValueError, match="'memory'.*with projections"):
+    with pytest.raises(ValueError, match=r"'memory'.*with projections"):
         HopfieldLayer(6, quantity=25).to_memory(fitted())

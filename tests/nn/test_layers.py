@@ -217,17 +217,20 @@ def test_where_nothing_may_answer_there_are_zeros(separation, steps, null):
     hidden[2] = True
     stored, state, values = (x.requires_grad_() for x in inputs())
     answers = layer((stored, state, values), stored_pattern_padding_mask=hidden)
-    assert (answers[2] == 0).all() and (answers[:2] != 0).any()
+    assert (answers[2] == 0).all()
+    assert (answers[:2] != 0).any()
     answers.square().sum().backward()
     # Only the values have a gradient where the best pattern has all weight.
     grads = [x.grad for x in (stored, state, values) if x.grad is not None]
-    assert grads and all(grad.isfinite().all() for grad in grads)
+    assert grads
+    assert all(grad.isfinite().all() for grad in grads)
     others = layer((stored[:2], state[:2], values[:2]), hidden[:2])
     torch.testing.assert_close(answers[:2], others)
     blocked = torch.zeros(STATES, STORED, dtype=torch.float64)
     blocked[1] = -torch.inf
     answers = layer((stored, state, values), association_mask=blocked)
-    assert (answers[:, 1] == 0).all() and (answers[:, 0] != 0).any()
+    assert (answers[:, 1] == 0).all()
+    assert (answers[:, 0] != 0).any()
 
 
 def test_hidden_patterns_do_not_matter():
@@ -261,7 +264,8 @@ def test_a_feature_map_of_the_user_starts_as_it_is():
     before = module.weight.clone()
     layer = Hopfield(SIZE, num_heads=2, feature_map=module)
     layer.reset_parameters()
-    assert layer.feature_map is module and torch.equal(module.weight, before)
+    assert layer.feature_map is module
+    assert torch.equal(module.weight, before)
     layer = Hopfield(
         SIZE, num_heads=2, feature_map=lambda size: torch.nn.Linear(size, 3)
     )
@@ -464,7 +468,8 @@ def test_updates_do_not_raise_the_energy(separation, feature_map):
     weights = layer.association((stored, state, stored))
     moved = (weights @ stored[:, None])[:, 0]
     after = layer.energy((stored, moved, stored))
-    assert (after <= before + 1e-9).all() and (after < before - 1e-3).any()
+    assert (after <= before + 1e-9).all()
+    assert (after < before - 1e-3).any()
 
 
 # --- bad input -----------------------------------------------------------------------

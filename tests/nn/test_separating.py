@@ -46,7 +46,8 @@ def test_separate_moves_the_feature_maps_alone():
             torch.nn.init.normal_(module.project_stored.weight)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     losses = separate(model, draw(4, 10, 8), 15, learning_rate=1e-2)
-    assert len(losses) == 15 and losses[-1] < losses[0]
+    assert len(losses) == 15
+    assert losses[-1] < losses[0]
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]) == ("feature_map" not in name), name
     assert not any(m.training for m in model.modules())
@@ -70,9 +71,9 @@ def test_bad_input():
     layer.eval()(draw(2, 5, 4))
     with pytest.raises(RuntimeError, match="call the layer first"):
         layer.separation_loss()
-    with pytest.raises(ValueError, match="'loss'.*'mean'"):
+    with pytest.raises(ValueError, match=r"'loss'.*'mean'"):
         layer.separation_loss("mean")
     with pytest.raises(ValueError, match="'feature_map'"):
         Hopfield(4).separation_loss()
-    with pytest.raises(ValueError, match="'model'.*Hopfield without any"):
+    with pytest.raises(ValueError, match=r"'model'.*Hopfield without any"):
         separate(Hopfield(4), draw(2, 5, 4), 3)

@@ -10,11 +10,11 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 matplotlib.use("agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
-from skuhop import UHopClassifier, UHopMemory  # noqa: E402
-from skuhop.metrics import hit_rate, retrieval_error  # noqa: E402
-from skuhop.plotting import (  # noqa: E402
+from skuhop import UHopClassifier, UHopMemory
+from skuhop.metrics import hit_rate, retrieval_error
+from skuhop.plotting import (
     CapacityDisplay,
     EnergyDisplay,
     RetrievalDisplay,
@@ -59,7 +59,8 @@ def test_conventions(name):
     )
     _, ax = plt.subplots()
     assert display.plot(ax) is display
-    assert display.ax_ is ax and ax.has_data()
+    assert display.ax_ is ax
+    assert ax.has_data()
     display.figure_.canvas.draw()
 
 
@@ -163,7 +164,7 @@ def test_energy_takes_the_names_of_the_features():
 def test_energy_bad_input():
     with pytest.raises(ValueError, match="2 features; got one with 16"):
         EnergyDisplay.from_estimator(PLAIN.fit(IMAGES))
-    with pytest.raises(ValueError, match="'grid_resolution'.*integer >= 2.*Got 1"):
+    with pytest.raises(ValueError, match=r"'grid_resolution'.*integer >= 2.*Got 1"):
         EnergyDisplay.from_estimator(PLAIN.fit(PLANE), grid_resolution=1)
     with pytest.raises(NotFittedError):
         EnergyDisplay.from_estimator(UHopMemory())
@@ -233,7 +234,7 @@ def test_capacity_of_answers_bad_input():
         make([IMAGES[:5], IMAGES[:3], IMAGES[5:10]], {})
     with pytest.raises(ValueError, match=r"'a'\] must have an answer.* 2 draws.*got 1"):
         make([IMAGES[:5], IMAGES[:3]], {"a": [IMAGES[:5]]})
-    with pytest.raises(ValueError, match="'metric'.*'hit_rate'"):
+    with pytest.raises(ValueError, match=r"'metric'.*'hit_rate'"):
         make([IMAGES[:5]], {"a": [IMAGES[:5]]}, metric="hits")
 
 

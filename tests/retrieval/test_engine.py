@@ -1,5 +1,6 @@
 """The engine: chunking changes nothing, and memory follows the budget."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -85,7 +86,7 @@ def everything(memory, X, budget):
         "predict": best_patterns(memory, X, budget),
         "transform": Retrieval(1, 0.0)(memory, X, budget),
     }
-    if memory.complete and not memory.scorer.beta == 1:
+    if memory.complete and memory.scorer.beta != 1:
         # Not where the noise level is profiled out: a retrieved query has none left,
         # so that the rounding of the first step decides about the second.
         out["three steps"] = Retrieval(3, 0.0)(memory, X, budget)
@@ -243,7 +244,8 @@ def test_queries_are_left_alone():
         memory, X = make_memory("manhattan", separation), make_queries()
         before, patterns = X.clone(), memory.patterns.clone()
         everything(memory, X, 500)
-        assert torch.equal(X, before) and torch.equal(memory.patterns, patterns)
+        assert torch.equal(X, before)
+        assert torch.equal(memory.patterns, patterns)
 
 
 @given(n=st.integers(0, 50), row=st.integers(0, 99), budget=st.integers(0, 2000))
@@ -380,7 +382,7 @@ def test_float32_answers_do_not_depend_on_how_they_are_computed(
     try:
         parts = [
             Retrieval(1, 0.0)(memory, X[rows[start:stop]], budget)
-            for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+            for start, stop in itertools.pairwise(bounds)
         ]
     finally:
         torch.set_num_threads(before)

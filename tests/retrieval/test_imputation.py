@@ -133,7 +133,8 @@ def test_what_is_infinitely_far_has_no_weight():
 def test_far_queries_have_donors():
     far = torch.full((1, D), 1e120, dtype=torch.float64)
     weights = donor_weights(far, donors(), torch.ones(D, dtype=torch.float64))
-    assert weights.isfinite().all() and abs(weights.sum() - 1) < 1e-9
+    assert weights.isfinite().all()
+    assert abs(weights.sum() - 1) < 1e-9
 
 
 def test_candidates_are_centre_line_donors_and_both():

@@ -1,5 +1,6 @@
 """Partial results: any way to cut the patterns gives the answer of the whole."""
 
+import itertools
 import pickle
 import random
 
@@ -24,7 +25,7 @@ from skuhop.retrieval import (
 from skuhop.retrieval.engine import answers_and_energies
 from skuhop.retrieval.engine.answers_and_energies import energies_of
 from skuhop.retrieval.engine.partial_results import (
-    TooManyCandidates,
+    TooManyCandidatesError,
     block_candidates,
     lift_scores,
     sums_of,
@@ -70,7 +71,7 @@ def block_partial(rule, scores, weights, values, first):
 def cut(rule, scores, values, weights, edges, order):
     edges = [0, *sorted(set(edges)), scores.shape[1]]
     parts = []
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in itertools.pairwise(edges):
         own = None if weights is None else weights[start:stop]
         block = scores[:, start:stop].clone()
         parts.append(block_partial(rule, block, own, values[start:stop], start))
@@ -144,14 +145,14 @@ def test_candidates_are_few_and_hold_the_support(name):
     assert support <= listed
     assert len(listed) <= 4 * len(support) + 10 * len(scores)
     assert len(merge(*rule, [part, part])[1]) <= 2 * len(listed)
-    with pytest.raises(TooManyCandidates):
+    with pytest.raises(TooManyCandidatesError):
         block_candidates(*rule, scores.clone(), most=1)
 
 
 def shards(memory, edges):
     """Cut a memory: the shards share feature map, mean and beta."""
     edges = [0, *edges, len(memory.patterns)]
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in itertools.pairwise(edges):
         patterns = memory.patterns[start:stop]
         weights = None if memory.weights is None else memory.weights[start:stop]
         scorer = build_scorer("dot", 0.7, patterns, patterns.mean(0), weights, None)
@@ -246,7 +247,8 @@ def test_no_queries(separation, weighted):
     for one, other in zip(asked[0], empty[0], strict=True):
         assert (one is None) == (other is None)
         if one is not None:
-            assert other.dtype == one.dtype and other.shape == (0, *one.shape[1:])
+            assert other.dtype == one.dtype
+            assert other.shape == (0, *one.shape[1:])
     found, conjugate = finalise(*rule, merge(*rule, empty))
     assert found.shape == (0, 6)
     assert conjugate is None or conjugate.shape == (0,)

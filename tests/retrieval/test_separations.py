@@ -207,7 +207,8 @@ def test_rows_sum_to_one(name, params):
     p = weights(name, scores(), params)
     assert (p >= 0).all()
     if SEPARATIONS[name].null:
-        assert (p.sum(1) < 1).any() and (p.sum(1) <= 1 + 1e-12).all()
+        assert (p.sum(1) < 1).any()
+        assert (p.sum(1) <= 1 + 1e-12).all()
     else:
         np.testing.assert_allclose(p.sum(1), 1, rtol=1e-12)
 
@@ -224,7 +225,8 @@ def test_raising_a_score_never_lowers_its_weight(name, params):
     raised = z.copy()
     raised[:, 3] += 0.25
     gain = weights(name, raised, params)[:, 3] - weights(name, z, params)[:, 3]
-    assert (gain >= -1e-12).all() and (gain > 1e-3).any() == (params != {"k": 50})
+    assert (gain >= -1e-12).all()
+    assert (gain > 1e-3).any() == (params != {"k": 50})
 
 
 @pytest.mark.parametrize("name, params", CASES)
@@ -321,7 +323,8 @@ EXTREMES = {
 def test_extreme_scores(name, params, case, dtype):
     z = np.array(EXTREMES[case])
     p = weights(name, z, params, dtype=dtype)[0]
-    assert np.isfinite(p).all() and (p >= 0).all()
+    assert np.isfinite(p).all()
+    assert (p >= 0).all()
     if not SEPARATIONS[name].null:
         assert p.sum() == pytest.approx(1, rel=1e-6)
         # Equal scores have equal weights, and no lower one has more.

@@ -154,7 +154,8 @@ def test_rows_of_which_too_little_was_found_are_looked_up():
     answer, std = answer_with_tail(lost, QUERIES, BUDGET)
     exact = answers(memory._replace(nearest=None), QUERIES, BUDGET)
     np.testing.assert_allclose(answer[::2], exact[::2], rtol=1e-10)
-    assert (std[::2] == 0).all() and (std[1::2] > 0).all()
+    assert (std[::2] == 0).all()
+    assert (std[1::2] > 0).all()
 
 
 @pytest.mark.parametrize("budget", [2**12, 2**16])
@@ -192,7 +193,8 @@ def test_the_memory_samples_and_says_how_sure_it_is(fitted):
     exact = estimator(index=None).fit(MANY)
     found, std = fitted.transform(queries), fitted.tail_std(queries)
     gap = np.linalg.norm(found - exact.transform(queries), axis=1)
-    assert (std > 0).all() and (gap < 4 * std).all()
+    assert (std > 0).all()
+    assert (gap < 4 * std).all()
     assert (exact.tail_std(queries) == 0).all()
     np.testing.assert_array_equal(found, fitted.transform(queries))
     again = pickle.loads(pickle.dumps(fitted))

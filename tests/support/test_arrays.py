@@ -266,7 +266,8 @@ def test_fitted_in_parts_from_a_gpu(model, dispatch):
     for part in (slice(12), slice(12, 20)):
         rows = torch.as_tensor(X[part], device="cuda")
         estimator.partial_fit(rows, *(column[part] for column in values))
-    assert type(estimator.patterns_) is np.ndarray and len(estimator.patterns_) == 20
+    assert type(estimator.patterns_) is np.ndarray
+    assert len(estimator.patterns_) == 20
     queries = torch.as_tensor(QUERIES, device="cuda")
     assert estimator.predict(queries).device == queries.device
 

@@ -144,7 +144,8 @@ def test_a_classifier_is_scored_on_rows_that_it_does_not_store(
     class Scored(Recorder):
         def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
             if context.task_name == "fit":
-                assert X is None and y is None
+                assert X is None
+                assert y is None
                 return
             stored = {row.tobytes() for row in fitted_estimator.patterns_}
             assert not stored & {row.tobytes() for row in X}
@@ -203,7 +204,8 @@ def test_the_monitor_does_not_see_rows_find_themselves():
     assert classifier.score(noise, labels) > 0.8
     log = monitor.get_logs().data
     scores = [row["accuracy"] for row in log if row["task_name"] == "step"]
-    assert len(scores) == 40 and max(scores) < 0.7
+    assert len(scores) == 40
+    assert max(scores) < 0.7
     assert [row.get("accuracy") for row in log if row["task_name"] == "fit"] == [None]
 
 

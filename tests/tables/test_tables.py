@@ -133,7 +133,7 @@ def test_codes_lead_back_to_values_and_dtypes_stay(make):
 
 
 def test_values_never_met_are_missing():
-    table, coding, _ = read(pd.DataFrame({"a": ["x", "y"], "b": [1.0, 2]}))
+    _, coding, _ = read(pd.DataFrame({"a": ["x", "y"], "b": [1.0, 2]}))
     other = pd.DataFrame({"a": ["x", "a longer word"], "b": [1.0, 2]})
     np.testing.assert_array_equal(
         encode(as_table(other), coding), [[0, 1], [np.nan, 2]]
@@ -200,7 +200,8 @@ def test_values_of_a_nominal_column_are_of_one_kind():
 
 def test_lists_that_mix_keep_their_numbers():
     X = hold_objects([["a", 1.5], [None, 2]])
-    assert X.dtype == object and X[0, 1] == 1.5
+    assert X.dtype == object
+    assert X[0, 1] == 1.5
     assert hold_objects([[1, 2]]) == [[1, 2]]
 
 

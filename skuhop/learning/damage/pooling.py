@@ -31,7 +31,7 @@ def fit_exponents(scores: Tensor, right: Tensor, log_weights: Tensor | None) -> 
     log_weights : Tensor of shape (M,) or None
         Log-weights of the patterns.
     """
-    n, n_patterns, n_experts = scores.shape
+    _, n_patterns, n_experts = scores.shape
     prior = scores.new_zeros(n_patterns) if log_weights is None else log_weights
     scores = scores - scores.mean(1, keepdim=True)
 

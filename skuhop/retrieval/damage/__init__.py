@@ -7,7 +7,7 @@ from skuhop.retrieval.damage.experts import experts_of_channel, pool_experts
 __all__ = [
     "AutoScorer",
     "build_auto_scorer",
-    "quantise",
     "experts_of_channel",
     "pool_experts",
+    "quantise",
 ]

@@ -34,6 +34,7 @@ __all__ = [
     "finalise_heaviest",
     "heaviest",
     "heaviest_partial",
+    "lift_scores",
     "merge",
     "merge_best",
     "merge_heaviest",
@@ -41,5 +42,4 @@ __all__ = [
     "null_weights",
     "origin_of",
     "partial",
-    "lift_scores",
 ]

@@ -24,7 +24,7 @@ from skuhop.retrieval.engine.partial_results import (
     Candidates,
     Partial,
     Sums,
-    TooManyCandidates,
+    TooManyCandidatesError,
     block_candidates,
     empty_result,
     finalise,
@@ -68,7 +68,7 @@ def sum_up(
         new = block_candidates(*rule, scores, weights, first + start, floor, turn.most)
         part = new if part is None else merge_candidates(*rule, [part, new], budget)
         if turn.most and len(part.scores) > turn.most:
-            raise TooManyCandidates
+            raise TooManyCandidatesError
     return part
 
 

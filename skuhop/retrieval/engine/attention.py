@@ -21,7 +21,7 @@ from skuhop.retrieval.chunks import row_chunks
 from skuhop.retrieval.engine.memory_record import Memory
 from skuhop.retrieval.engine.partial_results import (
     Sums,
-    TooManyCandidates,
+    TooManyCandidatesError,
     block_candidates,
     finalise,
     join_queries,
@@ -234,7 +234,7 @@ def answer_peaked(memory: Memory, X: Tensor, budget: int, out: Tensor) -> int:
         try:
             most = int(_SHARE * scores.numel())
             part = block_candidates(*rule, scores, most=most)
-        except TooManyCandidates:
+        except TooManyCandidatesError:
             out[some] = softmax(scores, None) @ memory.patterns
             break
         answer, _ = finalise(*rule, part, memory.patterns, budget=budget // 4)

@@ -98,7 +98,7 @@ def empty_result(
     return Candidates(none, nowhere, nowhere, none, own, values[:0])
 
 
-class TooManyCandidates(Exception):
+class TooManyCandidatesError(Exception):
     """More candidates than the caller has memory for: ask fewer queries at once."""
 
 
@@ -145,7 +145,7 @@ def block_candidates(
 
     Raises
     ------
-    TooManyCandidates
+    TooManyCandidatesError
         If there may be more than `most`.
     """
     groups, rest = _in_groups(scores)
@@ -165,7 +165,7 @@ def block_candidates(
         parts.append((rows, columns + n_groups * _GROUP, inside))
     rows, columns, inside = map(torch.cat, zip(*parts, strict=True))
     if most is not None and inside.numel() > most:
-        raise TooManyCandidates
+        raise TooManyCandidatesError
     near = (inside >= floor[rows, None]) & (inside > -torch.inf)
     entry, column = near.nonzero(as_tuple=True)
     rows, columns = rows[entry], columns[entry] + column
@@ -187,7 +187,7 @@ def _near(groups: Tensor, best: Tensor, floor: Tensor, most: int | None):
     """Rows, first columns and scores of the groups whose best is at the floor."""
     rows, near = (best >= floor[:, None]).nonzero(as_tuple=True)
     if most is not None and len(rows) * _GROUP > most:
-        raise TooManyCandidates
+        raise TooManyCandidatesError
     return rows, near * _GROUP, groups[rows, near]
 
 

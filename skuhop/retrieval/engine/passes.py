@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from skuhop.retrieval.engine.memory_record import Memory
-from skuhop.retrieval.engine.partial_results import TooManyCandidates
+from skuhop.retrieval.engine.partial_results import TooManyCandidatesError
 from skuhop.retrieval.separations import SEPARATIONS
 
 # Scores per block; bytes where one thread works alone; and the fewest rows of one.
@@ -106,7 +106,7 @@ class Pass:
 
     def __exit__(self, kind, error, trace) -> bool:
         """Note whether there were too many candidates, and suppress that error."""
-        self.failed = kind is TooManyCandidates
+        self.failed = kind is TooManyCandidatesError
         return self.failed
 
     def blocks(self, memory: Memory) -> Iterator[tuple[int, int]]:
