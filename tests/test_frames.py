@@ -84,7 +84,10 @@ VALUES = {
     "identity": {"feature_map": "identity"},
     "network": {"feature_map": network},
     "mlp, softmax1": {"feature_map": "mlp", "separation": "softmax1"},
-    "line beside, sparse": {"linear_share": 0.5, "separation": "sparsemax"},
+    "line beside, sparse": {
+        "training": CrossFitting(n_folds=2, linear_share=0.5),
+        "separation": "sparsemax",
+    },
 }
 METHODS = {
     UHopMemory: [

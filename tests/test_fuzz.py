@@ -93,10 +93,12 @@ SUPERVISED = {
     **SHARED,
     "feature_map": some("identity", "linear", "auto"),
     "similarity": some("auto", *SIMILARITIES),
-    "linear_share": some("auto", 0.0, 0.3, 1.0),
     "n_components": some(2, 64),
     "training": st.builds(
-        CrossFitting, n_folds=some("auto", 2), early_stopping=st.booleans()
+        CrossFitting,
+        n_folds=some("auto", 2),
+        early_stopping=st.booleans(),
+        linear_share=some("auto", 0.0, 0.3, 1.0),
     ),
 }
 PARAMETERS = {

@@ -102,7 +102,8 @@ OF_VALUES = {
     "training__weight_decay": [0.1],
     "training__batch_size": [5],
     "loss__label_smoothing": [0.2],
-    "linear_share": [0.3, "auto"],
+    "training__linear_share": [0.3],
+    "categorical_features": [None],
 }
 OF_SLOTS = {
     "n_slots": [3],
@@ -115,8 +116,8 @@ OF_SLOTS = {
 }
 KEPT = Retention("merge")
 LEARNED = {"max_iter": 2, "retention": KEPT, "random_state": 0}
-FEW = {**LEARNED, "linear_share": 0.0}
-FEW["training"] = CrossFitting(n_folds=2, early_stopping=False)
+FEW = {**LEARNED}
+FEW["training"] = CrossFitting(n_folds=2, early_stopping=False, linear_share=0.0)
 LEARNED |= {
     "training": Training(early_stopping=False),
     "update_steps": Updates(),

@@ -44,14 +44,16 @@ MEMORIES = {
 VALUES = {
     "default": {},
     "mlp": {"feature_map": "mlp"},
-    "linear": {"feature_map": "linear", "linear_share": 0.5},
+    "linear": {"feature_map": "linear", "training__linear_share": 0.5},
     "module": {"feature_map": Module},
     "identity": {"feature_map": "identity"},
 }
 CASES = {
     **{f"memory, {name}": UHopMemory(**SHORT, **v) for name, v in MEMORIES.items()},
     **{
-        f"{kind.__name__}, {name}": kind(training=CrossFitting(n_folds=2), **SHORT, **v)
+        f"{kind.__name__}, {name}": kind(
+            training=CrossFitting(n_folds=2), **SHORT
+        ).set_params(**v)
         for kind in (UHopClassifier, UHopRegressor)
         for name, v in VALUES.items()
     },

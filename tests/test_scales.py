@@ -102,7 +102,7 @@ def test_memories(name, dtype):
 
 ESTIMATORS = {
     "default": {"max_iter": 5},
-    "linear": {"feature_map": "linear", "max_iter": 5, "linear_share": 0},
+    "linear": {"feature_map": "linear", "max_iter": 5, "training__linear_share": 0},
     "mlp": {"feature_map": "mlp", "max_iter": 5},
     "identity": {"feature_map": "identity"},
     **{
@@ -127,8 +127,8 @@ def test_classifier_and_regressor(kind, name, dtype):
         if "beta" in params:
             params["beta"] /= SIMILARITIES[params["similarity"]].in_user_units(scale)
         model = kind(
-            **params, training=CrossFitting(n_folds=2), device="cpu", random_state=0
-        )
+            training=CrossFitting(n_folds=2), device="cpu", random_state=0
+        ).set_params(**params)
         model.fit(stored, LABELS if kind is UHopClassifier else VALUES)
         answer = getattr(model, "predict_proba", model.predict)
         return [answer(queries), answer(gaps), model.association(queries)]
@@ -314,12 +314,15 @@ def test_two_observed_entries_correlate_fully_or_not(dtype, offset):
 @pytest.mark.parametrize("dtype", POWERS)
 @pytest.mark.parametrize("similarity", ["auto", "cosine"])
 def test_the_centre_is_answered_by_the_prior(similarity, dtype):
-    params = {"similarity": similarity, "linear_share": 0, "max_iter": 10}
+    params = {"similarity": similarity, "max_iter": 10}
     nothing = np.full((1, 9), np.nan, dtype)
     order = RNG.permutation(30)
     for rows in (np.arange(30), order):
         model = UHopClassifier(
-            "linear", training=CrossFitting(n_folds=2), device="cpu", **params
+            "linear",
+            training=CrossFitting(n_folds=2, linear_share=0),
+            device="cpu",
+            **params,
         )
         model.set_params(random_state=0).fit(X[rows].astype(dtype), LABELS[rows])
         batch = np.vstack([nothing, GAPS.astype(dtype), QUERIES.astype(dtype)])

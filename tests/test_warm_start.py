@@ -68,7 +68,7 @@ def make(kind, params, **more):
     if kind is UHopMemory:
         few = {"training": clone(UNWATCHED)}
     else:
-        few = {"training": clone(FEW), "linear_share": 0.0}
+        few = {"training": clone(FEW).set_params(linear_share=0.0)}
     # Copies: what is set inside a choice is set in every estimator that has it.
     params = {name: clone(value, safe=False) for name, value in params.items()}
     return kind(**LEARNED | few | more | params)

@@ -84,7 +84,7 @@ def _uhop(**params):
     def make(seed):
         from skuhop import UHopClassifier
 
-        return UHopClassifier(random_state=seed, **params)
+        return UHopClassifier(random_state=seed).set_params(**params)
 
     return make
 
@@ -98,7 +98,9 @@ MODELS: dict[str, Callable] = {
     "boosting": _boosting,
     "logistic": _logistic,
     "hopfield": _uhop(feature_map="identity", similarity="dot"),
-    "uhop_unsupervised": _uhop(feature_map="linear", loss="average", linear_share=0),
+    "uhop_unsupervised": _uhop(
+        feature_map="linear", loss="average", training__linear_share=0
+    ),
     "untrained": _uhop(feature_map="identity"),
     "UHopClassifier": _uhop(),
 }

@@ -34,7 +34,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.svm import SVR
 
-from skuhop import UHopRegressor
+from skuhop import CrossFitting, UHopRegressor
 
 MOST_ROWS = 1000
 FEWEST_VALUES = 20
@@ -68,8 +68,8 @@ MODELS = {
         learning_rate=[0.05, 0.15],
         max_leaf_nodes=[6, 31],
     ),
-    "UHopRegressor(linear_share=0)": lambda: UHopRegressor(
-        linear_share=0, random_state=0
+    "UHopRegressor, linear_share=0": lambda: UHopRegressor(
+        training=CrossFitting(linear_share=0), random_state=0
     ),
     "UHopRegressor()": lambda: UHopRegressor(random_state=0),
 }

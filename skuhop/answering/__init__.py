@@ -2,6 +2,7 @@
 
 from skuhop.answering.damage_scorer import linear_matrix
 from skuhop.answering.density import draw, has_density
+from skuhop.answering.given_tables import describe_numbers, validate_rows
 from skuhop.answering.imputation import (
     Answer,
     Asked,
@@ -70,6 +71,7 @@ __all__ = [
     "answer_column",
     "ask",
     "build_index",
+    "describe_numbers",
     "check_index",
     "check_null",
     "check_queries",
@@ -92,4 +94,5 @@ __all__ = [
     "weigh_donors",
     "weigh_missing",
     "with_prior",
+    "validate_rows",
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from numbers import Integral
 
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from skuhop.answering.given_tables import validate_rows
 from skuhop.choices import name_of
 from skuhop.retrieval import SEPARATIONS
 from skuhop.support import check_parameters, float_dtypes, refuse_masked
@@ -46,10 +47,10 @@ def check_null(separation: str) -> None:
 
 
 def check_queries(estimator, X):
-    """Validate queries as an array of floats; NaN is allowed, infinity is not."""
+    """Validate queries as rows of floats; NaN is allowed, infinity is not."""
     check_is_fitted(estimator)
     refuse_masked(X=X)
-    return validate_data(
+    return validate_rows(
         estimator,
         X,
         dtype=float_dtypes(X),

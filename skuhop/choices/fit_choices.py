@@ -72,6 +72,13 @@ class CrossFitting(Choice):
         seen, and dropped with the others for the untrained kernel if that does
         better. If False, the last step is kept unseen.
 
+    linear_share : "auto" or float in [0, 1], default="auto"
+        Share of a linear model in the answers: a logistic or ridge regression on the
+        standardised rows, beside the memory. "auto" is the share under which the rows
+        left out lose least, and 0 for ``feature_map="identity"``; only with "auto"
+        does a regressor move values along a line where that helps. With 0 the answers
+        are those of the memory alone.
+
     Examples
     --------
     >>> from skuhop import CrossFitting, UHopClassifier
@@ -87,12 +94,14 @@ class CrossFitting(Choice):
         weight_decay: float = 1e-2,
         batch_size: int = 256,
         early_stopping: bool = True,
+        linear_share: str | float = "auto",
     ) -> None:
         self.n_folds = n_folds
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.batch_size = batch_size
         self.early_stopping = early_stopping
+        self.linear_share = linear_share
 
 
 class LogLoss(NamedChoice):

@@ -42,7 +42,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     `predict_proba`, retrieves with the labels as values,
     ``p(c | x) = sum_i Sep(beta s(Phi(Xi), Phi(x)))_i [y_i = c]``, so every prediction
     comes with the stored rows that decided it (`association`). A linear model may
-    have a share in it (`linear_share`).
+    have a share in it (see `CrossFitting`).
 
     Phi is cross-fitted: one member for each fold, which stops on the rows it has not
     seen. Those rows also calibrate beta and the weight of the class frequencies, choose
@@ -96,14 +96,14 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         from 5,000 distinct patterns on one for every 50 of them, at most 600.
 
     training : CrossFitting, default=None
-        How Stage I learns: number of members, steps and batches; None is `CrossFitting`
-        with its defaults.
+        How Stage I learns: number of members, steps and batches, and what a linear
+        model may say; None is `CrossFitting` with its defaults.
 
-    linear_share : "auto" or float in [0, 1], default="auto"
-        Share of a linear model in the answers: a logistic regression on the
-        standardised rows, beside the memory. "auto" is the share under which the rows
-        left out lose least, and 0 for ``feature_map="identity"``; with 0 the answers
-        are those of the memory alone.
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        Which columns of X are nominal, as in
+        :class:`sklearn.ensemble.HistGradientBoostingClassifier`: "from_dtype" are those
+        of categories, text or booleans, or of objects among which there are such;
+        otherwise a mask, positions or names. None is no column.
 
     warm_start, verbose : bool and int, default=False and 0
         As in `UHopMemory`.
@@ -243,7 +243,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         class_weight: str | dict | None = None,
         max_iter: int | str = "auto",
         training: CrossFitting | None = None,
-        linear_share: str | float = "auto",
+        categorical_features: ArrayLike | str | None = "from_dtype",
         warm_start: bool = False,
         verbose: bool | int = 0,
         retention: str | Retention = "merge",
@@ -260,7 +260,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         self.class_weight = class_weight
         self.max_iter = max_iter
         self.training = training
-        self.linear_share = linear_share
+        self.categorical_features = categorical_features
         self.warm_start = warm_start
         self.verbose = verbose
         self.retention = retention

@@ -6,7 +6,7 @@ Numbers inside a choice (see `skuhop.choices`) have rows too, as ``parameter__nu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral
+from numbers import Integral, Number
 
 import numpy as np
 
@@ -36,6 +36,15 @@ _WEIGHTS = rules.Kind(
     f"a dict whose every value is {_CLASS_WEIGHT}",
 )
 _ALPHA = rules.Number(low=1, open_low=True, high=2)
+_COLUMNS = rules.Kind(
+    lambda value: (
+        not isinstance(value, (str, Number))
+        and np.ndim(value) == 1
+        and (not np.size(value) or np.asarray(value).dtype.kind in "biuUO")
+    ),
+    "an array-like of bool, int or str, of one dimension",
+)
+_CATEGORICAL = (rules.Choice(("from_dtype",)), rules.NONE, _COLUMNS)
 _INDEX = rules.Choice(("auto", *KINDS))
 _RETENTION = rules.Choice(tuple(RETENTION))
 _SHARED = {
@@ -86,13 +95,14 @@ _HETERO_RULES = {
         rules.CALLABLE,
     ),
     "n_components": (rules.COUNT,),
+    "categorical_features": _CATEGORICAL,
     "similarity": (rules.Choice(("auto", *SIMILARITIES)),),
     "max_iter": (_AUTO, rules.COUNT),
     "training": (rules.ObjectOf(CrossFitting), rules.NONE),
     "training__n_folds": (_AUTO, rules.Number(Integral, 2)),
     "training__weight_decay": (rules.NON_NEGATIVE,),
     "training__batch_size": (rules.Number(Integral, 2),),
-    "linear_share": (_AUTO, rules.Number(low=0, high=1)),
+    "training__linear_share": (_AUTO, rules.Number(low=0, high=1)),
 }
 CLASSIFIER_RULES: rules.Rules = {
     **_HETERO_RULES,
@@ -157,7 +167,7 @@ is inside a choice counts when the choice does."""
 HETERO_EFFECTS = {
     **_SHARED_EFFECTS,
     "class_weight": NEXT_FIT,
-    "linear_share": NEXT_FIT,
+    "categorical_features": NEXT_FIT,
     # Stage II has them from `kernels_`.
     "feature_map": NEXT_FIT,
     "similarity": NEXT_FIT,

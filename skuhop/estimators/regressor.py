@@ -48,11 +48,11 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     ``y(x) = sum_i Sep(beta s(Phi(Xi), Phi(x)))_i y_i``, so every prediction comes with
     the stored rows that it is made of (`association`).
 
-    A linear model may help (`linear_share`). Where the kernel, before it has learned,
-    does clearly better so, values are first moved along half of a ridge regression,
-    from their rows to the query: ``y_i + trend(x) - trend(Xi)``. And a ridge regression
-    may have a share of the answers. Without both they never leave the range of the
-    values.
+    A linear model may help (see `CrossFitting`). Where the kernel, before it has
+    learned, does clearly better so, values are first moved along half of a ridge
+    regression, from their rows to the query: ``y_i + trend(x) - trend(Xi)``. And a
+    ridge regression may have a share of the answers. Without both they never leave the
+    range of the values.
 
     Phi is cross-fitted as in `UHopClassifier`: one member for each fold, which stops on
     the rows it has not seen. Those rows also calibrate beta and the shrinkage to the
@@ -94,11 +94,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     training : CrossFitting, default=None
         How Stage I learns, as in `UHopClassifier`.
 
-    linear_share : "auto" or float in [0, 1], default="auto"
-        Share of a linear model in the answers: a ridge regression on the standardised
-        rows, beside the memory. "auto" is the share under which the rows left out lose
-        least, and 0 for ``feature_map="identity"``; only with "auto" are values moved
-        along a line where that helps. With 0 the answers are those of the memory alone.
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        Which columns of X are nominal, as in `UHopClassifier`.
 
     warm_start, verbose : bool and int, default=False and 0
         As in `UHopMemory`.
@@ -207,7 +204,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         beta: str | float = "auto",
         max_iter: int | str = "auto",
         training: CrossFitting | None = None,
-        linear_share: str | float = "auto",
+        categorical_features: ArrayLike | str | None = "from_dtype",
         warm_start: bool = False,
         verbose: bool | int = 0,
         retention: str | Retention = "merge",
@@ -223,7 +220,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         self.beta = beta
         self.max_iter = max_iter
         self.training = training
-        self.linear_share = linear_share
+        self.categorical_features = categorical_features
         self.warm_start = warm_start
         self.verbose = verbose
         self.retention = retention

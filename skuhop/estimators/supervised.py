@@ -13,7 +13,6 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from skuhop.answering import (
@@ -23,6 +22,8 @@ from skuhop.answering import (
     StoredNumbers,
     Trend,
     ValueParameters,
+    describe_numbers,
+    validate_rows,
 )
 from skuhop.choices import Retention, name_of
 from skuhop.estimators.queries import StageTwoMixin
@@ -90,6 +91,8 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         """Tags of scikit-learn."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
         return tags
 
     @with_callbacks
@@ -137,16 +140,18 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         copied._store(lesson.store(lesson.X[rows], lesson.y[rows], weights))
         copied._store_learned(*learned)
         attributes = {n: v for n, v in vars(copied).items() if n[-1] == "_"}
+        attributes |= describe_numbers(lesson.X.shape[1])
         return attributes, {"X": lesson.X[left_out], "y": lesson.y[left_out]}
 
     def _check_rows(self, X, y, sample_weight, reset):
         """Validate rows, values and weights."""
         X, y, sample_weight = map(on_host, (X, y, sample_weight))
         refuse_masked(X=X)
-        X, y = validate_data(
+        X, y = validate_rows(
             self,
             X,
             None if y is None else self._check_y(y),
+            sample_weight=sample_weight,
             dtype=DTYPES,
             order="C",
             copy=True,

@@ -260,11 +260,11 @@ def n_steps(estimator, n):
     return automatic if estimator.max_iter == "auto" else estimator.max_iter
 
 
-def _linear_share(estimator):
+def _linear_share(feature_map, share):
     """Share of a line that is asked for; None is to be found out."""
-    if estimator.linear_share != "auto":
-        return float(estimator.linear_share)
-    return 0.0 if estimator.feature_map == "identity" else None
+    if share != "auto":
+        return float(share)
+    return 0.0 if feature_map == "identity" else None
 
 
 def _label_smoothing(loss):
@@ -291,6 +291,6 @@ def settings_of(estimator, kernel, n):
         batch_size=training.batch_size,
         label_smoothing=_label_smoothing(estimator.loss),
         early_stopping=training.early_stopping,
-        linear_share=_linear_share(estimator),
+        linear_share=_linear_share(estimator.feature_map, training.linear_share),
         seed=int(check_random_state(estimator.random_state).randint(2**31 - 4)),
     )

@@ -14,21 +14,26 @@ from skuhop.tables.coordinates import (
     learn_coordinates,
     to_coordinates,
 )
+from skuhop.tables.indicators import Layout, indicate, lay_out, read_off
 from skuhop.tables.missing import mark_missing
 
 __all__ = [
     "Coding",
     "Coordinates",
     "Fill",
+    "Layout",
     "Table",
     "as_table",
     "decode_column",
     "encode",
     "find_library",
     "hold_objects",
+    "indicate",
+    "lay_out",
     "learn_coding",
     "learn_coordinates",
     "mark_missing",
+    "read_off",
     "resolve_categorical",
     "to_coordinates",
 ]

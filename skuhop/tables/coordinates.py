@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skuhop.tables.indicators import Layout, indicate
+
 MOST_INDICATORS, FEWEST_ROWS = 10, 5
 """Indicators of a column at most, and rows that a value needs for one; the most
 frequent value always has one."""
@@ -67,7 +69,7 @@ def learn_coordinates(
         columns += [column] * len(found)
         codes += list(found)
     columns, codes = np.array(columns, int), np.array(codes, float)
-    raw = _raw(X, columns, codes)
+    raw = indicate(X, Layout(columns, codes))
     known = ~np.isnan(raw)
     share = known * weights[:, None]
     share = share / share.sum(axis=0)
@@ -93,14 +95,7 @@ def _codes_with_indicator(codes, weights):
     return sorted(values[often[: max(1, len(values) - 1)]])
 
 
-def _raw(X, columns, codes):
-    """Numbers, and indicators as 0 and 1; NaN where missing."""
-    values = X[:, columns]
-    indicators = np.where(np.isnan(values), np.nan, values == codes)
-    return np.where(np.isnan(codes), values, indicators)
-
-
 def to_coordinates(X: np.ndarray, coordinates: Coordinates) -> np.ndarray:
     """Coordinates (n, D) of rows (n, d), NaN where missing."""
-    raw = _raw(X, coordinates.columns, coordinates.codes)
+    raw = indicate(X, Layout(coordinates.columns, coordinates.codes))
     return (raw - coordinates.mean) / coordinates.scale

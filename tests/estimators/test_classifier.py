@@ -38,7 +38,7 @@ class Network(torch.nn.Sequential):
 def quick(**params):
     fast = {"max_iter": 5, "n_components": 8, "random_state": 0}
     fast["training"] = CrossFitting(n_folds=3)
-    return UHopClassifier(**{**fast, **params})
+    return UHopClassifier(**fast).set_params(**params)
 
 
 def fitted(**params):
@@ -94,7 +94,7 @@ def test_probabilities(separation, similarity):
 
 @pytest.mark.parametrize("separation", SEPARATIONS)
 def test_probabilities_are_votes_of_the_association(separation):
-    classifier = fitted(separation=separation, linear_share=0)
+    classifier = fitted(separation=separation, training__linear_share=0)
     weights = classifier.association(X[TEST])
     votes = weights @ np.eye(3)[classifier.pattern_classes_]
     votes += (1 - votes.sum(1, keepdims=True)) * classifier.class_prior_
@@ -113,7 +113,7 @@ def line_of(classifier, rows):
 @pytest.mark.parametrize("feature_map", MAPS)
 def test_a_line_gets_its_share(feature_map):
     alone, shared, line = (
-        fitted(feature_map=feature_map, linear_share=share, beta=3.0)
+        fitted(feature_map=feature_map, training__linear_share=share, beta=3.0)
         for share in (0, 0.3, 1)
     )
     expected = line_of(line, X[TEST])
@@ -128,7 +128,7 @@ def test_a_line_gets_its_share(feature_map):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_the_line_is_a_logistic_regression(n_classes):
     some = TRAIN[Y[TRAIN] < n_classes]
-    line = quick(linear_share=1).fit(X[some], Y[some])
+    line = quick(training__linear_share=1).fit(X[some], Y[some])
     Z = StandardScaler().fit_transform(X[some])
     penalties = [
         np.abs(
@@ -145,9 +145,9 @@ def test_a_share_is_found_where_classes_are_linear():
     data = rng.normal(size=(300, 15))
     labels = data @ rng.normal(size=15) > 0
     alone, shared = (
-        UHopClassifier(random_state=0, max_iter=30, linear_share=share).fit(
-            data[:150], labels[:150]
-        )
+        UHopClassifier(
+            random_state=0, max_iter=30, training=CrossFitting(linear_share=share)
+        ).fit(data[:150], labels[:150])
         for share in (0, "auto")
     )
     assert shared.linear_share_ > 0.3
@@ -160,7 +160,7 @@ def test_a_share_is_found_where_classes_are_linear():
 
 def test_a_new_class_ends_the_line():
     two, rest = np.flatnonzero(Y < 2), np.flatnonzero(Y == 2)
-    classifier = quick(linear_share=0.9).fit(X[two], Y[two])
+    classifier = quick(training__linear_share=0.9).fit(X[two], Y[two])
     classifier.partial_fit(X[two[:5]], Y[two[:5]])
     assert classifier.linear_share_ == 0.9
     classifier.partial_fit(X[rest], Y[rest])
@@ -170,7 +170,7 @@ def test_a_new_class_ends_the_line():
 
 
 def test_the_line_sees_completed_queries():
-    classifier = fitted(linear_share=1)
+    classifier = fitted(training__linear_share=1)
     damaged = X[TEST].copy()
     damaged[:, 2] = np.nan
     # The longest entry of iris follows from the others.
@@ -459,7 +459,8 @@ WRONG = {
     "retention__decay": [0, -0.5, 1.01, np.nan, "slow", None],
     "precision": ["float64", 32, None],
     "device": ["banana", 0],
-    "linear_share": [-0.1, 1.5, "much", np.nan, None, True],
+    "training__linear_share": [-0.1, 1.5, "much", np.nan, None, True],
+    "categorical_features": ["dtype", 3, [0.5], [[True]]],
 }
 
 

@@ -38,7 +38,7 @@ class Network(torch.nn.Sequential):
 def quick(feature_map="auto", **params):
     fast = {"max_iter": 5, "n_components": 8, "random_state": 0}
     fast["training"] = CrossFitting(n_folds=3)
-    return UHopRegressor(feature_map, **{**fast, **params})
+    return UHopRegressor(feature_map, **fast).set_params(**params)
 
 
 def fitted(y=Y, **params):
@@ -64,7 +64,7 @@ def test_learning_sees_what_matters():
 @pytest.mark.parametrize("y", [Y, Y2], ids=["one", "two"])
 @pytest.mark.parametrize("separation", SEPARATIONS)
 def test_answers_are_weights_times_values(separation, y):
-    regressor = fitted(y, separation=separation, linear_share=0)
+    regressor = fitted(y, separation=separation, training__linear_share=0)
     weights = (1 - regressor.prior_weight_) * regressor.association(X[TEST])
     rest = 1 - weights.sum(1).reshape(-1, *[1] * (y.ndim - 1))
     expected = weights @ y[TRAIN] + rest * y[TRAIN].mean(0)
@@ -73,7 +73,9 @@ def test_answers_are_weights_times_values(separation, y):
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_answers_stay_in_the_range_of_the_values(similarity):
-    regressor = fitted(similarity=similarity, feature_map="linear", linear_share=0)
+    regressor = fitted(
+        similarity=similarity, feature_map="linear", training__linear_share=0
+    )
     found = regressor.predict(1e3 * X)
     assert Y[TRAIN].min() <= found.min()
     assert found.max() <= Y[TRAIN].max()
@@ -82,7 +84,7 @@ def test_answers_stay_in_the_range_of_the_values(similarity):
 @pytest.mark.parametrize("y", [Y, Y2, np.tile(Y2, 20)], ids=["one", "two", "forty"])
 def test_a_line_gets_its_share(y):
     alone, shared, line = (
-        fitted(y, linear_share=share, beta=3.0) for share in (0, 0.3, 1)
+        fitted(y, training__linear_share=share, beta=3.0) for share in (0, 0.3, 1)
     )
 
     def line_of(regressor):
@@ -118,7 +120,7 @@ def trending(n=300, columns=1, seed=0):
 @pytest.mark.parametrize("columns", [1, 3, 20])
 def test_values_are_moved_along_the_trend(columns):
     rows, y = trending(columns=columns)
-    regressor = quick(linear_share="auto").fit(rows[:200], y[:200])
+    regressor = quick(training__linear_share="auto").fit(rows[:200], y[:200])
     assert regressor.trend_coef_.shape == (columns, 4)
     regressor.linear_share_ = 0
     Z = (rows - regressor.mean_) / regressor.scale_
@@ -134,7 +136,9 @@ def test_the_trend_is_half_of_a_ridge_regression_and_helps():
     regressor = UHopRegressor(random_state=0, max_iter=30).fit(rows[:200], y[:200])
     slopes = 2 * regressor.trend_coef_[0] / regressor.scale_
     np.testing.assert_allclose(slopes[:3], [3, -2, 1], atol=0.5)
-    alone = clone(regressor).set_params(linear_share=0).fit(rows[:200], y[:200])
+    alone = (
+        clone(regressor).set_params(training__linear_share=0).fit(rows[:200], y[:200])
+    )
     assert alone.trend_coef_ is None
     score = regressor.score(rows[200:], y[200:])
     assert score > alone.score(rows[200:], y[200:]) > 0.8
@@ -142,7 +146,7 @@ def test_the_trend_is_half_of_a_ridge_regression_and_helps():
 
 @pytest.mark.parametrize("share", [0, 0.3, 1.0])
 def test_a_share_that_is_given_takes_nothing_off(share):
-    assert quick(linear_share=share).fit(*trending()).trend_coef_ is None
+    assert quick(training__linear_share=share).fit(*trending()).trend_coef_ is None
 
 
 def test_nothing_is_taken_off_where_lines_are_wrong():
@@ -152,7 +156,9 @@ def test_nothing_is_taken_off_where_lines_are_wrong():
 
 def test_rows_that_come_later_are_moved_along_the_trend():
     rows, y = trending()
-    regressor = quick(separation="max", linear_share="auto").fit(rows[:200], y[:200])
+    regressor = quick(separation="max", training__linear_share="auto").fit(
+        rows[:200], y[:200]
+    )
     regressor.linear_share_ = regressor.prior_weight_ = 0
     regressor.partial_fit(rows[200:], y[200:])
     np.testing.assert_allclose(regressor.predict(rows), y, atol=1e-9)
@@ -192,12 +198,14 @@ def test_many_columns_are_learned_by_their_axes():
     rng = np.random.default_rng(0)
     # Sixty columns of two columns' content are as easy as the two.
     wide = Y2 @ rng.normal(size=(2, 60)) + 5
-    regressor = quick(max_iter=30, linear_share=0).fit(X[TRAIN], wide[TRAIN])
+    regressor = quick(max_iter=30, training__linear_share=0).fit(X[TRAIN], wide[TRAIN])
     weights = (1 - regressor.prior_weight_) * regressor.association(X[TEST])
     rest = 1 - weights.sum(1, keepdims=True)
     expected = weights @ wide[TRAIN] + rest * wide[TRAIN].mean(0)
     np.testing.assert_allclose(regressor.predict(X[TEST]), expected, rtol=1e-9)
-    sixteen = quick(max_iter=30, linear_share=0).fit(X[TRAIN], wide[TRAIN, :16])
+    sixteen = quick(max_iter=30, training__linear_share=0).fit(
+        X[TRAIN], wide[TRAIN, :16]
+    )
     assert regressor.loss_ == pytest.approx(sixteen.loss_, rel=0.2)
 
 
@@ -424,7 +432,7 @@ def test_partial_fit_adds_rows_and_learns_nothing(y):
 
 
 def test_rows_added_take_part():
-    regressor = fitted(separation="max", linear_share=0)
+    regressor = fitted(separation="max", training__linear_share=0)
     far = np.full((1, 10), 5.0)
     regressor.partial_fit(far, [1e4])
     own = 1 - regressor.prior_weight_
@@ -450,7 +458,8 @@ def test_partial_fit_with_other_columns(y):
 
 WRONG = {
     "feature_map": ["quadratic", None, 3],
-    "linear_share": [-0.1, 1.5, "much", np.nan, None, True],
+    "training__linear_share": [-0.1, 1.5, "much", np.nan, None, True],
+    "categorical_features": ["dtype", 3, [0.5], [[True]]],
     "n_components": [0, 2.5, None],
     "loss": ["log_loss", None],
     "similarity": ["channel", "l2", None],

@@ -1,0 +1,147 @@
+"""Rows as estimators are given them: tables become numbers, then all are checked.
+
+A table is what has nominal columns: a frame, an array of objects or text, or any array
+whose columns `categorical_features` names. Of each value of a nominal column there is
+an indicator, and whatever is missing or has not been met in `fit` is NaN in all of
+them. Arrays of numbers go their way as if there were no tables.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.utils import check_array, check_X_y
+from sklearn.utils.validation import validate_data
+
+from skuhop.support import check_weights, is_dispatched, like, on_host
+from skuhop.tables import (
+    Coding,
+    Table,
+    as_table,
+    encode,
+    find_library,
+    hold_objects,
+    indicate,
+    lay_out,
+    learn_coding,
+    resolve_categorical,
+)
+
+MOST_VALUES = 255
+"""Values of a nominal column, at most, as in scikit-learn's gradient boosting: each has
+an indicator, and what has more is a name, or a number."""
+
+
+def validate_rows(
+    estimator, X, y="no_validation", *, reset: bool, sample_weight=None, **how
+):
+    """Do what `validate_data` of scikit-learn does, for tables too.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With ``reset=True`` it gets `is_categorical_` and `categories_`, besides what
+        scikit-learn sets; otherwise it has them.
+    X, y : array-like or frame of shape (n, d), and values
+        What it is given.
+    reset : bool
+        Whether to learn what the columns are, or to keep to that.
+    sample_weight : array-like of shape (n,), default=None
+        Values of rows without weight are not learned.
+    **how : dict
+        Further arguments of `check_array`.
+
+    Returns
+    -------
+    rows : array of shape (n, D)
+        Indicators in the place of nominal columns; D = d where there are none.
+    y : ndarray
+        Only if it is given.
+
+    Raises
+    ------
+    ValueError
+        If a column is neither numbers nor nominal, or has too many values; names it.
+    """
+    table = open_table(X) if _may_be_table(estimator, X, reset) else None
+    if table is not None and reset:
+        # Names of the columns, which `categorical_features` may mention.
+        validate_data(estimator, X, y, reset=True, skip_check_array=True)
+        coding = _learn_columns(estimator, table, sample_weight)
+        table = table if coding.nominal.any() else None
+    if table is None:
+        checked = validate_data(estimator, X, y, reset=reset, **how)
+        if reset:
+            estimator.is_categorical_ = np.zeros(estimator.n_features_in_, bool)
+            estimator.categories_ = [None] * estimator.n_features_in_
+        return checked
+    if reset:
+        estimator.is_categorical_ = coding.nominal
+        estimator.categories_ = coding.categories
+    else:
+        validate_data(estimator, X, y, reset=False, skip_check_array=True)
+        coding = Coding(estimator.is_categorical_, estimator.categories_, np.nan)
+    rows = _number_rows(table, coding, X)
+    if isinstance(y, str) and y == "no_validation":
+        how.pop("multi_output", None)
+        return check_array(rows, estimator=estimator, input_name="X", **how)
+    return check_X_y(rows, y, estimator=estimator, **how)
+
+
+def _may_be_table(estimator, X, reset) -> bool:
+    """Whether X may have nominal columns: all that is known before looking at them."""
+    if not reset:
+        return bool(np.any(getattr(estimator, "is_categorical_", False)))
+    wanted = estimator.categorical_features
+    if wanted is None or is_dispatched(X):
+        return False
+    if not isinstance(wanted, str) or wanted != "from_dtype" or find_library(X):
+        return True
+    kind = getattr(getattr(X, "dtype", None), "kind", None)
+    return (kind or np.asarray(hold_objects(X)).dtype.kind) in "OUS"
+
+
+def open_table(X) -> Table | None:
+    """Table of X; None where it has no rows and columns, of which others complain."""
+    if find_library(X):
+        table = as_table(X)
+        return table if table.n_rows and table.n_columns else None
+    X = np.asarray(hold_objects(on_host(X)))
+    return as_table(X) if X.ndim == 2 and X.size else None
+
+
+def _learn_columns(estimator, table: Table, sample_weight) -> Coding:
+    """Say which columns are nominal, and find their values."""
+    names = getattr(estimator, "feature_names_in_", None)
+    nominal = resolve_categorical(estimator.categorical_features, table, names)
+    if not nominal.any():
+        return Coding(nominal, [None] * len(nominal), np.nan)
+    weights = check_weights(sample_weight, np.empty((table.n_rows, 1)))
+    used = None if weights is None else weights > 0
+    coding = learn_coding(table, nominal, rows=used)
+    for column, values in enumerate(coding.categories):
+        if values is not None and len(values) > MOST_VALUES:
+            raise ValueError(
+                f"Column {table.label(column)!r} of X is nominal and must have at most "
+                f"{MOST_VALUES} values: leave it out, group its values, or make it "
+                f"numbers. Got {len(values)} values."
+            )
+    return coding
+
+
+def describe_numbers(n: int) -> dict:
+    """Attributes of an estimator that is given n columns of numbers."""
+    return {
+        "n_features_in_": n,
+        "is_categorical_": np.zeros(n, bool),
+        "categories_": [None] * n,
+    }
+
+
+def _number_rows(table: Table, coding: Coding, X):
+    """Rows of numbers and indicators, an array like X where that is an array."""
+    rows = indicate(encode(table, coding), lay_out(coding))
+    if is_dispatched(X):
+        return like(torch.from_numpy(rows), X)
+    single = getattr(X, "dtype", None) == np.float32
+    return rows.astype(np.float32) if single else rows
