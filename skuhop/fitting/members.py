@@ -35,6 +35,7 @@ from skuhop.support import (
     to_tensor,
     unit_of,
 )
+from skuhop.tables import Coding, lay_out
 
 _SMALL = 2000
 """Fewer patterns than this are learned with 8 folds, others with 4."""
@@ -173,6 +174,7 @@ def _ways_to_scale(lesson, device):
 
 def _problem(lesson, taught, Z, estimator, device) -> Problem:
     """Put together what the members learn from."""
+    source, indicators = _find_indicators(estimator, device)
     return Problem(
         Z,
         _single(lesson.values[taught.rows], device),
@@ -182,7 +184,19 @@ def _problem(lesson, taught, Z, estimator, device) -> Problem:
         line=estimator._line,
         groups=_groups(lesson, taught.rows, device),
         n_surprises=_SURPRISES * taught.share_repeated,
+        source=source,
+        indicators=indicators,
     )
+
+
+def _find_indicators(estimator, device):
+    """Columns of the table that inputs are of, and which are indicators; or None."""
+    if not estimator.is_categorical_.any():
+        return None, None
+    values = estimator.categories_
+    layout = lay_out(Coding(estimator.is_categorical_, values, np.nan))
+    indicators = ~np.isnan(layout.codes)
+    return to_tensor(layout.columns, device), to_tensor(indicators, device)
 
 
 def _single(array, device):

@@ -41,12 +41,14 @@ class MemberMap(NamedTuple):
     Attributes
     ----------
     begin : callable
-        ``(Z, n_members, n_components, seed) -> tensors``: where learning starts.
+        ``(Z, n_members, n_components, seed, indicators=None) -> tensors``: where
+        learning starts. Indicators, bool (d,), are the columns of Z that stand for
+        values of a nominal column.
     features : callable
         ``(tensors, Z, training) -> (K, n, r)`` for rows Z of shape (K, n, d).
     """
 
-    begin: Callable[[Tensor, int, int, int], dict[str, Tensor]]
+    begin: Callable[..., dict[str, Tensor]]
     features: Callable[[Tensors, Tensor, bool], Tensor]
 
 
@@ -54,7 +56,7 @@ def _normal(generator, like, *shape):
     return torch.randn(*shape, generator=generator, dtype=like.dtype).to(like.device)
 
 
-def _begin_linear(Z, n_members, n_components, seed):
+def _begin_linear(Z, n_members, n_components, seed, indicators=None):
     """Random orthogonal map: angles are as in the input, or nearly so."""
     generator = torch.Generator().manual_seed(seed)
     d, width = Z.shape[1], max(Z.shape[1], n_components)
@@ -72,7 +74,7 @@ def _linear(tensors, Z, training=False):
     return Z @ tensors["linear"]
 
 
-def _begin_mlp(Z, n_members, n_components, seed):
+def _begin_mlp(Z, n_members, n_components, seed, indicators=None):
     return _begin_hidden(Z, n_members, n_components, seed, Z.shape[1])
 
 
@@ -100,8 +102,8 @@ def _mlp(tensors, Z, training=False):
     return _hidden(tensors, Z, Z)
 
 
-def _begin_periodic(Z, n_members, n_components, seed):
-    embedded = _worth_embedding(Z)
+def _begin_periodic(Z, n_members, n_components, seed, indicators=None):
+    embedded = _worth_embedding(Z, indicators)
     n_inputs = Z.shape[1] + len(embedded) * EMBEDDING
     start = _begin_hidden(Z, n_members, n_components, seed, n_inputs)
     if len(embedded) == 0:
@@ -119,13 +121,17 @@ def _begin_periodic(Z, n_members, n_components, seed):
     }
 
 
-def _worth_embedding(Z: Tensor) -> Tensor:
+def _worth_embedding(Z: Tensor, indicators: Tensor | None = None) -> Tensor:
     """Features of more than two values, or none if there are too many of them.
 
-    Any function of two values is linear, so an embedding has nothing to add.
+    Any function of two values is linear, so an embedding has nothing to add. Nor has it
+    for indicators, which are between their two values where they are unknown.
     """
     low, high = Z.amin(0), Z.amax(0)
-    embedded = ((low < Z) & (high > Z)).any(0).nonzero()[:, 0]
+    several = ((low < Z) & (high > Z)).any(0)
+    if indicators is not None:
+        several &= ~indicators
+    embedded = several.nonzero()[:, 0]
     return embedded if len(embedded) <= MAX_EMBEDDED else embedded[:0]
 
 
@@ -174,7 +180,7 @@ def custom_members(factory: Factory) -> MemberMap:
             like = torch.empty((0, n_features), dtype=dtype, device=device)
             return build_module(factory, like, Draws(0))
 
-    def begin(Z, n_members, n_components, seed):
+    def begin(Z, n_members, n_components, seed, indicators=None):
         nonlocal draws
         draws = Draws(seed)
         modules = [build_module(factory, Z, draws) for _ in range(n_members)]

@@ -76,7 +76,9 @@ def few_valued(Z: Tensor) -> Tensor:
     return (further > 0) & (further < FEW)
 
 
-def drop_entries(Z: Tensor, columns: Tensor, share: float, generator) -> Tensor:
+def drop_entries(
+    Z: Tensor, columns: Tensor, share: float, generator, source: Tensor | None = None
+) -> Tensor:
     """Set a random share of the entries of some columns to 0, for every other member.
 
     Members learn the levels of nominal columns by heart, unless entries are missing
@@ -91,9 +93,14 @@ def drop_entries(Z: Tensor, columns: Tensor, share: float, generator) -> Tensor:
     share : float
     generator : torch.Generator
         On the CPU, so that every device draws the same.
+    source : Tensor of shape (d,), default=None
+        Number of the table's column that each is an indicator of: what is missing is
+        missing in all of its indicators. None is a column of its own for each.
     """
     if not columns.any():
         return Z
+    n_rows, d = Z.shape[1:]
     kept = torch.ones(Z.shape, dtype=torch.bool, device=generator.device)
-    kept[1::2] = torch.rand(Z.shape[1:], generator=generator) >= share
+    drawn = torch.rand((n_rows, d), generator=generator) >= share
+    kept[1::2] = drawn if source is None else drawn[:, source.to(drawn.device)]
     return Z * (kept.to(Z.device) | ~columns)

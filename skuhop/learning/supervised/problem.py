@@ -40,6 +40,9 @@ class Problem(NamedTuple):
         What a line has taken off the values, if it has.
     n_surprises : float
         How many more rows are reckoned with, that no stored row explains.
+    source, indicators : Tensor of shape (d,) or None
+        Columns of the table that columns of Z are made of, and which of Z are
+        indicators of a nominal one; None where all are numbers.
     """
 
     Z: Tensor
@@ -52,6 +55,8 @@ class Problem(NamedTuple):
     groups: Tensor | None = None
     trend: Tensor | None = None
     n_surprises: float = 0.0
+    source: Tensor | None = None
+    indicators: Tensor | None = None
 
     @property
     def prior(self) -> Tensor:

@@ -39,9 +39,12 @@ LOOK_EVERY = 10
 """Steps between two looks at the rows left out."""
 
 
-def _begin(kind: MemberMap, start, settings: Settings, Z: Tensor) -> dict[str, Tensor]:
+def _begin(
+    kind: MemberMap, start, settings: Settings, problem: Problem
+) -> dict[str, Tensor]:
     """Start of the members: that of the kind, or an earlier state of the same shape."""
-    tensors = kind.begin(Z, settings.n_folds, settings.n_components, settings.seed)
+    size = settings.n_folds, settings.n_components
+    tensors = kind.begin(problem.Z, *size, settings.seed, problem.indicators)
     fits = set(start) == set(tensors) and all(
         np.shape(start[name]) == tuple(t.shape) for name, t in tensors.items()
     )
@@ -73,7 +76,7 @@ def train(kernel: Kernel, settings: Settings, problem: Problem, parts, beta, rng
         Mean loss of the members before every step.
     """
     kind = member_map(kernel.feature_map)
-    tensors = _begin(kind, kernel.state, settings, problem.Z)
+    tensors = _begin(kind, kernel.state, settings, problem)
     learned = [t.requires_grad_() for n, t in tensors.items() if is_learned(n, t)]
     log_betas = problem.Z.new_full((len(parts),), math.log(beta))
     if settings.loss not in LOSSES and settings.beta is None:
@@ -88,13 +91,15 @@ def train(kernel: Kernel, settings: Settings, problem: Problem, parts, beta, rng
         if min(map(len, shown)) < 2:
             moving = []  # There is no pair to part.
     draw = batches(shown, settings.batch_size, rng)
-    levels = few_valued(problem.Z)
+    levels, source = few_valued(problem.Z), problem.source
+    if problem.indicators is not None:
+        levels |= problem.indicators
     curve = []
     for step in range(settings.max_iter if moving else 0):
         if settings.early_stopping and step % LOOK_EVERY == 0:
             watch.look(step)
         index, valid, n_queries = next(draw)
-        rows = drop_entries(problem.Z[index], levels, DROPPED, rng)
+        rows = drop_entries(problem.Z[index], levels, DROPPED, rng, source)
         features = kind.features(tensors, rows, True)
         copies = problem.copies[index] * valid
         batch = (problem.values[index], problem.weights[index], copies)
