@@ -2,7 +2,7 @@
 
 from skuhop.answering.damage_scorer import linear_matrix
 from skuhop.answering.density import draw, has_density
-from skuhop.answering.given_tables import describe_numbers, validate_rows
+from skuhop.answering.given_tables import describe_numbers, read_rows, validate_rows
 from skuhop.answering.imputation import (
     Answer,
     Asked,
@@ -95,4 +95,5 @@ __all__ = [
     "weigh_missing",
     "with_prior",
     "validate_rows",
+    "read_rows",
 ]

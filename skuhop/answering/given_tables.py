@@ -80,8 +80,7 @@ def validate_rows(
         estimator.categories_ = coding.categories
     else:
         validate_data(estimator, X, y, reset=False, skip_check_array=True)
-        coding = Coding(estimator.is_categorical_, estimator.categories_, np.nan)
-    rows = _number_rows(table, coding, X)
+    rows = read_rows(estimator, X)
     if isinstance(y, str) and y == "no_validation":
         how.pop("multi_output", None)
         return check_array(rows, estimator=estimator, input_name="X", **how)
@@ -138,8 +137,20 @@ def describe_numbers(n: int) -> dict:
     }
 
 
-def _number_rows(table: Table, coding: Coding, X):
-    """Rows of numbers and indicators, an array like X where that is an array."""
+def read_rows(estimator, X):
+    """Rows of numbers of a table, as a fitted estimator knows its columns.
+
+    An array stays one of its library, and what has no nominal columns is X itself.
+    """
+    table = open_table(X) if _may_be_table(estimator, X, reset=False) else None
+    if table is None:
+        return X
+    if table.n_columns != len(estimator.categories_):
+        raise ValueError(
+            f"X has {table.n_columns} features, but the estimator was fitted with "
+            f"{len(estimator.categories_)}."
+        )
+    coding = Coding(estimator.is_categorical_, estimator.categories_, np.nan)
     rows = indicate(encode(table, coding), lay_out(coding))
     if is_dispatched(X):
         return like(torch.from_numpy(rows), X)

@@ -16,9 +16,10 @@ from skuhop.retrieval import (
     SEPARATIONS,
     SIMILARITIES,
     CompletingScorer,
-    Completion,
     FeatureMap,
+    MeanCompletion,
     Memory,
+    RetrievedCompletion,
     build_observed_scorer,
     build_scorer,
     enter,
@@ -113,6 +114,11 @@ class FittedValues(NamedTuple):
     kernels : sequence of mapping
         What Stage I has learned, the attribute `kernels_`.
     values : StoredLabels or StoredNumbers
+    nominal : bool
+        Whether there are nominal columns. Entries that a query lacks are at the mean
+        then, as those of stored rows are: what a few rows have there instead is worse
+        (log-loss 1.03 to 1.25 times as high with 30 % of the entries missing), though
+        better for numbers alone.
     """
 
     parameters: ValueParameters
@@ -121,6 +127,7 @@ class FittedValues(NamedTuple):
     standards: Standards
     kernels: Sequence[Mapping]
     values: StoredLabels | StoredNumbers
+    nominal: bool = False
 
     def prepare(self, complete: bool, dtype, device: torch.device) -> Memory:
         """Tensors on the device, the members restored, the keys encoded.
@@ -136,11 +143,13 @@ class FittedValues(NamedTuple):
         product = choose_product(self.parameters.precision, dtype, device)
         stored = patterns, mean, weights, FeatureMap(features, features)
         scorer = build_scorer(similarity, 1.0, *stored, product, unit=None)
-        if not complete:
+        if not complete and self.nominal:
+            scorer = CompletingScorer(scorer, MeanCompletion(mean))
+        elif not complete:
             scaled = (patterns * scale, mean * scale)
             observed = build_observed_scorer("euclidean", "auto", *scaled, weights)
             softmax = Memory(observed, SEPARATIONS["softmax"], {}, scaled[0], weights)
-            scorer = CompletingScorer(scorer, Completion(softmax, scale, mean))
+            scorer = CompletingScorer(scorer, RetrievedCompletion(softmax, scale, mean))
         return Memory(
             scorer,
             SEPARATIONS[self.parameters.separation],

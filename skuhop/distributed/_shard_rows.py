@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import check_array, column_or_1d
 
+from skuhop.answering import read_rows
 from skuhop.estimators import UHopClassifier, UHopMemory, UHopRegressor
 from skuhop.retrieval import SIMILARITIES
 from skuhop.support import (
@@ -185,7 +186,7 @@ def attributes_of_rows(model: Model, X, y, sample_weight) -> dict:
     refuse_masked(X=X, y=y, sample_weight=sample_weight)
     check_columns(model.estimator, X)
     X = check_array(
-        X,
+        read_rows(model.estimator, X),
         dtype=DTYPES,
         order="C",
         copy=True,
@@ -193,7 +194,7 @@ def attributes_of_rows(model: Model, X, y, sample_weight) -> dict:
         ensure_min_samples=0,
         input_name="X",
     )
-    n_features = model.estimator.n_features_in_
+    n_features = len(model.estimator.mean_)
     if X.shape[1] != n_features:
         raise ValueError(
             f"X has {X.shape[1]} features, but the estimator was fitted with "

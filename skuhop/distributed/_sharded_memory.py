@@ -166,6 +166,9 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
     n_features_in_ : int
         Number of features.
 
+    is_categorical_, categories_
+        Which columns are nominal, and their values, as of the estimator.
+
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if the estimator or X had any.
 
@@ -347,6 +350,8 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         if in_memory(X):
             validate_data(self, X, skip_check_array=True)
         self.n_features_in_ = estimator.n_features_in_
+        self.is_categorical_ = getattr(estimator, "is_categorical_", None)
+        self.categories_ = getattr(estimator, "categories_", None)
         if hasattr(estimator, "feature_names_in_"):
             self.feature_names_in_ = estimator.feature_names_in_
 

@@ -123,8 +123,10 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
         The class labels.
 
-    patterns_ : ndarray of shape (n_patterns, n_features)
-        The stored rows: those of X with a positive weight, missing entries filled.
+    patterns_ : ndarray of shape (n_patterns, n_inputs)
+        The stored rows: those of X with a positive weight, missing entries filled. A
+        nominal column is as many indicators, 0 and 1, as it has `categories_`, in its
+        place and their order; without nominal columns n_inputs is n_features.
 
     pattern_classes_ : ndarray of shape (n_patterns,)
         Positions in `classes_` of their labels.
@@ -150,12 +152,12 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     linear_share_ : float
         Share of the linear model in the probabilities; 0 if there is none.
 
-    linear_coef_, linear_intercept_ : ndarray of shape (n_classes, n_features) and \
+    linear_coef_, linear_intercept_ : ndarray of shape (n_classes, n_inputs) and \
             (n_classes,), or None
         Scores ``coef (x - mean_) / scale_ + intercept`` inside its softmax.
 
-    mean_, scale_ : ndarray of shape (n_features,)
-        Weighted mean of the features at `fit`, and what they are divided by: their
+    mean_, scale_ : ndarray of shape (n_inputs,)
+        Weighted mean of the inputs at `fit`, and what they are divided by: their
         standard deviations, or one common spread where the untrained kernel does
         clearly better on that; infinite for a constant feature.
 
@@ -179,6 +181,12 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         Empty, or after `partial_fit` the rows `seen`, the `arrivals` (n_patterns,),
         positions in the stream of the patterns, and the `seed` of the fair sample.
 
+    is_categorical_ : ndarray of shape (n_features,), bool
+        Which columns of X are nominal.
+
+    categories_ : list of ndarray or None
+        For each column of X its values, sorted; None for numbers.
+
     n_features_in_ : int
         Number of features seen during `fit`.
 
@@ -193,9 +201,12 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
     Notes
     -----
-    NaN marks what is unknown. In `fit` it is replaced by the mean of the feature (by 0
-    where nothing is known). In a query it is filled from the stored rows that the
-    observed entries retrieve, before Phi sees the query.
+    NaN, None and NA mark what is unknown; so does a value of a nominal column that
+    `fit` has not met. In `fit` it is replaced by the mean of the feature (by 0 where
+    nothing is known), that of indicators being the frequencies of the values. In a
+    query likewise where there are nominal columns. Where all columns are numbers it is
+    filled from the stored rows that the observed entries retrieve, before Phi sees the
+    query.
 
     Weight k is the same as k copies of a row, and weight 0 the same as leaving it out.
     Every copy is a row of its own: it may be learned from while another is left out, as
@@ -277,8 +288,8 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to store; NaN is replaced by the mean of its feature.
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows to store: numbers, words, categories, with holes.
 
         y : array-like of shape (n_samples,)
             Labels of any type.
@@ -315,7 +326,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or frame of shape (n_samples, n_features)
             Rows to store.
 
         y : array-like of shape (n_samples,)
@@ -405,8 +416,8 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_queries, n_features)
-            Queries; NaN marks entries that are unknown.
+        X : array-like or frame of shape (n_queries, n_features)
+            Queries; NaN or None marks entries that are unknown.
 
         Returns
         -------
@@ -423,8 +434,8 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_queries, n_features)
-            Queries; NaN marks entries that are unknown.
+        X : array-like or frame of shape (n_queries, n_features)
+            Queries; NaN or None marks entries that are unknown.
 
         Returns
         -------
@@ -440,8 +451,8 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_queries, n_features)
-            Queries; NaN marks entries that are unknown.
+        X : array-like or frame of shape (n_queries, n_features)
+            Queries; NaN or None marks entries that are unknown.
 
         Returns
         -------

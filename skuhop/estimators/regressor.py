@@ -112,8 +112,9 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
     Attributes
     ----------
-    patterns_ : ndarray of shape (n_patterns, n_features)
-        The stored keys: rows of X with a positive weight, missing entries filled.
+    patterns_ : ndarray of shape (n_patterns, n_inputs)
+        The stored keys: rows of X with a positive weight, missing entries filled, and
+        indicators in the place of nominal columns, as in `UHopClassifier`.
 
     values_ : ndarray of shape (n_patterns,) or (n_patterns, n_outputs)
         What belongs to them: the same rows of y.
@@ -124,7 +125,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     value_mean_, value_scale_ : ndarray of shape (n_outputs,)
         Weighted mean and standard deviation of the columns of `values_`.
 
-    kernels_, mean_, scale_, loss_curve_, loss_, n_iter_, selection_
+    is_categorical_, categories_, kernels_, mean_, scale_, loss_curve_, loss_, \
+            n_iter_, selection_
         As in `UHopClassifier`. Losses are shares of the variance of y.
 
     prior_weight_ : float
@@ -134,11 +136,11 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     linear_share_ : float
         Share of the linear model in the answers; 0 if there is none.
 
-    linear_coef_, linear_intercept_ : ndarray of shape (n_outputs, n_features) and \
+    linear_coef_, linear_intercept_ : ndarray of shape (n_outputs, n_inputs) and \
             (n_outputs,), or None
         It answers ``coef (x - mean_) / scale_ + intercept``.
 
-    trend_coef_ : ndarray of shape (n_outputs, n_features) or None
+    trend_coef_ : ndarray of shape (n_outputs, n_inputs) or None
         The memory answers for ``y - trend``, ``trend(x) = coef (x - mean_) / scale_``,
         and adds ``trend(x)``; None if it answers for y.
 
@@ -247,8 +249,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Keys; NaN is replaced by the mean of its feature.
+        X : array-like or frame of shape (n_samples, n_features)
+            Keys: numbers, words, categories, with holes.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Values of the keys.
@@ -287,7 +289,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or frame of shape (n_samples, n_features)
             Keys to store.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
@@ -332,8 +334,8 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_queries, n_features)
-            Queries; NaN marks entries that are unknown.
+        X : array-like or frame of shape (n_queries, n_features)
+            Queries; NaN or None marks entries that are unknown.
 
         Returns
         -------

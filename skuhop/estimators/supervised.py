@@ -230,4 +230,5 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             self._standards(),
             self.kernels_,
             self._values(),
+            bool(np.any(getattr(self, "is_categorical_", False))),
         )

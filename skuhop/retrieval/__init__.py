@@ -1,7 +1,11 @@
 """Stage II: how a query becomes an answer."""
 
 from skuhop.retrieval.chunks import row_chunks
-from skuhop.retrieval.completing import CompletingScorer, Completion
+from skuhop.retrieval.completing import (
+    CompletingScorer,
+    MeanCompletion,
+    RetrievedCompletion,
+)
 from skuhop.retrieval.damage import (
     AutoScorer,
     build_auto_scorer,
@@ -89,7 +93,8 @@ __all__ = [
     "SIMILARITIES",
     "AutoScorer",
     "CompletingScorer",
-    "Completion",
+    "MeanCompletion",
+    "RetrievedCompletion",
     "Donors",
     "FeatureMap",
     "Gaussian",

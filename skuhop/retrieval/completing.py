@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +14,48 @@ _BUDGET = 2**26
 """Bytes for the completion of one batch of queries."""
 
 
-class Completion(NamedTuple):
+class Completion(Protocol):
+    """Fills the unknown entries of queries.
+
+    Attributes
+    ----------
+    width, row_width : int
+        What it takes, as a scorer says it.
+    """
+
+    @property
+    def width(self) -> int:
+        """Numbers per query and pattern."""
+
+    @property
+    def row_width(self) -> int:
+        """Numbers per query."""
+
+    def __call__(self, X: Tensor) -> Tensor:
+        """Fill unknown entries."""
+
+
+class MeanCompletion(NamedTuple):
+    """Fills unknown entries with the mean (d,) of the patterns."""
+
+    mean: Tensor
+
+    @property
+    def width(self) -> int:
+        """Numbers per query and pattern."""
+        return 0
+
+    @property
+    def row_width(self) -> int:
+        """Numbers per query."""
+        return len(self.mean)
+
+    def __call__(self, X: Tensor) -> Tensor:
+        """Fill unknown entries."""
+        return torch.where(X.isnan(), self.mean, X)
+
+
+class RetrievedCompletion(NamedTuple):
     """A memory that fills the unknown entries of a query.
 
     Attributes
@@ -30,6 +71,16 @@ class Completion(NamedTuple):
     memory: Memory
     scale: Tensor
     patterns_mean: Tensor
+
+    @property
+    def width(self) -> int:
+        """Numbers per query and pattern."""
+        return self.memory.scorer.width
+
+    @property
+    def row_width(self) -> int:
+        """Numbers per query."""
+        return self.memory.scorer.row_width
 
     def __call__(self, X: Tensor) -> Tensor:
         """Fill unknown entries with those of the patterns that a query retrieves."""
@@ -59,8 +110,8 @@ class CompletingScorer:
         self.scorer, self.complete = scorer, complete
         self.n_patterns, self.beta = scorer.n_patterns, scorer.beta
         self.energy_unit = scorer.energy_unit
-        self.width = max(scorer.width, complete.memory.scorer.width)
-        self.row_width = scorer.row_width + complete.memory.scorer.row_width
+        self.width = max(scorer.width, complete.width)
+        self.row_width = scorer.row_width + complete.row_width
         self.block, self.null = scorer.block, scorer.null
         self.streams = scorer.streams
 
