@@ -236,7 +236,7 @@ class Cluster(NamedTuple):
     def _receive(self, futures):
         cpu = resolve_device("cpu")
         return [
-            type(part)(*(None if a is None else to_tensor(a, cpu) for a in part))
+            part._make(None if a is None else to_tensor(a, cpu) for a in part)
             for part in self.client.gather(futures)
         ]
 

@@ -75,7 +75,7 @@ def score(how: Association, states: Tensor, keys: tuple) -> Tensor:
     if SIMILARITIES[how.similarity].compare is not None:
         return -how.beta * torch.cdist(queries, vectors, p=1)
     scores = queries @ vectors.mT
-    if bias is not None:
+    if bias is not None and query_bias is not None:
         scores = scores + bias[..., None, :] + query_bias[..., None]
     # Sums of many weights need more bits than half precision has.
     half = scores.dtype in (torch.float16, torch.bfloat16)
@@ -174,6 +174,7 @@ def measure_energy(how: Association, states, keys, masks: Masks) -> Tensor:
     scores = masks.apply(score(how, states, encode(how, keys)))
     scores, copies = _with_null(how, scores)
     weights = how.separation.weights(scores, copies, **how.params)
+    assert how.separation.conjugate is not None  # The layer has looked.
     conjugate = how.separation.conjugate(scores, weights, copies, **how.params)
     beta = how.beta
     if isinstance(beta, Tensor) and beta.ndim:

@@ -378,7 +378,7 @@ class Hopfield(nn.Module):
 
     def forward(
         self,
-        input: Tensor | tuple[Tensor, Tensor, Tensor],
+        input: Tensor | tuple[Tensor, ...],
         stored_pattern_padding_mask: Tensor | None = None,
         association_mask: Tensor | None = None,
     ) -> Tensor:
@@ -422,7 +422,7 @@ class Hopfield(nn.Module):
 
     def association(
         self,
-        input: Tensor | tuple[Tensor, Tensor, Tensor],
+        input: Tensor | tuple[Tensor, ...],
         stored_pattern_padding_mask: Tensor | None = None,
         association_mask: Tensor | None = None,
     ) -> Tensor:
@@ -449,7 +449,7 @@ class Hopfield(nn.Module):
 
     def energy(
         self,
-        input: Tensor | tuple[Tensor, Tensor, Tensor],
+        input: Tensor | tuple[Tensor, ...],
         stored_pattern_padding_mask: Tensor | None = None,
         association_mask: Tensor | None = None,
     ) -> Tensor:

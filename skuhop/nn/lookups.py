@@ -68,12 +68,13 @@ class HopfieldPooling(Hopfield):
             **options,
         )
         size = self.hidden_size if self.state_pattern_as_static else input_size
+        size = input_size if size is None else size
         self.quantity = quantity
         self.pooling_weights = _patterns(self, quantity, size, trainable)
 
     def forward(
         self,
-        input: Tensor | tuple[Tensor, Tensor],
+        input: Tensor | tuple[Tensor, ...],
         stored_pattern_padding_mask: Tensor | None = None,
         association_mask: Tensor | None = None,
     ) -> Tensor:

@@ -61,7 +61,8 @@ def draw_parameters(module: nn.Module) -> None:
                 nn.init.zeros_(part.bias)
         else:
             for inner in part.modules():
-                if hasattr(inner, "reset_parameters"):
-                    inner.reset_parameters()
+                reset = getattr(inner, "reset_parameters", None)
+                if reset is not None:
+                    reset()
     for parameter in module.parameters(recurse=False):
         nn.init.normal_(parameter, std=0.02)

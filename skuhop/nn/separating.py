@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import cycle, islice
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,16 @@ from torch import Tensor, nn
 from skuhop.exceptions import InvalidParameterError
 from skuhop.learning import Adam
 from skuhop.nn.head_parameters import HeadLinear
+
+
+@runtime_checkable
+class _Separable(Protocol):
+    """A layer whose feature map can learn to separate what it stores."""
+
+    feature_map: nn.Module | None
+
+    def separation_loss(self, loss: str = "average") -> Tensor:
+        """Loss of the stored patterns of the last forward pass."""
 
 
 def separation_of_heads(
@@ -90,11 +101,10 @@ def separate(
     >>> losses[-1] < losses[0]
     True
     """
-    layers = [m for m in model.modules() if hasattr(m, "separation_loss")]
+    layers = [m for m in model.modules() if isinstance(m, _Separable)]
     layers = [layer for layer in layers if layer.feature_map is not None]
-    parameters = [
-        p for layer in layers for p in layer.feature_map.parameters() if p.requires_grad
-    ]
+    maps = [layer.feature_map for layer in layers if layer.feature_map is not None]
+    parameters = [p for phi in maps for p in phi.parameters() if p.requires_grad]
     if not parameters:
         raise InvalidParameterError(
             "separate needs a 'model' with a Hopfield layer that has a feature_map. "
@@ -108,9 +118,9 @@ def separate(
         total = torch.stack([layer.separation_loss(loss) for layer in layers]).sum()
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         optimiser.step(gradients)
-        for layer in layers:
-            if isinstance(layer.feature_map, HeadLinear):
-                layer.feature_map.normalise_rows()
+        for phi in maps:
+            if isinstance(phi, HeadLinear):
+                phi.normalise_rows()
         losses.append(total.item())
     return losses
 

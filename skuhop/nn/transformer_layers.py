@@ -8,6 +8,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from skuhop.exceptions import InvalidParameterError
 from skuhop.nn.hflayers_weights import load_hflayers
 from skuhop.nn.hopfield import Hopfield
 
@@ -16,8 +17,13 @@ class _Residual(nn.Module):
     """The feed-forward half that both layers end in."""
 
     def __init__(
-        self, size: int, dim_feedforward: int, dropout: float, activation: str
+        self, size: int | None, dim_feedforward: int, dropout: float, activation: str
     ):
+        if size is None:
+            raise InvalidParameterError(
+                "A transformer's layer needs Hopfield layers with an input_size. Got "
+                "input_size=None."
+            )
         super().__init__()
         self.linear_residual = nn.Linear(size, dim_feedforward)
         self.dropout_residual = nn.Dropout(dropout)
@@ -34,8 +40,9 @@ class _Residual(nn.Module):
     def reset_parameters(self) -> None:
         """Draw all parameters anew, linear maps as torch does."""
         for module in self.children():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+            reset = getattr(module, "reset_parameters", None)
+            if reset is not None:
+                reset()
 
     def load_hflayers(self, state_dict: Mapping[str, Tensor]) -> None:
         """Load the weights of the same layer of the package hflayers.

@@ -43,7 +43,7 @@ class FewThreads:
     def __init__(self, size: int):
         self.size = size
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         """Keep OpenMP to one thread, if more would wait for each other."""
         self.before: list = []
         if self.size >= WORTH and os.getpid() == _PROCESS:
@@ -53,7 +53,7 @@ class FewThreads:
             self.before.append((library, library.omp_get_max_threads()))
             library.omp_set_num_threads(1)
 
-    def __exit__(self, *_):
+    def __exit__(self, *_) -> None:
         """Put back what was changed."""
         for library, number in self.before:
             library.omp_set_num_threads(number)

@@ -8,6 +8,7 @@ same in one parallel section, which matters most on a busy machine.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -34,7 +35,7 @@ from skuhop.retrieval.engine.partial_results import (
     merge_sums,
     sums_of,
 )
-from skuhop.retrieval.engine.passes import Pass, gives_exponentials, passes
+from skuhop.retrieval.engine.passes import Pass, find_lift, passes
 from skuhop.retrieval.scores import Query, Scorer
 
 SHORTCUTS = answer_peaked, answer_by_attention, answer_by_half_attention
@@ -49,8 +50,9 @@ def sum_up(
     memory: Memory, query: Query, turn: Pass, budget: int, read: bool, first: int = 0
 ) -> Partial:
     """Partial result of all patterns, for the queries of one pass."""
-    if gives_exponentials(memory):
-        return _sum_exponentials(memory, query, turn, read)
+    lift = find_lift(memory)
+    if lift is not None:
+        return _sum_exponentials(memory, lift, query, turn, read)
     rule, part = memory.rule, cast(Partial, None)  # There is a first block.
     # Not by functions that choose: who looks for the arithmetic is to find it near.
     origin = None if memory.separation.shift_invariant else memory.scorer.null(query)
@@ -64,7 +66,7 @@ def sum_up(
             new = sums_of(*lift_scores(*rule, scores, weights), values, memory.product)
             part = new if part is None else merge_sums(*rule, [part, new])
             continue
-        floor = None if part is None else part.floor
+        floor = part.floor if isinstance(part, Candidates) else None
         new = block_candidates(*rule, scores, weights, first + start, floor, turn.most)
         part = new if part is None else merge_candidates(*rule, [part, new], budget)
         if turn.most and len(part.scores) > turn.most:
@@ -72,11 +74,13 @@ def sum_up(
     return part
 
 
-def _sum_exponentials(memory: Memory, query: Query, turn: Pass, read: bool) -> Partial:
+def _sum_exponentials(
+    memory: Memory, lift: Callable, query: Query, turn: Pass, read: bool
+) -> Partial:
     """Partial result of all patterns from the scorer's own exponentials."""
     part, origin = cast(Sums, None), origin_of(memory, query)
     for start, stop in turn.blocks(memory):
-        top, lifted = memory.scorer.lift(query, start, stop)
+        top, lifted = lift(query, start, stop)
         weights = multiplicity(memory, start, stop)
         new = sums_of(
             top if origin is None else top - origin,
@@ -168,6 +172,7 @@ def null_weights(memory: Memory, X: Tensor, budget: int) -> Tensor:
             query = memory.scorer.prepare(X[turn.rows])
             part = sum_up(memory, query, turn, budget, False)
             _, conjugate = finalise(*memory.rule, part, read=False, budget=budget // 4)
+            assert conjugate is not None  # Rules with a null have one.
             out[turn.rows] = null_of(conjugate)
     return out
 
@@ -190,6 +195,7 @@ def energies(memory: Memory, X: Tensor, budget: int) -> Tensor:
             query = memory.scorer.prepare(X[turn.rows])
             part = sum_up(memory, query, turn, budget, False)
             _, conjugate = finalise(*memory.rule, part, read=False, budget=budget // 4)
+            assert conjugate is not None  # Who asks for energies has looked.
             out[turn.rows] = energies_of(memory, query, conjugate)
     return out
 

@@ -24,7 +24,7 @@ so a further term can only raise tau.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -148,6 +148,7 @@ def block_candidates(
     TooManyCandidatesError
         If there may be more than `most`.
     """
+    assert separation.floor is not None  # It has no lift.
     groups, rest = _in_groups(scores)
     best, new, n_groups = groups.amax(2), None, groups.shape[1]
     if n_groups:
@@ -242,15 +243,16 @@ def merge_candidates(separation, params, parts, budget) -> Candidates:
     """As `merge`, for Candidates."""
     floor = torch.stack([part.floor for part in parts]).amax(0)
     columns = list(zip(*(part[1:] for part in parts), strict=True))
-    whole = Candidates(
-        floor, *(None if c[0] is None else torch.cat(c) for c in columns)
+    whole = Candidates._make(
+        [floor, *(None if c[0] is None else torch.cat(c) for c in columns)]
     )
     own = torch.empty_like(floor)
     for some in pad_candidates(whole, budget):
         own[some.rows] = separation.floor(some.scores, some.weights, **params)[:, 0]
     floor = torch.maximum(floor, own)
     near = (whole.scores >= floor[whole.rows]).nonzero()[:, 0]
-    return Candidates(floor, *(None if c is None else c[near] for c in whole[1:]))
+    own = (None if column is None else column[near] for column in whole[1:])
+    return Candidates._make([floor, *own])
 
 
 def join_queries(parts):
@@ -293,6 +295,29 @@ def pad_candidates(part: Candidates, budget: int):
         yield _Rows(slice(start, stop), entries, row, column, scores, weights)
 
 
+@overload
+def finalise(
+    separation: Separation,
+    params: Mapping,
+    part: Partial,
+    values: Tensor | None = None,
+    read: Literal[True] = True,
+    budget: int = 2**26,
+) -> tuple[Tensor, Tensor | None]: ...
+
+
+@overload
+def finalise(
+    separation: Separation,
+    params: Mapping,
+    part: Partial,
+    values: Tensor | None = None,
+    *,
+    read: bool,
+    budget: int = 2**26,
+) -> tuple[Tensor | None, Tensor | None]: ...
+
+
 def finalise(
     separation: Separation,
     params: Mapping,
@@ -323,18 +348,20 @@ def finalise(
     conjugate : Tensor of shape (n,) or None
         ``Psi*`` of the scores; None where the separation has no energy.
     """
-    if separation.lift is not None:
+    if isinstance(part, Sums):
         return _finalise_sums(separation, params, part, read)
+    assert separation.conjugate is not None  # Rules with a threshold have one.
     conjugate, answer = torch.empty_like(part.floor), None
+    source = values if part.values is None else part.values
     if read:
-        source = values if part.values is None else part.values
+        assert source is not None  # The whole memory's, where parts carry none.
         answer = part.scores.new_empty((len(part.floor), source.shape[1]))
     for some in pad_candidates(part, budget):
         p = separation.weights(some.scores, some.weights, **params)
         conjugate[some.rows] = separation.conjugate(
             some.scores, p, some.weights, **params
         )
-        if read:
+        if answer is not None and source is not None:
             own = part.indices[some.entries] if part.values is None else some.entries
             answer[some.rows] = _sum_by_weight(some, p, own, source)
     return answer, conjugate

@@ -9,7 +9,7 @@ cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -57,7 +57,7 @@ def _block(memory: Memory, X: Tensor) -> tuple[int, int]:
     Steps without logarithms wait for main memory where a block leaves the cache, and
     take three times as long: with several threads their blocks are small too.
     """
-    small = torch.get_num_threads() == 1 or gives_exponentials(memory)
+    small = torch.get_num_threads() == 1 or find_lift(memory) is not None
     if X.device.type == "cpu" and small:
         n_bytes, rows = _BLOCK_ALONE
         return n_bytes // X.element_size(), rows
@@ -133,11 +133,11 @@ def passes(memory: Memory, X: Tensor, budget: int) -> Iterator[Pass]:
             start = rows.stop
 
 
-def gives_exponentials(memory: Memory) -> bool:
-    """Whether the scorer gives the exponentials that the separation makes of scores.
+def find_lift(memory: Memory) -> Callable | None:
+    """Get the scorer's own exponentials, where the separation makes these of scores.
 
     Only on the CPU: elsewhere steps count and not the arithmetic.
     """
     exponential = memory.separation.lift is SEPARATIONS["softmax"].lift
     on_cpu = memory.patterns.device.type == "cpu"
-    return exponential and on_cpu and hasattr(memory.scorer, "lift")
+    return getattr(memory.scorer, "lift", None) if exponential and on_cpu else None

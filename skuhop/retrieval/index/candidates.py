@@ -35,7 +35,7 @@ from skuhop.retrieval.index.lists import (
     expected_sums,
     read_lists,
 )
-from skuhop.retrieval.scores import Query
+from skuhop.retrieval.scores import KernelScorer, Query
 from skuhop.retrieval.separations import SEPARATIONS
 
 _CHUNK = 2**24
@@ -98,15 +98,24 @@ class Found(NamedTuple):
 
     def take(self, rows: Tensor) -> Found:
         """Keep some of the rows."""
-        return Found(*(None if field is None else field[rows] for field in self))
+        return Found._make(None if field is None else field[rows] for field in self)
+
+
+def view_index(memory: Memory) -> tuple[KernelScorer, Nearest]:
+    """Scorer and index of a memory that has an index, which needs a kernel scorer."""
+    scorer, nearest = memory.scorer, memory.nearest
+    assert isinstance(scorer, KernelScorer)
+    assert isinstance(nearest, Nearest)
+    return scorer, nearest
 
 
 def ask(memory: Memory, query: Query, k: int) -> Found:
     """Ask the index for k candidates, and rank them exactly."""
-    scorer, separation, lists = memory.scorer, memory.separation, memory.nearest.lists
+    (scorer, nearest), separation = view_index(memory), memory.separation
+    lists = nearest.lists
     vectors = query.encoded[0] / scorer.beta
     points = vectors if lists is None else lists.space.queries(vectors)
-    indices = memory.nearest.search(points, k)
+    indices = nearest.search(points, k)
     lost = (indices < 0).any(1)  # The search of a graph may end with fewer.
     indices = indices.clamp_min(0)
     scores = scorer.pairs(query, indices)
@@ -116,9 +125,9 @@ def ask(memory: Memory, query: Query, k: int) -> Found:
     weights = separation.weights(scores, own, **memory.params)
     beyond = None
     if lists is not None:
-        beyond = _Beyond(memory, query, vectors, points, indices, origin)
+        beyond = _Beyond(scorer, lists, query, vectors, points, indices, origin)
     missing = _missing(memory, scores, own, beyond)
-    missing += _lost(memory.nearest, k) * (1 - weights.amax(1)).clamp_min_(0)
+    missing += _lost(nearest, k) * (1 - weights.amax(1)).clamp_min_(0)
     missing.masked_fill_(lost, torch.inf)
     return Found(indices, weights, scores, own, missing)
 
@@ -132,13 +141,12 @@ def _lost(nearest: Nearest, k: int) -> float:
 class _Beyond:
     """The lists of which nothing was found."""
 
-    def __init__(self, memory, query, vectors, points, indices, origin):
-        self.memory, self.query, self.lists = memory, query, memory.nearest.lists
-        self.distances = distances(self.lists, points)
-        self.read = read_lists(self.lists, indices)
-        unit = memory.scorer.bias is None
-        line = self.lists.space.line(vectors, memory.scorer.beta, unit)
-        self.start, self.slope = line
+    def __init__(self, scorer, lists, query, vectors, points, indices, origin):
+        self.scorer, self.lists, self.query = scorer, lists, query
+        self.distances = distances(lists, points)
+        self.read = read_lists(lists, indices)
+        unit = scorer.bias is None
+        self.start, self.slope = lists.space.line(vectors, scorer.beta, unit)
         self.origin = origin
 
     def sums(self, lift: Callable) -> Tensor:
@@ -162,7 +170,7 @@ class _Beyond:
     def _scores(self, apart: Tensor) -> Tensor:
         """Scores (n, L) at squared distances."""
         scores = self.start[:, None] - apart * (self.slope[:, None] / 2)
-        scorer = self.memory.scorer
+        scorer = self.scorer
         if scorer.profiled:
             _, offset, scale = self.query.encoded
             scores = scores if offset is None else scores + offset[:, None]
@@ -180,6 +188,7 @@ def _missing(
         return torch.zeros_like(scores[:, 0])
     least = scores.amin(1, keepdim=True)
     if separation.lift is None:
+        assert separation.floor is not None  # Every rule has one of the two.
         floor = separation.floor(scores, own, **params)
         missing = (floor < least).to(scores)[:, 0]
         if beyond is not None:
@@ -187,7 +196,7 @@ def _missing(
         return missing.clamp_max_(1)
     top = scores.amax(1, keepdim=True)
     rest = float(n_patterns - k)
-    if own is not None:
+    if own is not None and memory.weights is not None:
         rest = (memory.weights.sum() - own.sum(1)).clamp_min(0)
     lifted = separation.lift(scores.clone(), top, **params)
     lifted = lifted if own is None else lifted * own
@@ -200,7 +209,8 @@ def _missing(
 def _lift_beyond(memory: Memory, beyond: _Beyond, top: Tensor) -> Tensor:
     """Unnormalised weight (n,) beyond, that of a pattern with score `top` being one."""
     lift = memory.separation.lift
-    if lift is SEPARATIONS["softmax"].lift and not memory.scorer.profiled:
+    assert lift is not None  # Those with a threshold need no tail.
+    if lift is SEPARATIONS["softmax"].lift and not beyond.scorer.profiled:
         return beyond.exponentials(top[:, 0])
     # A better pattern than the best of those found counts like that one.
     return beyond.sums(lambda z: lift(torch.minimum(z, top), top, **memory.params))
@@ -212,15 +222,16 @@ def settle(memory: Memory, X: Tensor, budget: int, take: Callable, exact: Callab
     `take(rows, found)` gets the former, `exact(rows)` what is left.
     """
     rows_left, hopeless = torch.arange(len(X), device=X.device), []
-    r = memory.scorer.keys.shape[1]
-    for k in memory.nearest.candidates:
-        k = min(k, memory.scorer.n_patterns)
+    scorer, nearest = view_index(memory)
+    r = scorer.keys.shape[1]
+    for k in nearest.candidates:
+        k = min(k, scorer.n_patterns)
         again = []
-        row = X.element_size() * (2 * k * (r + 8) + memory.scorer.row_width)
+        row = X.element_size() * (2 * k * (r + 8) + scorer.row_width)
         for part in row_chunks(len(rows_left), row, min(budget, _CHUNK)):
             rows = rows_left[part]
-            found = ask(memory, memory.scorer.prepare(X[rows]), k)
-            safe = found.missing <= memory.nearest.tol
+            found = ask(memory, scorer.prepare(X[rows]), k)
+            safe = found.missing <= nearest.tol
             take(rows[safe], found.take(safe))
             worth = ~safe & (found.missing <= _HOPELESS)
             again.append(rows[worth])

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from skuhop.retrieval.chunks import row_chunks
 from skuhop.retrieval.engine import Memory, Sums, answers, lift_scores, origin_of
-from skuhop.retrieval.index.candidates import Found, ask, read_found
+from skuhop.retrieval.index.candidates import Found, ask, read_found, view_index
 from skuhop.retrieval.scores import Query
 
 N_DRAWS = 4096
@@ -85,10 +85,12 @@ def tail_sums(
     draws : Tensor of shape (m,), integer
         Different positions in rising order, all of them with equal chances.
     """
-    scores = memory.scorer.at(draws).block(query, 0, len(draws))
+    lift = memory.separation.lift
+    assert lift is not None  # Those with a threshold leave nothing to a tail.
+    scores = view_index(memory)[0].at(draws).block(query, 0, len(draws))
     origin = origin_of(memory, query)
     scores = scores if origin is None else scores - origin[:, None]
-    terms = memory.separation.lift(scores, top[:, None], **memory.params)
+    terms = lift(scores, top[:, None], **memory.params)
     terms = terms.mul_(memory.scorer.n_patterns)
     if memory.weights is not None:
         terms *= memory.weights[draws]
@@ -99,15 +101,17 @@ def tail_sums(
     return Tail(terms.mean(1), answer, terms)
 
 
-def _add_tail(memory: Memory, X: Tensor, found: Found) -> tuple[Tensor, Tensor]:
+def _add_tail(
+    memory: Memory, X: Tensor, found: Found, draws: Tensor
+) -> tuple[Tensor, Tensor]:
     """Answers (n, v) from head and tail, and their standard deviation (n,)."""
-    draws = memory.nearest.tail
     head = head_sums(memory, found)
     tail = tail_sums(memory, memory.scorer.prepare(X), found, head.top, draws)
     total = head.total + tail.total
-    if memory.separation.null:
+    if memory.separation.null and memory.separation.lift is not None:
         nothing = torch.zeros_like(total)[:, None]
         total = total + memory.separation.lift(nothing, head.top[:, None])[:, 0]
+    assert head.answer is not None  # It is read out just above.
     answer = (head.answer + tail.answer) / total[:, None]
     values = memory.patterns[draws]
     # The ratio moves with the sum of terms times (value - answer).
@@ -131,10 +135,12 @@ def answer_with_tail(memory: Memory, X: Tensor, budget: int) -> tuple[Tensor, Te
     Rows that may drop their tail do, and have 0, as have rows of which the index found
     too little: these are answered from the whole memory.
     """
-    scorer, nearest = memory.scorer, memory.nearest
+    scorer, nearest = view_index(memory)
+    draws = nearest.tail
+    assert draws is not None  # Else it would be answered from the index alone.
     out, std = X.new_empty((len(X), memory.patterns.shape[1])), X.new_zeros(len(X))
     k = min(nearest.candidates[0], scorer.n_patterns)
-    cells = 2 * k * (scorer.keys.shape[1] + 8) + 6 * len(nearest.tail)
+    cells = 2 * k * (scorer.keys.shape[1] + 8) + 6 * len(draws)
     row = X.element_size() * (cells + scorer.row_width)
     for rows in row_chunks(len(X), row, min(budget, 2**26)):
         some = torch.arange(rows.start, rows.stop, device=X.device)
@@ -147,7 +153,9 @@ def answer_with_tail(memory: Memory, X: Tensor, budget: int) -> tuple[Tensor, Te
         heavy = ~(safe | lost)
         if heavy.any():
             open_rows = some[heavy]
-            answer, deviation = _add_tail(memory, X[open_rows], found.take(heavy))
+            answer, deviation = _add_tail(
+                memory, X[open_rows], found.take(heavy), draws
+            )
             out[open_rows], std[open_rows] = answer, deviation
     return out, std
 
@@ -159,6 +167,6 @@ def answer_with_tail_alone(memory: Memory, X: Tensor, budget: int) -> Tensor:
 
 def tail_std(memory: Memory, X: Tensor, budget: int) -> Tensor:
     """Compute the standard deviation (n,) of one update; 0 where nothing is sampled."""
-    if memory.nearest is None or memory.nearest.tail is None:
+    if memory.nearest is None or view_index(memory)[1].tail is None:
         return X.new_zeros(len(X))
     return answer_with_tail(memory, X, budget)[1]
