@@ -118,7 +118,8 @@ def test_numbers_answer_as_if_there_were_no_tables(kind):
     for X in (NUMBERS, single, gaps, pd.DataFrame(gaps), gaps.astype(object)):
         plain = quick(kind, categorical_features=None).fit(X, y)
         model = quick(kind).fit(X, y)
-        assert not model.is_categorical_.any() and model.categories_ == [None, None]
+        assert not model.is_categorical_.any()
+        assert model.categories_ == [None, None]
         np.testing.assert_array_equal(answer(model, X), answer(plain, X))
 
 
@@ -232,9 +233,9 @@ def test_what_no_column_may_be(kind):
     with pytest.raises(ValueError, match="'single' of X must not have infinite"):
         model.predict(infinite)
     names = pd.DataFrame({"name": [f"row {i}" for i in range(300)]})
-    with pytest.raises(ValueError, match="'name'.*at most 255.*300"):
+    with pytest.raises(ValueError, match=r"'name'.*at most 255.*300"):
         quick(kind).fit(names, np.arange(300) % 2)
-    with pytest.raises(ValueError, match="names of columns of X.*'weight'"):
+    with pytest.raises(ValueError, match=r"names of columns of X.*'weight'"):
         quick(kind, categorical_features=["weight"]).fit(FRAME, y)
     assert not hasattr(quick(kind), "is_categorical_")
 
