@@ -27,10 +27,14 @@ from skuhop.learning.supervised.member_scores import (
     log_weights,
     member_scores,
 )
+from skuhop.learning.supervised.spans import find_span
 from skuhop.learning.supervised.targets import log_loss, squared_error
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
 
 DOUBLE = torch.float64
+TARGETS = pytest.mark.parametrize(
+    "target", [LABELS, NUMBERS], ids=["labels", "numbers"]
+)
 
 
 def generator(seed=0):
@@ -572,3 +576,72 @@ def test_too_little_to_learn_from(n, make):
 def test_fixed_beta_stays():
     fitted = cross_fit_all([Kernel("linear", "cosine")], problem(), settings(beta=3.0))
     np.testing.assert_allclose(fitted.kernels[0].betas, 3.0, rtol=1e-6)
+
+
+@TARGETS
+def test_judgements_are_those_of_the_answers(target):
+    task = problem()
+    stored, values = task.values[:40], task.values[40:]
+    weights = torch.rand(len(values), 40, generator=generator(), dtype=DOUBLE) / 30
+    residue, unspent = target.judge(stored, values)(weights)
+    answers = weights @ stored
+    torch.testing.assert_close(residue, target.residue(answers, values))
+    left = 1 - answers.sum(1, keepdim=True) if target is LABELS else 0 * answers[:, :1]
+    torch.testing.assert_close(unspent, left)
+
+
+def wide_rows(n=12, d=80):
+    return normal(n, d).float()
+
+
+@pytest.mark.parametrize("name", MEMBER_MAPS)
+def test_members_are_the_same_in_the_span(name):
+    Z, queries = wide_rows(), normal(5, 80, seed=1).float()
+    kind = member_map(name)
+    tensors = kind.begin(Z, 3, 4, 0)
+    span = find_span(Z, kind.multiply, False, few_valued(Z))
+    inside = span.begin(tensors)
+    there = kind.features(inside, span.enter(Z).expand(3, -1, -1), False)
+    back = span.leave(inside)
+    assert {k: t.shape for k, t in back.items()} == {
+        k: t.shape for k, t in tensors.items()
+    }
+    for features in (tensors, back):
+        expected = kind.features(features, Z.expand(3, -1, -1), False)
+        torch.testing.assert_close(there, expected, rtol=1e-4, atol=1e-4)
+    # Nothing is known of what is not in the span.
+    beside = queries - (queries @ span.basis) @ span.basis.T * (12 / 80)
+    torch.testing.assert_close(
+        kind.features(back, beside.expand(3, -1, -1), False),
+        kind.features(back, torch.zeros_like(beside).expand(3, -1, -1), False),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_the_span_is_left_alone_where_it_is_not_all():
+    Z, names = wide_rows(), MEMBER_MAPS["mlp"].multiply
+    levels = few_valued(Z)
+    assert find_span(Z, names, False, levels) is not None
+    assert find_span(Z[:, :20], names, False, levels[:20]) is None  # not wide
+    assert find_span(Z, names, True, levels) is None  # columns are embedded
+    assert find_span(Z, (), False, levels) is None  # a user's module
+    levels[3] = True
+    assert find_span(Z, names, False, levels) is None  # entries are dropped
+
+
+def test_members_of_wide_rows_come_back_for_rows_as_they_are():
+    task = problem(24)
+    values, ones = task.values.float(), task.weights.float()
+    rows = values @ normal(3, 120).float() + normal(24, 120, seed=1).float()
+    task = task._replace(Z=rows, values=values, weights=ones, copies=ones)
+    wanted = settings(max_iter=30, early_stopping=False)
+    fitted = cross_fit_all([Kernel("linear", "cosine")], task, wanted)
+    assert fitted.selection["kept"] == "learned"
+    (kernel,) = fitted.kernels
+    assert kernel.state["linear"].shape == (3, 120, 4)
+    features = rows @ torch.from_numpy(kernel.state["linear"])
+    scores = member_scores(SIMILARITIES["cosine"], features, features).mean(0)
+    same = values @ values.T > 0
+    alone = ~torch.eye(len(rows), dtype=torch.bool)
+    assert scores[same & alone].mean() > scores[~same].mean() + 0.3

@@ -46,10 +46,14 @@ class MemberMap(NamedTuple):
         values of a nominal column.
     features : callable
         ``(tensors, Z, training) -> (K, n, r)`` for rows Z of shape (K, n, d).
+    multiply : tuple of str
+        Tensors (K, d, m) that rows are multiplied by, if nothing else is done with
+        rows: then they may be given as coordinates, see `spans`.
     """
 
     begin: Callable[..., dict[str, Tensor]]
     features: Callable[[Tensors, Tensor, bool], Tensor]
+    multiply: tuple[str, ...] = ()
 
 
 def _normal(generator, like, *shape):
@@ -200,9 +204,9 @@ def custom_members(factory: Factory) -> MemberMap:
 
 
 MEMBER_MAPS = {
-    "periodic": MemberMap(_begin_periodic, _periodic),
-    "mlp": MemberMap(_begin_mlp, _mlp),
-    "linear": MemberMap(_begin_linear, _linear),
+    "periodic": MemberMap(_begin_periodic, _periodic, ("linear", "inward")),
+    "mlp": MemberMap(_begin_mlp, _mlp, ("linear", "inward")),
+    "linear": MemberMap(_begin_linear, _linear, ("linear",)),
 }
 """Feature maps of members, by name.
 

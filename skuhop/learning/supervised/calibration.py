@@ -11,7 +11,6 @@ from torch import Tensor
 from skuhop.learning.supervised.line_beside import lines_left_out
 from skuhop.learning.supervised.member_scores import member_scores
 from skuhop.learning.supervised.problem import Problem, Settings
-from skuhop.retrieval import exact
 
 MAX_WATCHED = 1024
 """Most rows left out by a member that are looked at."""
@@ -60,14 +59,21 @@ def clearly_better(one: Calibration, other: Calibration) -> bool:
     return bool(mean > error)
 
 
-def retrieve(settings, scores, beta, problem, memory):
-    """Answers (n, v) of the rows `memory`."""
+def weigh(settings, scores, beta, problem, memory):
+    """Weights (n, m) of the rows `memory`, copies and all."""
     copies = problem.weights[memory]
     copies = None if (copies == 1).all() else copies
-    weights = settings.separation.weights(
+    return settings.separation.weights(
         beta * scores, copies, **settings.separation_params
     )
-    return exact(weights, problem.values[memory])
+
+
+def judges_of(problem, blocks):
+    """Judges of the weights that each block gives the rows of its memory."""
+    return [
+        problem.target.judge(problem.values[memory], problem.values[asked])
+        for _, asked, memory in blocks
+    ]
 
 
 def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:
@@ -82,13 +88,14 @@ def calibrate(settings, problem: Problem, blocks, betas) -> Calibration:
     betas : sequence of float
         What to try.
     """
-    values, weights, of_prior = _targets_left_out(problem, blocks)
+    _, weights, of_prior = _targets_left_out(problem, blocks)
+    judges = judges_of(problem, blocks)
     n_rows = sum(problem.copies[asked].sum().item() for _, asked, _ in blocks)
     per_row = problem.n_surprises / n_rows
     doubts = [per_row * problem.target.doubt(share) for share in PRIOR_WEIGHTS]
     tries = []
     for beta in betas:
-        residue = _residue(settings, problem, blocks, beta, values, of_prior)
+        residue = _residue(settings, problem, blocks, judges, beta, of_prior)
         for share, doubt in zip(PRIOR_WEIGHTS, doubts, strict=True):
             losses = problem.target.cost((1 - share) * residue + share * of_prior)
             found = Calibration(beta, share, losses, weights)
@@ -104,12 +111,14 @@ def _targets_left_out(problem, blocks):
     return values, problem.weights[asked], of_prior
 
 
-def _residue(settings, problem, blocks, beta, values, of_prior):
+def _residue(settings, problem, blocks, judges, beta, of_prior):
     """Say what retrieval is off by for the rows left out."""
-    target = problem.target
-    found = [retrieve(settings, s, beta, problem, m) for s, _, m in blocks]
-    answers = torch.cat(found)
-    return target.residue(answers, values) + target.unspent(answers) * of_prior
+    judged = [
+        judge(weigh(settings, scores, beta, problem, memory))
+        for judge, (scores, _, memory) in zip(judges, blocks, strict=True)
+    ]
+    residue, unspent = (torch.cat(parts) for parts in zip(*judged, strict=True))
+    return residue + unspent * of_prior
 
 
 def share_with_line(settings, problem: Problem, blocks, prior_weight, betas):
@@ -141,10 +150,10 @@ def share_with_line(settings, problem: Problem, blocks, prior_weight, betas):
             problem, [(asked, memory) for _, asked, memory in blocks]
         )
     ]
-    fixed = settings.linear_share
+    judges, fixed = judges_of(problem, blocks), settings.linear_share
     tries = []
     for beta in betas:
-        residue = _residue(settings, problem, blocks, beta, values, of_prior)
+        residue = _residue(settings, problem, blocks, judges, beta, of_prior)
         own = (1 - prior_weight) * residue + prior_weight * of_prior
         for penalty, other in lines:
             for share in LINEAR_SHARES if fixed is None else (fixed,):

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from skuhop.learning.members import Kernel
-from skuhop.learning.saved_state import numpy_state
 from skuhop.learning.supervised.calibration import (
     FINE,
     PRIOR_WEIGHTS,
@@ -194,7 +193,7 @@ def _learn(kernel, settings, problem, parts, beta, generator) -> _Learned:
         (beta * scores, out, kept)
         for beta, (scores, out, kept) in zip(betas, scored, strict=True)
     ]
-    return _Learned(numpy_state(watch.best), betas, blocks, curve, watch.steps)
+    return _Learned(watch.export(watch.best), betas, blocks, curve, watch.steps)
 
 
 def _blend(settings, problem, learned) -> tuple[list[float], Calibration, list]:

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skuhop.retrieval import exact
+
 _FLOOR = 1e-8
 """Least probability whose logarithm enters the loss."""
 _DOUBT = 0.02
@@ -36,9 +38,10 @@ class Target(NamedTuple):
     residue : callable
         ``(answers (n, v), values (n, v)) -> (n, u)``: what the loss depends on, an
         affine function of the answers.
-    unspent : callable
-        ``answers -> (n, 1)``: weight that went to "nothing stored" and is to go to the
-        prior, as far as answers show it.
+    judge : callable
+        ``(stored (m, v), values (n, v)) -> judgement``, a function of weights (n, m) of
+        the stored rows: the residue of their answers, and the weight (n, 1) that went
+        to "nothing stored" and is to go to the prior.
     cost : callable
         ``residue -> (n,)``: loss of every row.
     doubt : callable
@@ -51,7 +54,7 @@ class Target(NamedTuple):
     order: Callable[[Tensor], Tensor]
     teach: Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
     residue: Callable[[Tensor, Tensor], Tensor]
-    unspent: Callable[[Tensor], Tensor]
+    judge: Callable[[Tensor, Tensor], Callable[[Tensor], tuple[Tensor, Tensor]]]
     cost: Callable[[Tensor], Tensor]
     doubt: Callable[[float], float]
     watched: Callable[[Tensor, int], Tensor]
@@ -111,13 +114,24 @@ def _right(answers: Tensor, values: Tensor) -> Tensor:
     return answers.gather(1, classes_of(values)[:, None])
 
 
-def _unspent(answers: Tensor) -> Tensor:
-    return (1 - answers.sum(1, keepdim=True)).clamp_min(0)
+def _judge_labels(stored: Tensor, values: Tensor):
+    """Only rows of the right class are counted: no answer has to be made."""
+    same = classes_of(stored) == classes_of(values)[:, None]
+
+    def judge(weights):
+        right = weights.where(same, 0).sum(1, keepdim=True)
+        return right, (1 - weights.sum(1, keepdim=True)).clamp_min_(0)
+
+    return judge
 
 
-def _none_unspent(answers: Tensor) -> Tensor:
-    """Numbers are centred: what no pattern gets is at their mean by itself."""
-    return answers.new_zeros(len(answers), 1)
+def _judge_numbers(stored: Tensor, values: Tensor):
+    """Numbers are centred: what no row gets is at their mean by itself."""
+
+    def judge(weights):
+        return exact(weights, stored) - values, weights.new_zeros(len(weights), 1)
+
+    return judge
 
 
 def _surprise(right: Tensor) -> Tensor:
@@ -136,7 +150,7 @@ LABELS = Target(
     order=classes_of,
     teach=log_loss,
     residue=_right,
-    unspent=_unspent,
+    judge=_judge_labels,
     cost=_surprise,
     doubt=lambda share: -math.log(share),
     watched=_surprise_of_doubt,
@@ -145,7 +159,7 @@ NUMBERS = Target(
     order=lambda values: values.mean(1),
     teach=squared_error,
     residue=torch.sub,
-    unspent=_none_unspent,
+    judge=_judge_numbers,
     cost=_mean_square,
     doubt=lambda share: 0.0,
     watched=_mean_square,

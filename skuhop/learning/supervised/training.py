@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from skuhop.learning.supervised.calibration import (
     MAX_WATCHED,
     PRIOR_WEIGHTS,
     blocks_of,
-    retrieve,
+    judges_of,
+    weigh,
 )
 from skuhop.learning.supervised.member_scores import (
     leave_one_out,
@@ -31,6 +33,7 @@ from skuhop.learning.supervised.member_scores import (
     separation_loss,
 )
 from skuhop.learning.supervised.problem import CrossFitted, Problem, Settings
+from skuhop.learning.supervised.spans import find_span
 from skuhop.retrieval import tensor_of
 
 DROPPED = 0.3
@@ -77,6 +80,13 @@ def train(kernel: Kernel, settings: Settings, problem: Problem, parts, beta, rng
     """
     kind = member_map(kernel.feature_map)
     tensors = _begin(kind, kernel.state, settings, problem)
+    levels, source = few_valued(problem.Z), problem.source
+    if problem.indicators is not None:
+        levels |= problem.indicators
+    span = find_span(problem.Z, kind.multiply, "embedded" in tensors, levels)
+    if span is not None:
+        problem = problem._replace(Z=span.enter(problem.Z))
+        tensors = span.begin(tensors)
     learned = [t.requires_grad_() for n, t in tensors.items() if is_learned(n, t)]
     log_betas = problem.Z.new_full((len(parts),), math.log(beta))
     if settings.loss not in LOSSES and settings.beta is None:
@@ -84,16 +94,13 @@ def train(kernel: Kernel, settings: Settings, problem: Problem, parts, beta, rng
     else:
         moving = learned
     optimiser = Adam(moving, settings.learning_rate)
-    watch = Watch(kernel, kind, settings, problem, parts, tensors, log_betas)
+    watch = Watch(kernel, kind, settings, problem, parts, tensors, log_betas, span)
     shown = [kept for _, kept in parts]
     if settings.loss in LOSSES:
         problem, shown = without_repeats(problem, shown)
         if min(map(len, shown)) < 2:
             moving = []  # There is no pair to part.
     draw = batches(shown, settings.batch_size, rng)
-    levels, source = few_valued(problem.Z), problem.source
-    if problem.indicators is not None:
-        levels |= problem.indicators
     curve = []
     for step in range(settings.max_iter if moving else 0):
         if settings.early_stopping and step % LOOK_EVERY == 0:
@@ -145,13 +152,20 @@ def _anneal(settings: Settings, step: int) -> float:
 class Watch:
     """Looks at the rows left out, and what each member was at its best look."""
 
-    def __init__(self, kernel, kind, settings, problem, parts, tensors, log_betas):
+    def __init__(
+        self, kernel, kind, settings, problem, parts, tensors, log_betas, span
+    ):
         self.kernel, self.kind, self.settings = kernel, kind, settings
-        self.problem, self.parts = problem, parts
+        self.problem, self.parts, self.span = problem, parts, span
         self.current = {**tensors, "log_betas": log_betas}
         self.best = {k: t.detach().clone() for k, t in self.current.items()}
         self.losses = torch.full((len(parts),), math.inf, device="cpu")
         self.steps = [0] * len(parts)
+        self.judges: list[Callable] | None = None
+
+    def export(self, tensors) -> dict[str, np.ndarray]:
+        """Give tensors of members for rows as they are, in NumPy."""
+        return numpy_state(tensors if self.span is None else self.span.leave(tensors))
 
     def features(self, tensors):
         """Features (K, n, r) of all patterns."""
@@ -172,9 +186,11 @@ class Watch:
         left_out, kept : ndarray of int
             Rows that it has not seen, and those that it learns from.
         """
-        state = numpy_state(
-            {k: t[:1] if t.is_floating_point() else t for k, t in self.current.items()}
-        )
+        first = {
+            k: t.detach()[:1] if t.is_floating_point() else t
+            for k, t in self.current.items()
+        }
+        state = self.export(first)
         betas = np.exp(state.pop("log_betas"))
         selection = {"kept": "learned", "reason": "Stage I is not over"}
         kernel = self.kernel._replace(betas=betas, state=state)
@@ -186,12 +202,14 @@ class Watch:
         tensors = {k: t for k, t in self.current.items() if k != "log_betas"}
         betas = self.current["log_betas"].detach().exp().tolist()
         blocks = blocks_of(self.settings.similarity, self.features(tensors), self.parts)
-        target = self.problem.target
+        problem, n_values = self.problem, self.problem.values.shape[1]
+        if self.judges is None:
+            self.judges = judges_of(problem, blocks)
         for k, (scores, out, kept) in enumerate(blocks):
-            answers = retrieve(self.settings, scores, betas[k], self.problem, kept)
-            values, w = self.problem.values[out], self.problem.weights[out]
-            residue = target.residue(answers, values)
-            loss = w @ target.watched(residue, values.shape[1]) / w.sum()
+            weights = weigh(self.settings, scores, betas[k], problem, kept)
+            residue, _ = self.judges[k](weights)
+            w = problem.weights[out]
+            loss = w @ problem.target.watched(residue, n_values) / w.sum()
             if last or loss < self.losses[k]:
                 self.losses[k], self.steps[k] = loss, step
                 for name, tensor in self.current.items():
