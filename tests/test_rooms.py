@@ -56,6 +56,7 @@ MAY_IMPORT = {
     "exceptions": set(),
     "_version": set(),
     # Inside a room the inner rooms have floors of their own.
+    "estimators.rows": set(),
     "support.checks": set(),
     "answering.imputation": set(),
     "fitting.imputation": set(),

@@ -11,7 +11,13 @@ from skuhop.support.arrays import (
     like,
     on_host,
 )
-from skuhop.support.cache import release, reuse, reuse_derived, reuse_record
+from skuhop.support.cache import (
+    release,
+    reuse,
+    reuse_derived,
+    reuse_record,
+    reuse_view,
+)
 from skuhop.support.checks import (
     after_fit,
     all_or_nothing,
@@ -79,6 +85,11 @@ __all__ = [
     "check_settled",
     "check_total",
     "check_weights",
+<<<<<<< HEAD
+=======
+    "reuse_record",
+    "reuse_view",
+>>>>>>> a02e64c (Memories forget rows, answer from few of them, and give neighbours)
     "choose_device",
     "class_weights",
     "column_means",
