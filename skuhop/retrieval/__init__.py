@@ -64,6 +64,13 @@ from skuhop.retrieval.index import (
     shares_found,
     tail_std,
 )
+from skuhop.retrieval.novelty import (
+    Novelty,
+    build_novelty,
+    judge,
+    map_residuals,
+    usual_distance,
+)
 from skuhop.retrieval.numpy_tensors import tensor_of
 from skuhop.retrieval.products import bf16, exact
 from skuhop.retrieval.read_outs import READ_OUTS
@@ -87,6 +94,11 @@ from skuhop.retrieval.units import divide, enter, power_of_two, powers_of_two
 from skuhop.retrieval.updates import Retrieval
 
 __all__ = [
+    "usual_distance",
+    "map_residuals",
+    "judge",
+    "build_novelty",
+    "Novelty",
     "NUMBERS_AT_ONCE",
     "N_DRAWS",
     "READ_OUTS",

@@ -1,0 +1,11 @@
+"""How unlike stored rows others are, feature by feature."""
+
+from skuhop.retrieval.novelty.judging import (
+    Novelty,
+    build_novelty,
+    judge,
+    map_residuals,
+    usual_distance,
+)
+
+__all__ = ["Novelty", "build_novelty", "judge", "map_residuals", "usual_distance"]
