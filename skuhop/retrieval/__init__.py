@@ -69,7 +69,9 @@ from skuhop.retrieval.novelty import (
     build_novelty,
     judge,
     map_residuals,
+    measure,
     usual_distance,
+    weigh,
 )
 from skuhop.retrieval.numpy_tensors import tensor_of
 from skuhop.retrieval.products import bf16, exact
@@ -97,6 +99,8 @@ __all__ = [
     "usual_distance",
     "map_residuals",
     "judge",
+    "measure",
+    "weigh",
     "build_novelty",
     "Novelty",
     "NUMBERS_AT_ONCE",

@@ -18,7 +18,9 @@ from skuhop.retrieval import (
     build_novelty,
     judge,
     map_residuals,
+    measure,
     usual_distance,
+    weigh,
 )
 from skuhop.support import (
     DTYPES,
@@ -36,7 +38,6 @@ from skuhop.support import (
     standard,
     to_numpy,
     to_tensor,
-    working_memory,
 )
 
 _RULES = MappingProxyType(
@@ -183,10 +184,10 @@ class UHopDetector(OutlierMixin, VersionedStateMixin, BaseEstimator):
         self.scale_ = np.where(scale > 0, scale, 1)
         self.precision_ = _learn_precision((rows - self.mean_) / self.scale_)
         self.distance_ = 1.0
-        novelty = self._record().prepare(True, np.float64, device)
-        self.distance_ = usual_distance(novelty, working_memory())
-        # Not score_samples, which would miss the names of columns.
-        self.scores_ = -ask(self, self.patterns_, _add_up)
+        parts = ask(self, self.patterns_, measure)
+        apart, surprise = (to_tensor(part, device) for part in parts)
+        self.distance_ = usual_distance(apart)
+        self.scores_ = -to_numpy(weigh(apart, surprise, self.distance_).sum(1))
         self.offset_ = _place_offset(self.scores_, self.contamination)
         return self
 

@@ -17,6 +17,9 @@ from skuhop.retrieval.engine.memory_record import Memory
 from skuhop.retrieval.engine.passes import passes
 from skuhop.retrieval.scores import Query
 
+_GROUP = 16
+"""Scores of which only the best takes part in the first look for the highest."""
+
 
 class _Best(NamedTuple):
     """Highest scores of a part, and their positions in the whole memory, (n, k)."""
@@ -47,7 +50,7 @@ def nearest_patterns(memory: Memory, X: Tensor, budget: int, k: int):
             query, best = memory.scorer.prepare(X[turn.rows]), cast(_Best, None)
             for start, stop in turn.blocks(memory):
                 scores = memory.scorer.block(query, start, stop)
-                scores, near = scores.topk(min(k, stop - start), dim=1)
+                scores, near = find_highest(scores, min(k, stop - start))
                 part = _Best(scores, near.add_(start))
                 best = part if best is None else _merge(best, part, k)
             at = best.positions
@@ -55,6 +58,25 @@ def nearest_patterns(memory: Memory, X: Tensor, budget: int, k: int):
             far, order = far.sort(dim=1, stable=True)
             indices[turn.rows], apart[turn.rows] = at.gather(1, order), far
     return indices, apart
+
+
+def find_highest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Find the k highest of scores (n, m), as `topk` does, most of them unsorted.
+
+    They are in the k groups with the highest maxima, which a sweep finds.
+    """
+    n, m = scores.shape
+    n_groups = m // _GROUP
+    if n_groups <= 2 * k:
+        return scores.topk(k, dim=1)
+    groups = scores[:, : n_groups * _GROUP].unflatten(1, (n_groups, _GROUP))
+    best = groups.amax(2).topk(k, dim=1, sorted=False).indices
+    inside = torch.arange(_GROUP, device=scores.device)
+    columns = (best[:, :, None] * _GROUP + inside).view(n, -1)
+    rest = torch.arange(n_groups * _GROUP, m, device=scores.device).expand(n, -1)
+    columns = torch.cat([columns, rest], 1)
+    highest, place = scores.gather(1, columns).topk(k, dim=1)
+    return highest, columns.gather(1, place)
 
 
 def _merge(best: _Best, part: _Best, k: int) -> _Best:

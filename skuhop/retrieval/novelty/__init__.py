@@ -5,7 +5,17 @@ from skuhop.retrieval.novelty.judging import (
     build_novelty,
     judge,
     map_residuals,
+    measure,
     usual_distance,
+    weigh,
 )
 
-__all__ = ["Novelty", "build_novelty", "judge", "map_residuals", "usual_distance"]
+__all__ = [
+    "Novelty",
+    "build_novelty",
+    "judge",
+    "measure",
+    "weigh",
+    "map_residuals",
+    "usual_distance",
+]
