@@ -23,16 +23,11 @@ __all__ = [
     "Plan",
     "RetentionRule",
     "Rows",
-<<<<<<< HEAD
-    "newest",
-    "rule_of_linkage",
-=======
     "lack_copies",
     "leave_weights",
     "newest",
     "number_rows",
     "rule_of_linkage",
     "take_copies",
->>>>>>> a02e64c (Memories forget rows, answer from few of them, and give neighbours)
     "uniform",
 ]

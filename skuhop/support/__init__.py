@@ -85,11 +85,6 @@ __all__ = [
     "check_settled",
     "check_total",
     "check_weights",
-<<<<<<< HEAD
-=======
-    "reuse_record",
-    "reuse_view",
->>>>>>> a02e64c (Memories forget rows, answer from few of them, and give neighbours)
     "choose_device",
     "class_weights",
     "column_means",
@@ -115,6 +110,7 @@ __all__ = [
     "reuse",
     "reuse_derived",
     "reuse_record",
+    "reuse_view",
     "send_pieces",
     "shrinking_budgets",
     "standard",

@@ -67,7 +67,8 @@ def test_copies_are_neighbours_of_each_other():
     alone = UHopDetector(n_neighbors=1).fit(X).explain(X)
     assert (terms.sum(1) < alone.sum(1)).all()
     many = UHopDetector(n_neighbors=3).fit(np.repeat(X[:2], 9, axis=0))
-    assert np.isfinite(many.scores_).all() and many.distance_ == 1
+    assert np.isfinite(many.scores_).all()
+    assert many.distance_ == 1
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.1, 0.5])
@@ -114,10 +115,12 @@ def test_units_do_not_matter(scale):
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_precision_and_far_rows(dtype):
     detector = UHopDetector().fit(X.astype(dtype))
-    assert detector.scores_.dtype == dtype and detector.patterns_.dtype == dtype
+    assert detector.scores_.dtype == dtype
+    assert detector.patterns_.dtype == dtype
     most = np.finfo(dtype).max / 8
     scores = detector.score_samples(np.full((1, 4), most, dtype))
-    assert np.isfinite(scores).all() and scores < detector.scores_.min() - 100
+    assert np.isfinite(scores).all()
+    assert scores < detector.scores_.min() - 100
     full = UHopDetector().fit(X).scores_
     np.testing.assert_allclose(detector.scores_, full, rtol=2e-3, atol=2e-3)
 
@@ -127,7 +130,8 @@ def test_constant_and_dependent_columns():
     detector = UHopDetector().fit(rows)
     odd = rows[:1].copy()
     odd[0, 5] = 4
-    assert detector.predict(odd) == -1 and detector.explain(odd).argmax() == 5
+    assert detector.predict(odd) == -1
+    assert detector.explain(odd).argmax() == 5
     assert np.isfinite(UHopDetector().fit(np.ones((7, 2))).scores_).all()
 
 

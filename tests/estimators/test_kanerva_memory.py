@@ -332,7 +332,7 @@ def test_what_leaves_nothing_definite_is_refused():
     memory = KanervaMemory(6, random_state=0).fit(rows)
     before = dict(vars(memory))
     for gone in (rows, rows[:28], rows[[3] * 20]):
-        with pytest.raises(ValueError, match="rows that were written.*cannot"):
+        with pytest.raises(ValueError, match=r"rows that were written.*cannot"):
             memory.forget(gone)
         assert vars(memory) == before
     few = KanervaMemory(30, random_state=0).fit(rows[:20]).partial_fit(rows)

@@ -14,8 +14,8 @@ __all__ = [
     "Novelty",
     "build_novelty",
     "judge",
-    "measure",
-    "weigh",
     "map_residuals",
+    "measure",
     "usual_distance",
+    "weigh",
 ]
