@@ -74,6 +74,7 @@ SOURCES = (
     Source("repeated_rows", "--tables 10"),
     Source("forecasting", "--data FOLDER"),
     Source("missing_values", "--data FOLDER"),
+    Source("detection", "--data FOLDER --seed 1"),
     Source("streams", "--data FOLDER"),
     Source("retrieval_speed"),
     Source("retrieval_speed", "--device cuda", _tables, "cuda", "On a GPU"),

@@ -16,6 +16,7 @@ from skuhop.choices import (
 from skuhop.estimators import (
     KanervaMemory,
     UHopClassifier,
+    UHopDetector,
     UHopImputer,
     UHopMemory,
     UHopMILClassifier,
@@ -34,6 +35,7 @@ __all__ = [
     "Retention",
     "Training",
     "UHopClassifier",
+    "UHopDetector",
     "UHopImputer",
     "UHopMILClassifier",
     "UHopMemory",

@@ -41,6 +41,7 @@ from skuhop.answering.neighbour_index import (
     build_index,
     check_index,
     index_kind,
+    thin_index,
 )
 from skuhop.answering.precision import PRODUCTS
 from skuhop.answering.question_checks import (
@@ -90,6 +91,7 @@ __all__ = [
     "normalise",
     "pose_queries",
     "read_rows",
+    "thin_index",
     "validate_rows",
     "view_column",
     "view_rows",

@@ -30,6 +30,10 @@ from skuhop.retrieval import (
 )
 from skuhop.support import cast, to_tensor, unit_of
 
+DISTANCES = {"auto": "euclidean", "dot": "euclidean"}
+"""Similarities that have no distance of their own, and whose they take: the distance
+that a product induces, and for models of damage that of the features."""
+
 
 class RecallParameters(NamedTuple):
     """Parameters of `UHopMemory` that Stage II is prepared with; names as there.
@@ -75,7 +79,9 @@ class FittedPatterns(NamedTuple):
     inverse_noise_variance: np.ndarray | None
     built_index: Mapping
 
-    def prepare(self, complete: bool, dtype, device: torch.device) -> Memory:
+    def prepare(
+        self, complete: bool, dtype, device: torch.device, by_distance: bool = False
+    ) -> Memory:
         """Tensors on the device, the feature map restored, the keys encoded.
 
         Parameters
@@ -86,7 +92,11 @@ class FittedPatterns(NamedTuple):
             What to compute in.
         device : torch.device
             Where to compute.
+        by_distance : bool, default=False
+            Whether distances are asked for, not scores.
         """
+        if by_distance:
+            return self._compare_by_distance().prepare(complete, dtype, device)
         _check_range(self.unit, dtype)
         parameters, unit = self.parameters, self.unit
         tensor = partial(_tensor, dtype=dtype, device=device)
@@ -118,6 +128,21 @@ class FittedPatterns(NamedTuple):
             complete,
             _open_index(self, weights, patterns) if complete else None,
             product,
+        )
+
+    def _compare_by_distance(self) -> FittedPatterns:
+        """Make a record of a memory whose scores are minus distances, or angles."""
+        similarity = self.parameters.similarity
+        return self._replace(
+            parameters=self.parameters._replace(
+                similarity=DISTANCES.get(similarity, similarity),
+                beta=1.0,
+                separation="softmax",
+                separation_params={},
+                missing="copy",
+                index_choice=IndexChoice(),
+            ),
+            built_index={},
         )
 
     def encode(self, patterns: np.ndarray, device: torch.device) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skuhop.answering.memory_of_patterns import DISTANCES
 from skuhop.answering.precision import choose_product
 from skuhop.learning import Inputs, JointFeatures, Kernel, joint_features
 from skuhop.retrieval import (
@@ -129,7 +130,9 @@ class FittedValues(NamedTuple):
     values: StoredLabels | StoredNumbers
     nominal: bool = False
 
-    def prepare(self, complete: bool, dtype, device: torch.device) -> Memory:
+    def prepare(
+        self, complete: bool, dtype, device: torch.device, by_distance: bool = False
+    ) -> Memory:
         """Tensors on the device, the members restored, the keys encoded.
 
         Parameters are those of `FittedPatterns.prepare`.
@@ -140,6 +143,8 @@ class FittedValues(NamedTuple):
         mean, scale = self.standards.as_inputs(tensor)
         weights = None if weights is None else tensor(weights)
         features, similarity = self._features(dtype, device)
+        if by_distance:
+            similarity = DISTANCES.get(similarity, similarity)
         product = choose_product(self.parameters.precision, dtype, device)
         stored = patterns, mean, weights, FeatureMap(features, features)
         scorer = build_scorer(similarity, 1.0, *stored, product, unit=None)

@@ -56,6 +56,8 @@ AT_LEAST = 8
 """Patterns in the lists that are read for every candidate asked for."""
 TRAINING = 32
 """Patterns per list from which its centroid is learned."""
+FEWEST_LEFT = 0.5
+"""Share of what an index was built of that is left at least where it is not rebuilt."""
 KEEPS, LOSES = 0.999, 0.02
 """Share of the nearest keys that an index has to find, and share of other neighbours
 that it may lose among its first candidates."""
@@ -297,13 +299,26 @@ def _try_ways(faiss, kind, lists, keys, checks) -> _Built | None:
     return last
 
 
-def _search(faiss, index, row, effort):
-    """Search for points (n, w), none for those that are not finite."""
+def _search(faiss, index, row, effort, places=None):
+    """Search for points (n, w), none for those that are not finite.
+
+    `places` are the positions now of all keys that were built in, -1 for those that
+    have gone since.
+    """
+    stands = None if places is None else np.packbits(places >= 0, bitorder="little")
 
     def search(points, k):
         finite = points.isfinite().all(1, keepdim=True)
         x = np.ascontiguousarray(points.masked_fill(~finite, 0).cpu().numpy())
-        _, found = index.search(x, k, params=row.search(faiss, index, k, effort))
+        params = row.search(faiss, index, k, effort)
+        if places is not None:
+            # Who is kept by a Python object alone: faiss holds the bare pointer.
+            params.sel = chosen = faiss.IDSelectorBitmap(stands)
+            _, found = index.search(x, k, params=params)
+            del chosen
+            found = np.where(found < 0, -1, places[found])
+        else:
+            _, found = index.search(x, k, params=params)
         found = torch.from_numpy(found).to(points.device)
         return found.masked_fill_(~finite, -1)
 
@@ -347,7 +362,9 @@ def is_product(scorer) -> bool:
     return scorer.similarity is SIMILARITIES["dot"]
 
 
-def open_index(kind: str, state: np.ndarray, tol: float, weights=None) -> Nearest:
+def open_index(
+    kind: str, state: np.ndarray, tol: float, weights=None, places=None
+) -> Nearest:
     """Make the bytes searchable.
 
     Parameters
@@ -360,6 +377,8 @@ def open_index(kind: str, state: np.ndarray, tol: float, weights=None) -> Neares
         Largest weight that may be missing.
     weights : Tensor of shape (M,) or None
         Multiplicities of the patterns, on the device where to compute.
+    places : ndarray of shape (n_built,) or None
+        Positions now of the patterns that were built in, -1 for those that have gone.
 
     Raises
     ------
@@ -376,11 +395,39 @@ def open_index(kind: str, state: np.ndarray, tol: float, weights=None) -> Neares
     kept = {name: torch.from_numpy(array) for name, array in kept.items()}
     shift, rotation = kept.pop("shift"), kept.pop("rotation")
     space = Space(shift, scale, rotation, bool(products))
+    if places is not None:
+        kept["list_of"] = kept["list_of"][torch.from_numpy(places >= 0)]
     list_of = kept["list_of"].long()
     mass = torch.bincount(list_of, weights, len(kept["centroids"]))
     lists = Lists(space, caution=caution, mass=mass.float(), **kept)
-    search = _search(faiss, index, row, int(effort))
+    search = _search(faiss, index, row, int(effort), places)
     return Nearest(search, tol, row.candidates, None, lists, tuple(losses))
+
+
+def thin_index(built: Mapping, rows: np.ndarray, n_patterns: int) -> dict | None:
+    """Make an index of fewer rows from that of more: the same bytes, and who has left.
+
+    None where too few are left for it: what it knows of lists would be of others.
+
+    Parameters
+    ----------
+    built : mapping
+        The attribute `index_`.
+    rows : ndarray of shape (m,), integer
+        Positions of the rows that stay, rising.
+    n_patterns : int
+        Rows that there were.
+    """
+    if "bytes" not in built:
+        return None
+    places = built.get("places", np.arange(n_patterns))
+    if len(rows) < max(SMALLEST, FEWEST_LEFT * len(places)):
+        return None
+    position = np.full(n_patterns, -1)
+    position[rows] = np.arange(len(rows))
+    places = np.where(places < 0, -1, position[places])
+    tail = position[built["tail"]]
+    return {**built, "places": places, "tail": tail[tail >= 0]}
 
 
 class IndexChoice(NamedTuple):
@@ -409,7 +456,8 @@ def open_fitted_index(
             f"The index was built for similarity={built['similarity']!r}; call fit "
             "again or set index=None."
         )
-    nearest = open_index(built["kind"], built["bytes"], choice.tol, weights)
+    built_in = built["kind"], built["bytes"]
+    nearest = open_index(*built_in, choice.tol, weights, built.get("places"))
     lists = nearest.lists
     nearest = nearest._replace(lists=lists and move(lists, like))
     if choice.tail == "drop":

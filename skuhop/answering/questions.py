@@ -30,7 +30,9 @@ _COUNTED = 9
 class Record(Protocol):
     """What is read of a fitted estimator to prepare its memory; see `reuse_derived`."""
 
-    def prepare(self, complete: bool, dtype, device: torch.device) -> Memory:
+    def prepare(
+        self, complete: bool, dtype, device: torch.device, *purpose: bool
+    ) -> Memory:
         """Make the memory for queries without or with NaN."""
 
 
@@ -47,7 +49,7 @@ class Asked(Protocol):
         """Give all that Stage II reads of the estimator."""
 
 
-def ask(estimator: Asked, X, question: Callable):
+def ask(estimator: Asked, X, question: Callable, *purpose: bool):
     """Put a question to a fitted estimator's memory; rows with NaN go apart.
 
     Parameters
@@ -59,6 +61,8 @@ def ask(estimator: Asked, X, question: Callable):
     question : callable
         ``(memory, queries, budget) -> tensor``, or a tuple of tensors, with a row
         for every query; the budget is in bytes.
+    *purpose : bool
+        True where the memory is to compare by distance, see `FittedPatterns.prepare`.
     """
     record = reuse_record(estimator, estimator._check_settled, estimator._record)
     device, budget, given = (
@@ -76,7 +80,8 @@ def ask(estimator: Asked, X, question: Callable):
             for attempt in shrinking_budgets(budget, device):
                 with attempt:
                     pieces: list = []
-                    memory = reuse_derived(estimator, record, complete, dtype, device)
+                    way = complete, dtype, device, *purpose
+                    memory = reuse_derived(estimator, record, *way)
                     for piece in send_pieces(queries, device):
                         pieces.append(question(memory, piece, attempt.budget))
             answers = _join(pieces)

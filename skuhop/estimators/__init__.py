@@ -1,6 +1,7 @@
 """The estimators: scikit-learn's names and manners, NumPy in and out."""
 
 from skuhop.estimators.classifier import UHopClassifier
+from skuhop.estimators.detection import UHopDetector
 from skuhop.estimators.imputer import UHopImputer
 from skuhop.estimators.kanerva_memory import KanervaMemory
 from skuhop.estimators.memory import UHopMemory
@@ -11,6 +12,7 @@ from skuhop.estimators.scoring import minus_error
 __all__ = [
     "KanervaMemory",
     "UHopClassifier",
+    "UHopDetector",
     "UHopImputer",
     "UHopMILClassifier",
     "UHopMemory",

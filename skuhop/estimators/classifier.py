@@ -29,6 +29,7 @@ from skuhop.support import (
     in_few_threads,
     labels_like,
     on_host,
+    ones_unless,
     positive_rows,
     product,
 )
@@ -133,6 +134,9 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
     sample_weight_ : ndarray of shape (n_patterns,) or None
         Their weights, class weights included; None if all are one.
+
+    row_ids_ : ndarray of shape (n_patterns,) or None
+        Their names, if `fit` was given any.
 
     class_weight_ : ndarray of shape (n_classes,)
         Weights of the classes.
@@ -282,7 +286,11 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
     @all_or_nothing
     @in_few_threads
     def fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        row_ids: ArrayLike | None = None,
     ) -> Self:
         """Store the rows and learn the feature map on them (Stage I).
 
@@ -297,6 +305,9 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows; None is one each.
 
+        row_ids : array-like of shape (n_samples,), default=None
+            Names of the rows, as in `UHopMemory`.
+
         Returns
         -------
         self : UHopClassifier
@@ -307,7 +318,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         ValueError
             If a parameter or an input is not allowed.
         """
-        return self._fit(X, y, sample_weight, classes=None)
+        return self._fit(X, y, sample_weight, row_ids, classes=None)
 
     @all_or_nothing
     @in_few_threads
@@ -317,6 +328,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         y: ArrayLike,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        row_ids: ArrayLike | None = None,
     ) -> Self:
         """Store more rows, of classes old or new, under the feature map as it is.
 
@@ -338,12 +350,15 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows; None is one each.
 
+        row_ids : array-like of shape (n_samples,), default=None
+            Names of the rows, as in `UHopMemory`.
+
         Returns
         -------
         self : UHopClassifier
             The classifier with the rows added.
         """
-        return self._partial_fit(X, y, sample_weight, classes=classes)
+        return self._partial_fit(X, y, sample_weight, row_ids, classes=classes)
 
     def _joining(self, X, y, weights, classes):
         """Give new rows codes of their classes, of which some may be new."""
@@ -411,7 +426,7 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         check_classification_targets(check_labels(y, "y"))
         return column_or_1d(y, warn=True)
 
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike, where: ArrayLike | None = None) -> np.ndarray:
         """Probabilities of the classes: the votes of the stored rows (Stage II).
 
         Parameters
@@ -419,23 +434,32 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         X : array-like or frame of shape (n_queries, n_features)
             Queries; NaN or None marks entries that are unknown.
 
+        where : array-like, default=None
+            Which stored rows may answer, as in `association`.
+
         Returns
         -------
         proba : ndarray of shape (n_queries, n_classes)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        return ask(self, check_queries(self, X), self._answers)
+        asked = self._choose_rows(where).estimator
+        return ask(asked, check_queries(self, X), asked._answers)
 
     def _finish(self, found):
         return with_prior(found, self.class_prior_, self.prior_weight_)
 
-    def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
+    def predict_log_proba(
+        self, X: ArrayLike, where: ArrayLike | None = None
+    ) -> np.ndarray:
         """Logarithms of the probabilities of the classes.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_queries, n_features)
             Queries; NaN or None marks entries that are unknown.
+
+        where : array-like, default=None
+            Which stored rows may answer, as in `association`.
 
         Returns
         -------
@@ -444,9 +468,11 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
             in float32 probabilities that differ may have equal logarithms, and the
             order of the classes would be lost.
         """
-        return ask(self, check_queries(self, X), partial(self._answers, read=_take_log))
+        asked = self._choose_rows(where).estimator
+        question = partial(asked._answers, read=_take_log)
+        return ask(asked, check_queries(self, X), question)
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
+    def predict(self, X: ArrayLike, where: ArrayLike | None = None) -> np.ndarray:
         """Most probable classes.
 
         Parameters
@@ -454,14 +480,42 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         X : array-like or frame of shape (n_queries, n_features)
             Queries; NaN or None marks entries that are unknown.
 
+        where : array-like, default=None
+            Which stored rows may answer, as in `association`.
+
         Returns
         -------
         labels : ndarray of shape (n_queries,)
             Class labels; an array like X, unless they are no numbers.
         """
-        X = check_queries(self, X)
-        found = ask(self, X, partial(self._answers, read=_choose))
+        X, asked = check_queries(self, X), self._choose_rows(where).estimator
+        found = ask(asked, X, partial(asked._answers, read=_choose))
         return labels_like(X, self.classes_, found)
+
+    def _weigh_rows(self, y, weights):
+        codes = np.searchsorted(self.classes_, y)
+        return product(weights, self.class_weight_[codes])
+
+    def _weigh_copies(self):
+        return self.class_weight_[self.pattern_classes_]
+
+    def _refuse_loss(self, left):
+        n_classes = len(self.classes_)
+        before = np.bincount(self.pattern_classes_, minlength=n_classes)
+        after = np.bincount(self.pattern_classes_[left], minlength=n_classes)
+        lost = self.classes_[(before > 0) & (after == 0)]
+        if len(lost):
+            raise ValueError(
+                "forget must leave a row of each class: all would go of "
+                f"{lost.tolist()[:5]}."
+            )
+
+    def _fit_again(self):
+        weights = ones_unless(self.sample_weight_, self.patterns_)
+        weights = (weights / self._weigh_copies()).astype(weights.dtype)
+        labels = self.classes_[self.pattern_classes_]
+        stored = self.patterns_, labels, weights_unless_one(weights), self.row_ids_
+        self._fit(*stored, is_stored=True, classes=self.classes_)
 
     def _values(self) -> StoredLabels:
         return StoredLabels(self.pattern_classes_, self.classes_)

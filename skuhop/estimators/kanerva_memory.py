@@ -26,6 +26,7 @@ from skuhop.kanerva import (
     addresses,
     begin,
     draw_addresses,
+    erase,
     posterior,
     prior,
     variance,
@@ -264,7 +265,37 @@ class KanervaMemory(
         """
         return self._write(X, sample_weight, not hasattr(self, "slots_"))
 
-    def _write(self, X, sample_weight, first):
+    @all_or_nothing
+    @in_few_threads
+    def forget(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Take rows out again: what is left is as if they had never been written.
+
+        No rows are kept, so nobody can tell whether these were ever written. What the
+        first write has fixed stays: the mean, the landmarks, beta and the unit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to take out, finite.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Their weights, as they were written.
+
+        Returns
+        -------
+        self : KanervaMemory
+            The memory without the rows.
+
+        Raises
+        ------
+        ValueError
+            If nothing definite would be left, as of rows that were not written, or in a
+            memory that has as many slots as rows; it is then as it was.
+        """
+        check_is_fitted(self)
+        return self._write(X, sample_weight, False, erase)
+
+    def _write(self, X, sample_weight, first, *step):
         self._check_parameters() if first else self._check_settled()
         device = self._find_device()
         refuse_masked(X=X)
@@ -282,7 +313,7 @@ class KanervaMemory(
             fixed = begin(parameters, X, weights, rng, device)
         else:
             fixed, written = self._addressing(), self._written_state(device)
-        written = absorb(written, X, weights, fixed, device)
+        written = absorb(written, X, weights, fixed, device, *step)
         alpha = prior(self.alpha, written)
         after = posterior(written, alpha)
         kept = {name: to_numpy(value) for name, value in written._asdict().items()}

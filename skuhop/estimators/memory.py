@@ -44,6 +44,12 @@ from skuhop.estimators.parameters import (
     parameters_of_fit,
 )
 from skuhop.estimators.queries import StageTwoMixin
+from skuhop.estimators.rows import (
+    check_row_ids,
+    drop_weightless,
+    follow_row_ids,
+    join_row_ids,
+)
 from skuhop.estimators.scoring import minus_error
 from skuhop.fitting import (
     FitOfPatterns,
@@ -56,6 +62,7 @@ from skuhop.fitting import (
     read_chosen_alpha,
     run_stage_one,
     stage_one_of,
+    store_fewer,
     store_others,
 )
 from skuhop.retrieval import (
@@ -210,6 +217,9 @@ class UHopMemory(
 
     sample_weight_ : ndarray of shape (n_patterns,) or None
         Their weights, None if all are one.
+
+    row_ids_ : ndarray of shape (n_patterns,) or None
+        Their names, if `fit` was given any.
 
     components_ : ndarray of shape (n_components, n_features)
         W, for the linear feature map.
@@ -368,6 +378,7 @@ class UHopMemory(
         *,
         sample_weight: ArrayLike | None = None,
         queries: ArrayLike | None = None,
+        row_ids: ArrayLike | None = None,
     ) -> Self:
         """Store the patterns and learn the feature map on them (Stage I).
 
@@ -387,6 +398,10 @@ class UHopMemory(
             said which is which. With ``similarity="auto"`` the memory learns
             from them what the damage is like. Rows with NaN are left out.
 
+        row_ids : array-like of shape (n_patterns,), default=None
+            Names of the patterns, numbers or text, by which `forget` and ``where=``
+            find them. Several may share one.
+
         Returns
         -------
         self : UHopMemory
@@ -404,6 +419,10 @@ class UHopMemory(
         given = check_given_rows(
             type(self).__name__, X, sample_weight, queries, self.corruption
         )
+        ids = check_row_ids(row_ids, np.shape(X)[0])
+        if ids is not None:
+            rows = np.empty((len(ids), 1), given.X.dtype)
+            ids = drop_weightless(ids, check_weights(sample_weight, rows))
         settings = stage_one_of(self, given.unit)
         inverse = None
         if self.missing == "new":
@@ -424,6 +443,7 @@ class UHopMemory(
         # Nothing is set before here: a failed fit leaves the estimator as it was.
         validate_data(self, X, skip_check_array=True)
         self._store(fit)
+        self.row_ids_ = ids
         progress.end(**data)
         return self
 
@@ -470,6 +490,7 @@ class UHopMemory(
         X: ArrayLike,
         y: object | None = None,
         sample_weight: ArrayLike | None = None,
+        row_ids: ArrayLike | None = None,
     ) -> Self:
         """Store more patterns under the feature map as it is.
 
@@ -489,6 +510,10 @@ class UHopMemory(
         sample_weight : array-like of shape (n_patterns,), default=None
             Weights of the patterns; None is one each.
 
+        row_ids : array-like of shape (n_patterns,), default=None
+            Names of the patterns: for all calls or for none. Of rows that `retention`
+            merges one gives the name.
+
         Returns
         -------
         self : UHopMemory
@@ -502,14 +527,15 @@ class UHopMemory(
         """
         new, device = None, choose_device(self.device, X)
         if not hasattr(self, "patterns_"):
-            self.fit(X, sample_weight=sample_weight)
+            self.fit(X, sample_weight=sample_weight, row_ids=row_ids)
+            ids = self.row_ids_
         else:
             self._check_settled()
-            X, sample_weight = map(on_host, (X, sample_weight))
-            refuse_masked(X=X)
-            X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
-            X = cast(X, self.patterns_.dtype, "X")
-            new = positive_rows(X, X[:, :0], check_weights(sample_weight, X))
+            X, sample_weight = self._prepare_rows(X), on_host(sample_weight)
+            weights = check_weights(sample_weight, X)
+            new = positive_rows(X, X[:, :0], weights)
+            ids = drop_weightless(check_row_ids(row_ids, len(X)), weights)
+            ids = join_row_ids(getattr(self, "row_ids_", None), ids)
         record = self._record(super()._separation_params())
         no_values, encode = self.patterns_[:, :0], record.encode
         stream = Stream(
@@ -519,6 +545,8 @@ class UHopMemory(
         stock, state = follow_stream(keeping, stream, new, device)
         rows = stock.patterns, stock.weights
         record = store_others(record, *rows, self.random_state, device)
+        arrived = self.stream_, len(self.patterns_), stock.arrivals
+        self.row_ids_ = follow_row_ids(ids, *arrived)
         self.patterns_ = record.patterns
         self.sample_weight_ = record.weights
         self.mean_ = record.mean
@@ -527,7 +555,29 @@ class UHopMemory(
         self.stream_ = state
         return self
 
-    def transform(self, X: ArrayLike) -> np.ndarray:
+    def _store_fewer(self, rows: np.ndarray, weights, device) -> None:
+        """Set what follows from some of the stored rows alone."""
+        parts = rows, weights, self.random_state, device
+        record = store_fewer(self._record(), *parts)
+        self.patterns_ = record.patterns
+        self.sample_weight_ = record.weights
+        self.mean_ = record.mean
+        self.unit_ = record.unit
+        self.index_ = record.built_index
+
+    def _prepare_rows(self, X) -> np.ndarray:
+        """Read rows as they are stored."""
+        X = on_host(X)
+        refuse_masked(X=X)
+        X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
+        return cast(X, self.patterns_.dtype, "X")
+
+    def _fit_again(self) -> None:
+        """Learn anew from what is stored."""
+        weights, ids = self.sample_weight_, self.row_ids_
+        self.fit(self.patterns_, sample_weight=weights, row_ids=ids)
+
+    def transform(self, X: ArrayLike, where: ArrayLike | None = None) -> np.ndarray:
         """Retrieve patterns (Stage II).
 
         Parameters
@@ -535,12 +585,16 @@ class UHopMemory(
         X : array-like of shape (n_queries, n_features)
             Damaged patterns; NaN marks entries that are unknown.
 
+        where : array-like, default=None
+            Which stored rows may answer, as in `association`.
+
         Returns
         -------
         X_retrieved : ndarray of shape (n_queries, n_features)
             The retrieved patterns; observed entries of rows with NaN are kept.
         """
-        return ask(self, check_queries(self, X), self._retrieval())
+        asked = self._choose_rows(where).estimator
+        return ask(asked, check_queries(self, X), self._retrieval())
 
     def _retrieval(self) -> Retrieval:
         """Make the question of `transform`."""
@@ -550,7 +604,10 @@ class UHopMemory(
 
     @after_fit
     def predict(
-        self, X: ArrayLike, return_null: bool = False
+        self,
+        X: ArrayLike,
+        return_null: bool = False,
+        where: ArrayLike | None = None,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Index of the most associated stored pattern.
 
@@ -564,6 +621,9 @@ class UHopMemory(
             ``separation="softmax1"`` has: the higher, the more reason to reject a
             query. Take the threshold from queries that are known; it is seldom 1/2.
 
+        where : array-like, default=None
+            Which stored rows may answer, as in `association`.
+
         Returns
         -------
         indices : ndarray of shape (n_queries,)
@@ -573,11 +633,12 @@ class UHopMemory(
         null : ndarray of shape (n_queries,)
             What the weights of `association` lack to one; only if `return_null`.
         """
-        X = check_queries(self, X)
+        X, asked = check_queries(self, X), self._choose_rows(where)
+        found = ask(asked.estimator, X, asked.number(find_nearest))
         if not return_null:
-            return ask(self, X, find_nearest)
+            return found
         check_null(name_of(self.separation))
-        return ask(self, X, find_nearest), ask(self, X, null_weights)
+        return found, ask(asked.estimator, X, null_weights)
 
     def _check_parameters(self):
         """Check all parameters, and those of the index against others."""
@@ -588,13 +649,16 @@ class UHopMemory(
         """Parameters of the separation in use."""
         return read_chosen_alpha(super()._separation_params(), self)
 
-    def tail_std(self, X: ArrayLike) -> np.ndarray:
+    def tail_std(self, X: ArrayLike, where: ArrayLike | None = None) -> np.ndarray:
         """Say how far the answers of `transform` move with the draws of a sampled tail.
 
         Parameters
         ----------
         X : array-like of shape (n_queries, n_features)
             Queries.
+
+        where : array-like, default=None
+            Which stored rows may answer, as in `association`.
 
         Returns
         -------
@@ -605,15 +669,21 @@ class UHopMemory(
             that both the index and the draws have missed.
         """
         question = lack_nothing if self.missing == "new" else tail_std
-        return ask(self, check_queries(self, X), question)
+        asked = self._choose_rows(where).estimator
+        return ask(asked, check_queries(self, X), question)
 
-    def missing_weight(self, X: ArrayLike) -> np.ndarray:
+    def missing_weight(
+        self, X: ArrayLike, where: ArrayLike | None = None
+    ) -> np.ndarray:
         """Estimate of the weight that an index keeps out of the answers of `transform`.
 
         Parameters
         ----------
         X : array-like of shape (n_queries, n_features)
             Queries.
+
+        where : array-like, default=None
+            Which stored rows may answer, as in `association`.
 
         Returns
         -------
@@ -626,10 +696,11 @@ class UHopMemory(
             index lost may have more.
         """
         question = lack_nothing if self.missing == "new" else weigh_missing
-        return ask(self, check_queries(self, X), question)
+        asked = self._choose_rows(where).estimator
+        return ask(asked, check_queries(self, X), question)
 
     @available_if(has_energy)
-    def energy(self, X: ArrayLike) -> np.ndarray:
+    def energy(self, X: ArrayLike, where: ArrayLike | None = None) -> np.ndarray:
         """Kernelised Hopfield energy ``s(x, x) / 2 - Psi*(beta s(Xi, x)) / beta``.
 
         With a number for `beta`, a linear feature map that the posterior loss has not
@@ -644,6 +715,9 @@ class UHopMemory(
         X : array-like of shape (n_queries, n_features)
             Queries; NaN marks entries that are unknown.
 
+        where : array-like, default=None
+            Which stored rows may answer, as in `association`.
+
         Returns
         -------
         energy : ndarray of shape (n_queries,)
@@ -654,11 +728,15 @@ class UHopMemory(
         ValueError
             If energies, which grow like squares, have no place in the precision of X.
         """
-        return ask(self, check_queries(self, X), energies)
+        asked = self._choose_rows(where).estimator
+        return ask(asked, check_queries(self, X), energies)
 
     @available_if(has_energy)
     def score_samples(
-        self, X: ArrayLike, return_null: bool = False
+        self,
+        X: ArrayLike,
+        return_null: bool = False,
+        where: ArrayLike | None = None,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """How well the memory knows each query: minus its energy.
 
@@ -670,6 +748,9 @@ class UHopMemory(
         return_null : bool, default=False
             Whether to return the weight of "nothing stored" as well, see `predict`.
 
+        where : array-like, default=None
+            Which stored rows may answer, as in `association`.
+
         Returns
         -------
         scores : ndarray of shape (n_queries,)
@@ -678,11 +759,11 @@ class UHopMemory(
         null : ndarray of shape (n_queries,)
             Weight of "nothing stored"; only if `return_null`.
         """
-        X = check_queries(self, X)
+        X, asked = check_queries(self, X), self._choose_rows(where).estimator
         if not return_null:
-            return -ask(self, X, energies)
+            return -ask(asked, X, energies)
         check_null(name_of(self.separation))
-        return -ask(self, X, energies), ask(self, X, null_weights)
+        return -ask(asked, X, energies), ask(asked, X, null_weights)
 
     @available_if(has_density)
     def sample(

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 
-from skuhop.answering import Record, ask, check_queries, check_top
+from skuhop.answering import ask, check_queries, check_top
 from skuhop.choices import TakesChoices, name_of, numbers_inside, numbers_of
+from skuhop.estimators.rows import StoredRowsMixin
 from skuhop.retrieval import SEPARATIONS, Memory, associations, heaviest
 from skuhop.support import check_parameters, check_settled
 
 
-class StageTwoMixin(TakesChoices):
+class StageTwoMixin(StoredRowsMixin, TakesChoices):
     """What every estimator with a memory shares: its checks and its questions.
 
     An estimator gives `_rules`, the table of its parameters, and `_choices`, those of
@@ -23,7 +24,7 @@ class StageTwoMixin(TakesChoices):
     _rules: Mapping = MappingProxyType({})
     _parameters_of_fit: tuple = ()
 
-    def association(self, X, top=None):
+    def association(self, X, top=None, where=None):
         """Compute retrieval weights: how much each stored pattern has in the answer.
 
         Parameters
@@ -34,6 +35,11 @@ class StageTwoMixin(TakesChoices):
         top : int, default=None
             If given, only so many of the heaviest patterns.
 
+        where : array-like, default=None
+            Which stored rows may answer: a mask of shape (n_patterns,), or their
+            `row_ids`. Answers are those of a memory that stores no others; the weights
+            of these are zero.
+
         Returns
         -------
         weights : ndarray of shape (n_queries, n_patterns)
@@ -41,11 +47,11 @@ class StageTwoMixin(TakesChoices):
             tuple ``(indices, weights)`` of shape (n_queries, top) each instead, the
             heaviest first.
         """
-        X = check_queries(self, X)
+        X, asked = check_queries(self, X), self._choose_rows(where)
         if top is None:
-            return ask(self, X, associations)
-        top = check_top(top, len(self.patterns_))
-        return ask(self, X, partial(heaviest, top=top))
+            return ask(asked.estimator, X, asked.spread(associations))
+        top = check_top(top, len(asked.estimator.patterns_))
+        return ask(asked.estimator, X, asked.number(partial(heaviest, top=top)))
 
     def _check_parameters(self):
         """Check all parameters against their rules."""
@@ -63,9 +69,6 @@ class StageTwoMixin(TakesChoices):
         """Numbers of the separation, the defaults of shorthand included."""
         defaults = SEPARATIONS[name_of(self.separation)].defaults
         return {**defaults, **numbers_of(self.separation)}
-
-    def _record(self) -> Record:
-        raise NotImplementedError
 
     def _prepare(self, complete, dtype, device) -> Memory:
         """Prepare a memory for queries without or with NaN."""

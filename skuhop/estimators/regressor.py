@@ -122,6 +122,9 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     sample_weight_ : ndarray of shape (n_patterns,) or None
         Their weights; None if all are one.
 
+    row_ids_ : ndarray of shape (n_patterns,) or None
+        Their names, if `fit` was given any.
+
     value_mean_, value_scale_ : ndarray of shape (n_outputs,)
         Weighted mean and standard deviation of the columns of `values_`.
 
@@ -244,6 +247,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         groups: ArrayLike | None = None,
+        row_ids: ArrayLike | None = None,
     ) -> Self:
         """Store the rows and learn the feature map on them (Stage I).
 
@@ -264,6 +268,9 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
             will not be, such as overlapping windows of a series; beta is far too sharp
             otherwise.
 
+        row_ids : array-like of shape (n_samples,), default=None
+            Names of the rows, as in `UHopMemory`.
+
         Returns
         -------
         self : UHopRegressor
@@ -274,12 +281,16 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         ValueError
             If a parameter or an input is not allowed.
         """
-        return self._fit(X, y, sample_weight, groups=groups)
+        return self._fit(X, y, sample_weight, row_ids, groups=groups)
 
     @all_or_nothing
     @in_few_threads
     def partial_fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        row_ids: ArrayLike | None = None,
     ) -> Self:
         """Store more rows under the feature map as it is.
 
@@ -298,12 +309,15 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows; None is one each.
 
+        row_ids : array-like of shape (n_samples,), default=None
+            Names of the rows, as in `UHopMemory`.
+
         Returns
         -------
         self : UHopRegressor
             The regressor with the rows added.
         """
-        return self._partial_fit(X, y, sample_weight, groups=None)
+        return self._partial_fit(X, y, sample_weight, row_ids, groups=None)
 
     def _joining(self, X, y, weights, groups):
         return X, self._check_columns(y), weights
@@ -329,7 +343,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         self.value_mean_ = stored.centre
         self.value_scale_ = stored.scale
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
+    def predict(self, X: ArrayLike, where: ArrayLike | None = None) -> np.ndarray:
         """Retrieve values: the weighted mean of those of the stored rows (Stage II).
 
         Parameters
@@ -337,12 +351,16 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         X : array-like or frame of shape (n_queries, n_features)
             Queries; NaN or None marks entries that are unknown.
 
+        where : array-like, default=None
+            Which stored rows may answer, as in `association`.
+
         Returns
         -------
         y : ndarray of shape (n_queries,) or (n_queries, n_outputs)
             Retrieved values, in the precision of X.
         """
-        return ask(self, check_queries(self, X), self._answers)
+        asked = self._choose_rows(where).estimator
+        return ask(asked, check_queries(self, X), asked._answers)
 
     def _check_size(self, info):
         """Refuse to answer in a precision that has no numbers of the size of y."""
@@ -391,6 +409,10 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
 
     def _check_y(self, y):
         return check_numbers(y, "y")
+
+    def _fit_again(self):
+        stored = self.patterns_, self.values_, self.sample_weight_, self.row_ids_
+        self._fit(*stored, is_stored=True, groups=None)
 
     def _values(self) -> StoredNumbers:
         return StoredNumbers(

@@ -27,6 +27,12 @@ from skuhop.answering import (
 )
 from skuhop.choices import Retention, name_of
 from skuhop.estimators.queries import StageTwoMixin
+from skuhop.estimators.rows import (
+    check_row_ids,
+    drop_weightless,
+    follow_row_ids,
+    join_row_ids,
+)
 from skuhop.fitting import (
     Keeping,
     Lesson,
@@ -96,11 +102,14 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         return tags
 
     @with_callbacks
-    def _fit(self, X, y, sample_weight, **more):
-        """Validate, learn, store."""
+    def _fit(self, X, y, sample_weight, row_ids=None, is_stored=False, **more):
+        """Validate, learn, store; what has been stored before is valid."""
         self._check_parameters()
         device = choose_device(self.device, X)
-        lesson = self._lesson(*self._check_rows(X, y, sample_weight, True), **more)
+        rows = X, y, sample_weight
+        rows = rows if is_stored else self._check_rows(*rows, True)
+        ids = check_row_ids(row_ids, len(rows[0]))
+        lesson = self._lesson(*rows, **more)
 
         n_iter = n_steps(self, len(lesson.X)) * len(kernels_to_learn(self))
         progress = StageOneProgress(
@@ -109,6 +118,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         learned = cross_fitted(self, lesson, device, progress)
         self._store(lesson.stored)
         self._store_learned(*learned)
+        self.row_ids_ = drop_weightless(ids, self._weigh_rows(*rows[1:]))
         # Without data: every row is stored by now and would find itself.
         progress.end()
         return self
@@ -161,15 +171,19 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         )
         return X, y, check_weights(sample_weight, X)
 
-    def _partial_fit(self, X, y, sample_weight, **more):
+    def _partial_fit(self, X, y, sample_weight, row_ids=None, **more):
         """Store rows under Phi as it is; the first call is `_fit`."""
         new, device = None, choose_device(self.device, X)
         if not hasattr(self, "patterns_"):
-            self._fit(X, y, sample_weight, **more)
+            self._fit(X, y, sample_weight, row_ids, **more)
+            ids = self.row_ids_
         else:
             self._check_parameters()
             rows = self._check_rows(X, y, sample_weight, False)
-            X, *rest = positive_rows(*self._joining(*rows, **more))
+            rows = self._joining(*rows, **more)
+            ids = drop_weightless(check_row_ids(row_ids, len(rows[0])), rows[2])
+            ids = join_row_ids(getattr(self, "row_ids_", None), ids)
+            X, *rest = positive_rows(*rows)
             new = cast(fill_means(X, self.mean_), self.patterns_.dtype, "X"), *rest
         values = getattr(self, self._belonging)
         record = self._record()
@@ -180,9 +194,34 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             Retention.of(self.retention), self.random_state, self._grouped
         )
         stock, state = follow_stream(keeping, stream, new, device)
+        arrived = self.stream_, len(self.patterns_), stock.arrivals
+        self.row_ids_ = follow_row_ids(ids, *arrived)
         self._store(self._describe(*stock[:3]))
         self.stream_ = state
         return self
+
+    def _weigh_rows(self, y, weights):
+        """Weights of checked rows as they are stored, None if all are one."""
+        return weights
+
+    def _store_fewer(self, rows, weights, device):
+        """Set what follows from some of the stored rows alone."""
+        values = getattr(self, self._belonging)[rows]
+        self._store(self._describe(self.patterns_[rows], values, weights))
+
+    def _prepare_rows(self, X):
+        """Read rows as they are stored."""
+        X = on_host(X)
+        refuse_masked(X=X)
+        X = validate_rows(
+            self,
+            X,
+            dtype=DTYPES,
+            order="C",
+            reset=False,
+            ensure_all_finite="allow-nan",
+        )
+        return cast(fill_means(X, self.mean_), self.patterns_.dtype, "X")
 
     def _answers(self, memory, rows, budget, read=None):
         """Question for values, what lines say included; `read` makes of them."""

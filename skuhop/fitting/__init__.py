@@ -10,6 +10,7 @@ from skuhop.fitting.memory_attributes import (
     FitOfPatterns,
     check_given_rows,
     finish_fit,
+    store_fewer,
     store_others,
 )
 from skuhop.fitting.sparsity import read_chosen_alpha
@@ -33,6 +34,7 @@ __all__ = [
     "read_chosen_alpha",
     "run_stage_one",
     "stage_one_of",
+    "store_fewer",
     "store_others",
     "weights_unless_one",
 ]

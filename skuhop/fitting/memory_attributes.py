@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from skuhop.answering import FittedPatterns, RecallParameters
+from skuhop.answering import FittedPatterns, RecallParameters, thin_index
 from skuhop.fitting.damage_model import learn_damage_model
 from skuhop.fitting.feature_map import StageOne
 from skuhop.fitting.index_of_keys import fit_index
@@ -157,3 +157,28 @@ def store_others(
         unit=unit_of(patterns),
     )
     return record._replace(built_index=fit_index(record, random_state, device))
+
+
+def store_fewer(
+    record: FittedPatterns, rows, weights, random_state, device
+) -> FittedPatterns:
+    """Record of a memory that stores some of its rows alone, at rising positions.
+
+    An index is built anew where most of it has gone; without a device there is none.
+    """
+    refused = {"refused": record.parameters.index_choice.kind}
+    patterns = record.patterns[rows]
+    weights = None if weights is None or (weights == 1).all() else weights
+    n_patterns, built = len(record.patterns), record.built_index
+    record = record._replace(
+        patterns=patterns,
+        weights=weights,
+        mean=mean_row(patterns, weights),
+        unit=unit_of(patterns),
+        built_index={},
+    )
+    index = thin_index(built, rows, n_patterns)
+    if index is None:
+        rebuilds = device is not None and built != refused
+        index = fit_index(record, random_state, device) if rebuilds else refused
+    return record._replace(built_index=index)

@@ -1,7 +1,13 @@
 """A compact memory of slots: addresses, and the mathematics of its writes."""
 
 from skuhop.kanerva.address_rules import ADDRESSES
-from skuhop.kanerva.linear_gaussian import Written, draw_addresses, posterior, variance
+from skuhop.kanerva.linear_gaussian import (
+    Written,
+    draw_addresses,
+    erase,
+    posterior,
+    variance,
+)
 from skuhop.kanerva.slots import (
     Addressing,
     SlotParameters,
@@ -20,6 +26,7 @@ __all__ = [
     "addresses",
     "begin",
     "draw_addresses",
+    "erase",
     "posterior",
     "prior",
     "variance",

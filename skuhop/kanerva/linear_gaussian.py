@@ -31,6 +31,9 @@ from torch import Tensor
 _SMALLEST, _LARGEST, _STEPS = 1e-10, 1e2, 121
 """Prior precisions that the evidence chooses from, in parts of the largest squared
 singular value of F, and their number."""
+_LEAST_LEFT = 1e-6
+"""Share of what a direction of the addresses has held that is left there at least where
+rows are taken out: of less the rounding of doubles leaves no digits."""
 NOISE_PRIOR = 1e-3
 """Noise as a share of a feature's mean square that one row before the first one has
 had, so that a memory with a slot for every row does not believe itself to be exact."""
@@ -110,6 +113,46 @@ def _eliminate(factor: Tensor, rotated: Tensor, w: Tensor, X: Tensor):
     right = torch.ormqr(reflectors, scale, torch.cat([rotated, X]), transpose=True)
     triangle = reflectors[:K].triu()
     return triangle.contiguous(), right[:K].contiguous(), right[K:].square().sum(0)
+
+
+def erase(memory: Written, w: Tensor, X: Tensor, weights: Tensor | None) -> Written:
+    """Take rows out again that were written, shape (n, d), at addresses (n, K).
+
+    With ``P = F^-T W^T`` and the Cholesky factor C of what is left, ``C^T C = I - P
+    P^T``, the factor becomes ``C F``: the condition is not squared, as it would be by
+    way of the sums (Stewart, "The effects of rounding error on an algorithm for
+    downdating a Cholesky factorization", 1979).
+
+    Raises
+    ------
+    ValueError
+        If nothing definite would be left: rows that were not written, or the last ones
+        that some slot knows.
+    """
+    count = float(len(X)) if weights is None else weights.sum()
+    address_sum = memory.address_sum - (w.sum(0) if weights is None else weights @ w)
+    if weights is not None:
+        root = weights.sqrt()[:, None]
+        w, X = w * root, X * root
+    size = memory.factor.diagonal().abs()
+    definite = bool(size.min() > _LEAST_LEFT * size.max()) and memory.total > count
+    if definite:
+        P = torch.linalg.solve_triangular(memory.factor.T, w.T, upper=False)
+        left = torch.eye(len(P), dtype=P.dtype, device=P.device) - P @ P.T
+        C, failed = torch.linalg.cholesky_ex(left, upper=True)
+        definite = not failed and bool(C.diagonal().min() > _LEAST_LEFT)
+    if not definite:
+        raise ValueError(
+            "forget must be given rows that were written, and leave more of them than "
+            f"the {len(size)} slots can tell from noise. Got {len(X)} rows that cannot "
+            "be taken out: fit a memory of the others."
+        )
+    rotated = torch.linalg.solve_triangular(C.T, memory.rotated - P @ X, upper=False)
+    squares = memory.rotated.square().sum(0) - X.square().sum(0)
+    residual = (memory.residual + squares - rotated.square().sum(0)).clamp_min_(0)
+    return Written(
+        C @ memory.factor, rotated, residual, address_sum, memory.total - count
+    )
 
 
 def best_alpha(memory: Written) -> float:

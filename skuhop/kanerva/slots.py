@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock
 from typing import NamedTuple
 
@@ -172,8 +173,15 @@ def prior(alpha, written: Written) -> float:
     return best_alpha(written) if alpha == "auto" else float(alpha)
 
 
-def absorb(written: Written | None, X, weights, fixed: Addressing, device) -> Written:
-    """Write rows in portions that fit into memory, after what is written."""
+def absorb(
+    written: Written | None,
+    X,
+    weights,
+    fixed: Addressing,
+    device,
+    step: Callable = write,
+) -> Written:
+    """Write rows, or erase them, in portions that fit into memory."""
     row = 8 * (4 * len(fixed.anchors) + 4 * X.shape[1])
     for attempt in shrinking_budgets(working_memory(), device):
         with attempt:
@@ -181,7 +189,7 @@ def absorb(written: Written | None, X, weights, fixed: Addressing, device) -> Wr
             for rows in row_chunks(len(X), row, attempt.budget):
                 part = fixed.in_unit(X[rows], device)
                 own = None if weights is None else to_tensor(weights[rows], device)
-                memory = write(memory, fixed.address(part), part, own)
+                memory = step(memory, fixed.address(part), part, own)
     return memory
 
 

@@ -4,6 +4,12 @@ A rule is a row of `RETENTION`. Its plan is a pure function of the rows, stored 
 new ones together: what becomes of each, so that no more than a budget are left.
 """
 
+from skuhop.retention.copies import (
+    lack_copies,
+    leave_weights,
+    number_rows,
+    take_copies,
+)
 from skuhop.retention.row_pairs import COVERAGE, INNOVATION, MERGE, rule_of_linkage
 from skuhop.retention.rules import RETENTION, RetentionRule
 from skuhop.retention.stream_order import newest, uniform
@@ -17,7 +23,11 @@ __all__ = [
     "Plan",
     "RetentionRule",
     "Rows",
+    "lack_copies",
+    "leave_weights",
     "newest",
+    "number_rows",
     "rule_of_linkage",
+    "take_copies",
     "uniform",
 ]

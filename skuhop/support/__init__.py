@@ -11,7 +11,13 @@ from skuhop.support.arrays import (
     like,
     on_host,
 )
-from skuhop.support.cache import release, reuse, reuse_derived, reuse_record
+from skuhop.support.cache import (
+    release,
+    reuse,
+    reuse_derived,
+    reuse_record,
+    reuse_view,
+)
 from skuhop.support.checks import (
     after_fit,
     all_or_nothing,
@@ -104,6 +110,7 @@ __all__ = [
     "reuse",
     "reuse_derived",
     "reuse_record",
+    "reuse_view",
     "send_pieces",
     "shrinking_budgets",
     "standard",

@@ -20,9 +20,16 @@ _PREPARED: WeakKeyDictionary = WeakKeyDictionary()
 _LIMIT = 4
 """Memories kept per estimator: float32 and float64, with and without NaN."""
 _RECORDS: WeakKeyDictionary = WeakKeyDictionary()
+_VIEWS: WeakKeyDictionary = WeakKeyDictionary()
 
 
-def reuse(estimator, key: Hashable, fitted, build: Callable):
+def reuse(
+    estimator,
+    key: Hashable,
+    fitted,
+    build: Callable,
+    among: WeakKeyDictionary = _PREPARED,
+):
     """``build()``, or what it gave before for the same `key` and `fitted` state.
 
     Parameters
@@ -35,11 +42,13 @@ def reuse(estimator, key: Hashable, fitted, build: Callable):
         Compared by identity: a refit makes a new one, and the old entries go.
     build : callable
         Called without arguments when there is nothing to reuse.
+    among : WeakKeyDictionary
+        Where to look.
     """
-    last, entries = _PREPARED.get(estimator, (None, {}))
+    last, entries = among.get(estimator, (None, {}))
     if last is not fitted:
         entries = {}
-        _PREPARED[estimator] = (fitted, entries)
+        among[estimator] = (fitted, entries)
     if key not in entries:
         value = build()
         while len(entries) >= _LIMIT:
@@ -133,7 +142,16 @@ def _is_same(record, other) -> bool:
     )
 
 
+def reuse_view(estimator, record, key: Hashable, build: Callable):
+    """``build()``, a view of some of an estimator's rows, while its record is the same.
+
+    `record` is what `reuse_record` gives, which is another object after any change.
+    """
+    return reuse(estimator, key, record, build, _VIEWS)
+
+
 def release(estimator) -> None:
     """Forget what was prepared for `estimator` and free its device memory."""
     _PREPARED.pop(estimator, None)
+    _VIEWS.pop(estimator, None)
     _RECORDS.pop(estimator, None)

@@ -298,3 +298,43 @@ def test_bad_input():
     with pytest.raises(ValueError, match="shape"):
         fitted.score(X, X[:, :3])
     assert fitted.slots_ is before
+
+
+# --- forget --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("addressing", ["softmax", "fourier"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_forgetting_what_was_written_last_changes_nothing(addressing, weighted):
+    rng = np.random.RandomState(0)
+    rows, more = rng.normal(size=(200, 5)) + 3, rng.normal(size=(60, 5)) + 3
+    first, then = (1 + np.arange(n) % 3 if weighted else None for n in (200, 60))
+    memory = KanervaMemory(8, addressing=addressing, random_state=0)
+    memory.fit(rows, sample_weight=first)
+    before = copy.deepcopy(memory)
+    memory.partial_fit(more, sample_weight=then)
+    assert np.abs(memory.slots_ - before.slots_).max() > 1e-3
+    memory.forget(more, sample_weight=then)
+    for name in ("slots_", "noise_variance_", "alpha_", "n_samples_seen_"):
+        np.testing.assert_allclose(getattr(memory, name), getattr(before, name), 1e-6)
+    answers, std = memory.retrieve(more, return_std=True)
+    expected, expected_std = before.retrieve(more, return_std=True)
+    np.testing.assert_allclose(answers, expected, rtol=1e-7)
+    np.testing.assert_allclose(std, expected_std, rtol=1e-7)
+    np.testing.assert_allclose(
+        memory.score_samples(rows), before.score_samples(rows), rtol=1e-6
+    )
+
+
+def test_what_leaves_nothing_definite_is_refused():
+    rng = np.random.RandomState(0)
+    rows = rng.normal(size=(30, 4))
+    memory = KanervaMemory(6, random_state=0).fit(rows)
+    before = dict(vars(memory))
+    for gone in (rows, rows[:28], rows[[3] * 20]):
+        with pytest.raises(ValueError, match=r"rows that were written.*cannot"):
+            memory.forget(gone)
+        assert vars(memory) == before
+    few = KanervaMemory(30, random_state=0).fit(rows[:20]).partial_fit(rows)
+    with pytest.raises(ValueError, match="leave more of them than"):
+        few.forget(np.repeat(rows[:1], 60, axis=0))

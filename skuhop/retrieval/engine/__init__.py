@@ -9,6 +9,7 @@ from skuhop.retrieval.engine.answers_and_energies import (
     partial,
 )
 from skuhop.retrieval.engine.memory_record import Memory, origin_of
+from skuhop.retrieval.engine.neighbours import nearest_patterns
 from skuhop.retrieval.engine.partial_results import Sums, finalise, lift_scores, merge
 from skuhop.retrieval.engine.ranking import (
     associations,
@@ -38,6 +39,7 @@ __all__ = [
     "merge",
     "merge_best",
     "merge_heaviest",
+    "nearest_patterns",
     "null_of",
     "null_weights",
     "origin_of",
