@@ -23,7 +23,6 @@ from skuhop.answering.memory_of_patterns import (
     FittedPatterns,
     RecallParameters,
     find_nearest,
-    lack_nothing,
     weigh_missing,
 )
 from skuhop.answering.memory_of_values import (
@@ -84,7 +83,6 @@ __all__ = [
     "has_density",
     "has_energy",
     "index_kind",
-    "lack_nothing",
     "linear_matrix",
     "lines_as_values",
     "normalise",

@@ -25,7 +25,6 @@ from skuhop.answering import (
     find_nearest,
     has_density,
     has_energy,
-    lack_nothing,
     weigh_missing,
 )
 from skuhop.choices import (
@@ -52,7 +51,6 @@ from skuhop.fitting import (
     check_given_rows,
     finish_fit,
     follow_stream,
-    learn_noise_variance,
     read_chosen_alpha,
     run_stage_one,
     stage_one_of,
@@ -149,13 +147,6 @@ class UHopMemory(
         ``sqrt(r) / mean(|phi|^2)``, attention's scale, r the number of features.
         A number with ``similarity="auto"`` multiplies the log-likelihoods.
 
-    missing : {"copy", "new"}, default="copy"
-        What a query with missing entries (NaN) is: a stored pattern, noise and damage
-        apart, or a new row that resembles stored ones, as in imputation. For "new"
-        `fit` learns from the patterns themselves how far neighbours may be, and the
-        answer is a mean over neighbours, whatever the similarity; a query that lacks
-        nothing comes back from `transform` as it is.
-
     update_steps : int or Updates, default=1
         Largest number of Stage II updates; with `Updates` also when a row stops early,
         and what is made of each answer.
@@ -222,10 +213,6 @@ class UHopMemory(
 
     damage_model_ : dict
         What "auto" learned about damage; empty for the others.
-
-    inverse_noise_variance_ : ndarray of shape (n_features,) or None
-        Inverse of the squared prior noise level of every feature, with
-        ``missing="new"``; None with "copy".
 
     selection_ : dict
         Which feature map was kept and why: `kept`, `step`, the held-out scores of the
@@ -316,7 +303,6 @@ class UHopMemory(
         similarity: str = "auto",
         separation: str | NamedSeparation = "softmax",
         beta: str | float = "auto",
-        missing: str = "copy",
         update_steps: int | Updates = 1,
         max_iter: int = 100,
         training: Training | None = None,
@@ -335,7 +321,6 @@ class UHopMemory(
         self.similarity = similarity
         self.separation = separation
         self.beta = beta
-        self.missing = missing
         self.update_steps = update_steps
         self.max_iter = max_iter
         self.training = training
@@ -405,14 +390,8 @@ class UHopMemory(
             type(self).__name__, X, sample_weight, queries, self.corruption
         )
         settings = stage_one_of(self, given.unit)
-        inverse = None
-        if self.missing == "new":
-            distinct = given.distinct, given.totals
-            inverse = learn_noise_variance(
-                *distinct, self.random_state, device, given.unit
-            )
         parameters = self._recall_parameters(super()._separation_params())
-        finish = partial(finish_fit, parameters, given, settings, inverse, device)
+        finish = partial(finish_fit, parameters, given, settings, device)
         data = {"X": given.X, "y": given.X}
         progress = StageOneProgress(
             self, self.max_iter, **data, rebuild=partial(self._rebuild, finish, data)
@@ -443,7 +422,6 @@ class UHopMemory(
         # scikit-learn wants at least one iteration of whatever has a max_iter.
         self.n_iter_ = max(1, len(learned.loss_curve))
         self.damage_model_ = record.damage_model
-        self.inverse_noise_variance_ = record.inverse_noise_variance
         self.separation_params_ = fit.separation.params
         self.separation_scores_ = fit.separation.scores
         self.index_ = record.built_index
@@ -544,9 +522,8 @@ class UHopMemory(
 
     def _retrieval(self) -> Retrieval:
         """Make the question of `transform`."""
-        only_missing = self.missing == "new"
         updates = Updates.of(self.update_steps)
-        return Retrieval(updates.steps, updates.tol, updates.answer, only_missing)
+        return Retrieval(updates.steps, updates.tol, updates.answer)
 
     @after_fit
     def predict(
@@ -604,8 +581,7 @@ class UHopMemory(
             tail. Like every estimate from a sample it cannot know of a heavy pattern
             that both the index and the draws have missed.
         """
-        question = lack_nothing if self.missing == "new" else tail_std
-        return ask(self, check_queries(self, X), question)
+        return ask(self, check_queries(self, X), tail_std)
 
     def missing_weight(self, X: ArrayLike) -> np.ndarray:
         """Estimate of the weight that an index keeps out of the answers of `transform`.
@@ -625,8 +601,7 @@ class UHopMemory(
             answered from the whole memory. It is no bound: a single pattern that the
             index lost may have more.
         """
-        question = lack_nothing if self.missing == "new" else weigh_missing
-        return ask(self, check_queries(self, X), question)
+        return ask(self, check_queries(self, X), weigh_missing)
 
     @available_if(has_energy)
     def energy(self, X: ArrayLike) -> np.ndarray:
@@ -750,7 +725,6 @@ class UHopMemory(
             beta=self.beta,
             separation=name_of(self.separation),
             separation_params=separation_params,
-            missing=self.missing,
             precision=self.precision,
             index_choice=IndexChoice(**numbers),
         )
@@ -770,6 +744,5 @@ class UHopMemory(
             alignment=self.alignment_,
             selection=self.selection_,
             damage_model=self.damage_model_,
-            inverse_noise_variance=self.inverse_noise_variance_,
             built_index=getattr(self, "index_", None) or {},
         )
