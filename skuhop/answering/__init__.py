@@ -2,7 +2,12 @@
 
 from skuhop.answering.damage_scorer import linear_matrix
 from skuhop.answering.density import draw, has_density
-from skuhop.answering.given_tables import describe_numbers, read_rows, validate_rows
+from skuhop.answering.given_tables import (
+    describe_numbers,
+    read_rows,
+    validate_rows,
+    write_rows,
+)
 from skuhop.answering.imputation import (
     Answer,
     Asked,
@@ -94,4 +99,5 @@ __all__ = [
     "weigh_donors",
     "weigh_missing",
     "with_prior",
+    "write_rows",
 ]

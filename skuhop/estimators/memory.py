@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skuhop.answering import (
     FittedPatterns,
@@ -21,11 +21,15 @@ from skuhop.answering import (
     check_index,
     check_null,
     check_queries,
+    describe_numbers,
     draw,
     find_nearest,
     has_density,
     has_energy,
+    read_rows,
+    validate_rows,
     weigh_missing,
+    write_rows,
 )
 from skuhop.choices import (
     Index,
@@ -70,6 +74,7 @@ from skuhop.support import (
     after_fit,
     all_or_nothing,
     cast,
+    check_columns,
     check_draws,
     check_weights,
     choose_device,
@@ -147,6 +152,10 @@ class UHopMemory(
         ``sqrt(r) / mean(|phi|^2)``, attention's scale, r the number of features.
         A number with ``similarity="auto"`` multiplies the log-likelihoods.
 
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        Which columns of X are nominal, as in `UHopClassifier`. A mismatch is as far as
+        a difference of the square root of 2 in a number.
+
     update_steps : int or Updates, default=1
         Largest number of Stage II updates; with `Updates` also when a row stops early,
         and what is made of each answer.
@@ -196,13 +205,18 @@ class UHopMemory(
 
     Attributes
     ----------
-    patterns_ : ndarray of shape (n_patterns, n_features)
-        The stored patterns: the rows of X with a positive weight.
+    patterns_ : ndarray of shape (n_patterns, n_inputs)
+        The stored patterns: the rows of X with a positive weight. A nominal column is
+        as many indicators, 0 and 1, as it has `categories_`, in its place and their
+        order; without nominal columns n_inputs is n_features.
+
+    is_categorical_, categories_
+        As in `UHopClassifier`.
 
     sample_weight_ : ndarray of shape (n_patterns,) or None
         Their weights, None if all are one.
 
-    components_ : ndarray of shape (n_components, n_features)
+    components_ : ndarray of shape (n_components, n_inputs)
         W, for the linear feature map.
 
     feature_map_state_ : dict of str to ndarray
@@ -231,7 +245,7 @@ class UHopMemory(
         Empty, or the index: its `kind`, the `similarity` it was built for and its
         `bytes`; or which kind was `refused`, because it loses neighbours.
 
-    mean_ : ndarray of shape (n_features,)
+    mean_ : ndarray of shape (n_inputs,)
         Weighted mean of the patterns.
 
     unit_ : float
@@ -303,6 +317,7 @@ class UHopMemory(
         similarity: str = "auto",
         separation: str | NamedSeparation = "softmax",
         beta: str | float = "auto",
+        categorical_features: ArrayLike | str | None = "from_dtype",
         update_steps: int | Updates = 1,
         max_iter: int = 100,
         training: Training | None = None,
@@ -321,6 +336,7 @@ class UHopMemory(
         self.similarity = similarity
         self.separation = separation
         self.beta = beta
+        self.categorical_features = categorical_features
         self.update_steps = update_steps
         self.max_iter = max_iter
         self.training = training
@@ -336,6 +352,9 @@ class UHopMemory(
         """Tags of scikit-learn."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.input_tags.sparse = True
         # scikit-learn has one NaN tag for fit and transform, and its checks want both
         # to accept NaN or both to refuse it. A memory completes NaN in queries and
         # refuses it in patterns, so the tag that says "no common NaN check" is set;
@@ -386,6 +405,11 @@ class UHopMemory(
         self._check_parameters()
         device = choose_device(self.device, X)
         X, sample_weight, queries = map(on_host, (X, sample_weight, queries))
+        refuse_masked(X=X, queries=queries)
+        check_columns(X, queries)
+        learn = {"reset": True, "sample_weight": sample_weight}
+        X = validate_rows(self, X, **learn, dtype=DTYPES, order="C")
+        queries = read_rows(self, queries)
         given = check_given_rows(
             type(self).__name__, X, sample_weight, queries, self.corruption
         )
@@ -400,8 +424,6 @@ class UHopMemory(
             settings, given.distinct, given.totals, device, progress
         )
         fit = finish(learned)
-        # Nothing is set before here: a failed fit leaves the estimator as it was.
-        validate_data(self, X, skip_check_array=True)
         self._store(fit)
         progress.end(**data)
         return self
@@ -437,8 +459,8 @@ class UHopMemory(
         copied = copy(self)
         copied._store(finish(learned))
         fitted = {n: v for n, v in vars(copied).items() if n[-1] == "_"}
-        # Of rows without column names `validate_data` would say this.
-        names = {"n_features_in_": data["X"].shape[1], "feature_names_in_": None}
+        # The data are numbers, whatever table they were.
+        names = {**describe_numbers(data["X"].shape[1]), "feature_names_in_": None}
         return {**fitted, "_settled": copied._settled, **names}, data
 
     @all_or_nothing
@@ -485,7 +507,7 @@ class UHopMemory(
             self._check_settled()
             X, sample_weight = map(on_host, (X, sample_weight))
             refuse_masked(X=X)
-            X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
+            X = validate_rows(self, X, dtype=DTYPES, order="C", reset=False)
             X = cast(X, self.patterns_.dtype, "X")
             new = positive_rows(X, X[:, :0], check_weights(sample_weight, X))
         record = self._record(super()._separation_params())
@@ -516,9 +538,12 @@ class UHopMemory(
         Returns
         -------
         X_retrieved : ndarray of shape (n_queries, n_features)
-            The retrieved patterns; observed entries of rows with NaN are kept.
+            The retrieved patterns; observed entries of rows with NaN are kept. With
+            nominal columns an array or a frame like X, and of a nominal column the
+            value that has the most weight.
         """
-        return ask(self, check_queries(self, X), self._retrieval())
+        found = ask(self, check_queries(self, X), self._retrieval())
+        return write_rows(self, found, X)
 
     def _retrieval(self) -> Retrieval:
         """Make the question of `transform`."""
@@ -693,7 +718,8 @@ class UHopMemory(
         """
         check_is_fitted(self)
         self._check_settled()
-        return draw(self, n_samples, check_draws(n_samples, random_state))
+        rows = draw(self, n_samples, check_draws(n_samples, random_state))
+        return write_rows(self, rows, np.empty((n_samples, self.n_features_in_), "O"))
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Minus the mean over rows of the squared error of `transform`.
