@@ -73,7 +73,6 @@ SOURCES = (
     Source("regression", "--data FOLDER"),
     Source("repeated_rows", "--tables 10"),
     Source("forecasting", "--data FOLDER"),
-    Source("missing_values", "--data FOLDER"),
     Source("detection", "--data FOLDER --seed 1"),
     Source("streams", "--data FOLDER"),
     Source("retrieval_speed"),

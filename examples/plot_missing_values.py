@@ -24,7 +24,7 @@ from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.preprocessing import StandardScaler
 
-from skuhop import UHopMemory
+from skuhop import UHopImputer, UHopMemory
 from skuhop.plotting import RetrievalDisplay
 
 rng = np.random.RandomState(0)
@@ -50,13 +50,13 @@ plt.show()
 # -----------------
 #
 # Half of the rows of two tables are stored, and a growing share of the entries of the
-# other half is hidden. ``missing="new"`` says that these rows were never stored: the
-# answer is then a mean over neighbours, and how far they reach is learned in ``fit``.
+# other half is hidden. These rows were never stored: `UHopImputer` moves the values of
+# neighbours along a line, and how far each has a say is learned in ``fit``.
 
 tables = {"wine": load_wine().data, "breast cancer": load_breast_cancer().data}
 imputers = {
-    'UHopMemory, missing="new"': UHopMemory("identity", missing="new", random_state=0),
-    'UHopMemory, missing="copy"': UHopMemory("identity", similarity="euclidean"),
+    "UHopImputer": UHopImputer(random_state=0),
+    "UHopMemory": UHopMemory("identity", similarity="euclidean"),
     "KNNImputer, best k of 5, 10, 20": None,
     "IterativeImputer": IterativeImputer(max_iter=5, tol=0.1, random_state=0),
     "SimpleImputer": SimpleImputer(),
@@ -101,5 +101,5 @@ plt.show()
 
 # %%
 # KNNImputer's k is the one that is best on the hidden entries themselves, which nobody
-# knows in practice; the memory is not tuned. Regressions are better where columns
-# depend on each other linearly and little is hidden, as in the breast cancer data.
+# knows in practice; UHopImputer is not tuned. A memory answers with the one row that is
+# nearest, and is for rows that are stored.

@@ -39,7 +39,6 @@ ESTIMATORS = {
     ),
     "memory that learns more": UHopMemory(
         "mlp",
-        missing="new",
         separation=Entmax(alpha="auto"),
         similarity="euclidean",
         max_iter=1,

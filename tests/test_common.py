@@ -54,7 +54,6 @@ def grid():
         yield {"update_steps": Updates(answer=answer)}
     yield {"separation": Entmax(alpha="auto")}
     yield {"update_steps": 3}
-    yield {"missing": "new"}
     yield {"n_components": 2}
     for retention in RETENTION:
         yield {"retention": Retention(retention, max_patterns=5, decay=0.9)}

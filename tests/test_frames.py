@@ -69,7 +69,6 @@ MEMORIES = {
     "network": {"feature_map": network},
     "aligned network": {"feature_map": network, "loss": "posterior"},
     "told damage": {"corruption": "mask", "beta": 2.0, "separation": "softmax1"},
-    "new rows": {"missing": "new", "beta": 2.0, "separation": "softmax1"},
     "normalised": {"update_steps": Updates(3, answer="layernorm")},
     **{
         similarity: {"similarity": similarity}

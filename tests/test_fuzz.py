@@ -108,7 +108,6 @@ PARAMETERS = {
         "similarity": some("auto", *SIMILARITIES),
         "loss": some("average", "max", "logsumexp", "posterior"),
         "corruption": some(None, None, "mask", "noise", "both"),
-        "missing": some("copy", "new"),
         "update_steps": st.builds(
             Updates, some(1, 3), answer=some("plain", "l2", "layernorm")
         ),

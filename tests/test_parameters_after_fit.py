@@ -80,7 +80,6 @@ COMMON = {
 }
 OF_MEMORY = {
     "corruption": ["mask"],
-    "missing": ["new", "copy"],
     "update_steps": [3, Updates(3, tol=10.0)],
     "update_steps__steps": [3],
     "update_steps__tol": [10.0],
@@ -127,11 +126,6 @@ ESTIMATORS = {
     "memory": (UHopMemory(**LEARNED), MEMORY_EFFECTS, COMMON | OF_MEMORY),
     "memory by distance": (
         UHopMemory("mlp", similarity="euclidean", separation=Entmax(), **LEARNED),
-        MEMORY_EFFECTS,
-        COMMON | OF_MEMORY,
-    ),
-    "memory of new rows": (
-        UHopMemory("identity", similarity="dot", missing="new", beta=2.0),
         MEMORY_EFFECTS,
         COMMON | OF_MEMORY,
     ),

@@ -29,7 +29,6 @@ SHORT = {"max_iter": 1, "random_state": 0}
 ESTIMATORS = {
     "euclidean": UHopMemory("identity", similarity="euclidean", random_state=0),
     "cosine": UHopMemory("identity", similarity="cosine", beta=3.0, random_state=0),
-    "new": UHopMemory("identity", missing="new", similarity="euclidean"),
     "classifier": UHopClassifier("linear", training=CrossFitting(n_folds=2), **SHORT),
     "regressor": UHopRegressor("linear", training=CrossFitting(n_folds=2), **SHORT),
     "Kanerva": KanervaMemory(20, random_state=0),
@@ -107,7 +106,6 @@ def test_score_samples(name):
 WIDE = RNG.rand(5, 60_000).astype("f4")
 WIDE_FITS = {
     "default": UHopMemory(**SHORT),
-    "new": UHopMemory("identity", missing="new", similarity="euclidean"),
     "posterior": UHopMemory(loss="posterior", similarity="euclidean", **SHORT),
     "alpha": UHopMemory(
         "identity",

@@ -38,7 +38,6 @@ MEMORIES = {
     "module": {"feature_map": Module, "similarity": "euclidean"},
     "told": {"corruption": "both", "feature_map": "identity"},
     "few features": {"feature_map": "identity"},
-    "new rows": {"missing": "new"},
     "entmax": {"separation": Entmax(alpha="auto")},
 }
 VALUES = {

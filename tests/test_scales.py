@@ -56,7 +56,6 @@ MEMORIES = {
     "told": {"corruption": "mask"},
     "told a function": {"corruption": drop},
     "shown": {},
-    "new rows": {"missing": "new"},
     "layernorm": {"update_steps": Updates(answer="layernorm"), "similarity": "cosine"},
     "steps": {"similarity": "euclidean", "beta": 1.0, "update_steps": 4},
     "sparsity": {
@@ -164,7 +163,7 @@ def test_columns_of_any_scale(dtype, power):
     )
     assert model.fit(mixed[0], LABELS).score(mixed[0], LABELS) > 0.9
     assert np.isfinite(model.predict_proba(mixed[1])).all()
-    for params in ({}, {"similarity": "cosine"}, {"missing": "new"}):
+    for params in ({}, {"similarity": "cosine"}):
         memory = UHopMemory(max_iter=5, device="cpu", **params).fit(mixed[0])
         assert np.isfinite(memory.association(mixed[1])).all()
 

@@ -2,7 +2,12 @@
 
 from skuhop.answering.damage_scorer import linear_matrix
 from skuhop.answering.density import draw, has_density
-from skuhop.answering.given_tables import describe_numbers, read_rows, validate_rows
+from skuhop.answering.given_tables import (
+    describe_numbers,
+    read_rows,
+    validate_rows,
+    write_rows,
+)
 from skuhop.answering.imputation import (
     Answer,
     Asked,
@@ -23,7 +28,6 @@ from skuhop.answering.memory_of_patterns import (
     FittedPatterns,
     RecallParameters,
     find_nearest,
-    lack_nothing,
     weigh_missing,
 )
 from skuhop.answering.memory_of_values import (
@@ -85,7 +89,6 @@ __all__ = [
     "has_density",
     "has_energy",
     "index_kind",
-    "lack_nothing",
     "linear_matrix",
     "lines_as_values",
     "normalise",
@@ -98,4 +101,5 @@ __all__ = [
     "weigh_donors",
     "weigh_missing",
     "with_prior",
+    "write_rows",
 ]

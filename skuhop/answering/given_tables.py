@@ -13,17 +13,20 @@ import torch
 from sklearn.utils import check_array, check_X_y
 from sklearn.utils.validation import validate_data
 
-from skuhop.support import check_weights, is_dispatched, like, on_host
+from skuhop.support import check_weights, densify, is_dispatched, like, on_host
 from skuhop.tables import (
     Coding,
+    Fill,
     Table,
     as_table,
+    decode_column,
     encode,
     find_library,
     hold_objects,
     indicate,
     lay_out,
     learn_coding,
+    read_off,
     resolve_categorical,
 )
 
@@ -63,6 +66,7 @@ def validate_rows(
     ValueError
         If a column is neither numbers nor nominal, or has too many values; names it.
     """
+    X = densify(X)
     table = open_table(X) if _may_be_table(estimator, X, reset) else None
     if table is not None and reset:
         # Names of the columns, which `categorical_features` may mention.
@@ -126,6 +130,26 @@ def _learn_columns(estimator, table: Table, sample_weight) -> Coding:
                 f"numbers. Got {len(values)} values."
             )
     return coding
+
+
+def write_rows(estimator, rows, X):
+    """Rows of numbers as a table like X, in the place of what X holds.
+
+    What has no nominal columns are the rows themselves.
+    """
+    table = open_table(X) if _may_be_table(estimator, X, reset=False) else None
+    if table is None:
+        return rows
+    if not table.is_frame and table.X.dtype.kind in "biuf":
+        table = as_table(table.X.astype(rows.dtype))
+    coding = Coding(estimator.is_categorical_, estimator.categories_, np.nan)
+    codes = read_off(on_host(rows), lay_out(coding), table.n_columns)
+    every = np.arange(table.n_rows)
+    fills = {
+        column: Fill(every, decode_column(codes[:, column], column, table, coding))
+        for column in np.flatnonzero(~np.isnan(codes).all(axis=0)).tolist()
+    }
+    return table.fill(fills)
 
 
 def describe_numbers(n: int) -> dict:

@@ -18,8 +18,6 @@ from skuhop.retrieval import (
     SIMILARITIES,
     FeatureMap,
     Memory,
-    NewRowScorer,
-    ScaledScorer,
     Scorer,
     best_from_index,
     best_partial,
@@ -46,7 +44,6 @@ class RecallParameters(NamedTuple):
     beta: str | float
     separation: str
     separation_params: Mapping
-    missing: str
     precision: str
     index_choice: IndexChoice
 
@@ -61,7 +58,7 @@ class FittedPatterns(NamedTuple):
         What is stored, in the user's units.
     unit : float
         Power of two of its size.
-    feature_map_state, alignment, selection, damage_model, inverse_noise_variance
+    feature_map_state, alignment, selection, damage_model
         What Stage I has learned.
     built_index : mapping
         Empty, or an index that `fit` has built: the attribute `index_`.
@@ -76,7 +73,6 @@ class FittedPatterns(NamedTuple):
     alignment: Mapping
     selection: Mapping
     damage_model: Mapping
-    inverse_noise_variance: np.ndarray | None
     built_index: Mapping
 
     def prepare(
@@ -105,9 +101,7 @@ class FittedPatterns(NamedTuple):
         weights = None if self.weights is None else tensor(self.weights)
         product = choose_product(parameters.precision, dtype, device)
         rule, beta = parameters.similarity, parameters.beta
-        if not complete and parameters.missing == "new":
-            scorer = _build_new_row_scorer(self, scaled, mean)
-        elif not complete:
+        if not complete:
             scorer = build_observed_scorer(rule, beta, scaled, mean, weights, unit)
         else:
             feature_map = _restore_feature_map(self, patterns, unit)
@@ -178,11 +172,6 @@ def weigh_missing(memory: Memory, rows: Tensor, budget: int) -> Tensor:
     return missing_weight(memory, rows, budget)
 
 
-def lack_nothing(memory: Memory, rows: Tensor, budget: int) -> Tensor:
-    """Question for what answers lack of rows that come back, or have no index: 0."""
-    return rows.new_zeros(len(rows))
-
-
 def _check_range(unit: float, dtype) -> None:
     """Refuse to compute in a dtype in which rows of such a size are no numbers.
 
@@ -210,20 +199,6 @@ def _restore_feature_map(
         like,
         unit,
     )
-
-
-def _build_new_row_scorer(fitted: FittedPatterns, patterns, mean) -> Scorer:
-    """Scorer for incomplete queries that are no copies of stored patterns."""
-    if fitted.inverse_noise_variance is None:
-        raise ValueError(
-            "missing='new' needs what only fit can learn; call fit again after "
-            "setting it."
-        )
-    unit, beta = fitted.unit, fitted.parameters.beta
-    precision = fitted.inverse_noise_variance.astype(np.float64) * unit * unit
-    precision = patterns.new_tensor(precision.tolist())
-    scorer = NewRowScorer(patterns, mean, precision, unit)
-    return scorer if beta == "auto" else ScaledScorer(scorer, float(beta))
 
 
 def _build_damage_scorer(fitted: FittedPatterns, patterns, mean, feature_map) -> Scorer:

@@ -92,9 +92,8 @@ def ask(estimator: Asked, X, question: Callable, *purpose: bool):
 def _by_completeness(X, budget):
     """Yield rows that are complete and that are not, as (complete, rows), in chunks.
 
-    Rows is None for all as they stand, or a slice. Incomplete rows come in the order of
-    how many entries they lack, as `retrieval.new_rows` likes them. Chunks, because rows
-    that are taken are copied, as are their answers when they are put in their places.
+    Rows is None for all as they stand, or a slice. Chunks, because rows that are taken
+    are copied, as are their answers when they are put in their places.
     """
     row = _COUNTED * X.shape[1]
     lacking = torch.cat(

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from skuhop.answering import check_null, check_queries, check_top
+from skuhop.answering import check_null, check_queries, check_top, write_rows
 from skuhop.choices import name_of
 from skuhop.distributed._cluster import (
     Cluster,
@@ -218,8 +218,10 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         self.random_state = random_state
 
     def __sklearn_tags__(self):
-        """Tags of scikit-learn: those of the estimator."""
-        return get_tags(self.estimator)
+        """Tags of scikit-learn: those of the estimator, but for sparse matrices."""
+        tags = get_tags(self.estimator)
+        tags.input_tags.sparse = False
+        return tags
 
     def __sklearn_clone__(self):
         """Clone all but the client, which there is only one of."""
@@ -420,7 +422,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         X_retrieved : ndarray of shape (n_queries, n_features)
             The retrieved patterns; observed entries of rows with NaN are kept.
         """
-        return self._retrieve(X)
+        return write_rows(self, self._retrieve(X), X)
 
     def _retrieve(self, X):
         """`transform`, before `set_output` has its say."""

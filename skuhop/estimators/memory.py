@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skuhop.answering import (
     FittedPatterns,
@@ -21,12 +21,15 @@ from skuhop.answering import (
     check_index,
     check_null,
     check_queries,
+    describe_numbers,
     draw,
     find_nearest,
     has_density,
     has_energy,
-    lack_nothing,
+    read_rows,
+    validate_rows,
     weigh_missing,
+    write_rows,
 )
 from skuhop.choices import (
     Index,
@@ -58,7 +61,6 @@ from skuhop.fitting import (
     check_given_rows,
     finish_fit,
     follow_stream,
-    learn_noise_variance,
     read_chosen_alpha,
     run_stage_one,
     stage_one_of,
@@ -79,6 +81,7 @@ from skuhop.support import (
     after_fit,
     all_or_nothing,
     cast,
+    check_columns,
     check_draws,
     check_weights,
     choose_device,
@@ -156,12 +159,9 @@ class UHopMemory(
         ``sqrt(r) / mean(|phi|^2)``, attention's scale, r the number of features.
         A number with ``similarity="auto"`` multiplies the log-likelihoods.
 
-    missing : {"copy", "new"}, default="copy"
-        What a query with missing entries (NaN) is: a stored pattern, noise and damage
-        apart, or a new row that resembles stored ones, as in imputation. For "new"
-        `fit` learns from the patterns themselves how far neighbours may be, and the
-        answer is a mean over neighbours, whatever the similarity; a query that lacks
-        nothing comes back from `transform` as it is.
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        Which columns of X are nominal, as in `UHopClassifier`. A mismatch is as far as
+        a difference of the square root of 2 in a number.
 
     update_steps : int or Updates, default=1
         Largest number of Stage II updates; with `Updates` also when a row stops early,
@@ -212,8 +212,13 @@ class UHopMemory(
 
     Attributes
     ----------
-    patterns_ : ndarray of shape (n_patterns, n_features)
-        The stored patterns: the rows of X with a positive weight.
+    patterns_ : ndarray of shape (n_patterns, n_inputs)
+        The stored patterns: the rows of X with a positive weight. A nominal column is
+        as many indicators, 0 and 1, as it has `categories_`, in its place and their
+        order; without nominal columns n_inputs is n_features.
+
+    is_categorical_, categories_
+        As in `UHopClassifier`.
 
     sample_weight_ : ndarray of shape (n_patterns,) or None
         Their weights, None if all are one.
@@ -221,7 +226,7 @@ class UHopMemory(
     row_ids_ : ndarray of shape (n_patterns,) or None
         Their names, if `fit` was given any.
 
-    components_ : ndarray of shape (n_components, n_features)
+    components_ : ndarray of shape (n_components, n_inputs)
         W, for the linear feature map.
 
     feature_map_state_ : dict of str to ndarray
@@ -232,10 +237,6 @@ class UHopMemory(
 
     damage_model_ : dict
         What "auto" learned about damage; empty for the others.
-
-    inverse_noise_variance_ : ndarray of shape (n_features,) or None
-        Inverse of the squared prior noise level of every feature, with
-        ``missing="new"``; None with "copy".
 
     selection_ : dict
         Which feature map was kept and why: `kept`, `step`, the held-out scores of the
@@ -254,7 +255,7 @@ class UHopMemory(
         Empty, or the index: its `kind`, the `similarity` it was built for and its
         `bytes`; or which kind was `refused`, because it loses neighbours.
 
-    mean_ : ndarray of shape (n_features,)
+    mean_ : ndarray of shape (n_inputs,)
         Weighted mean of the patterns.
 
     unit_ : float
@@ -326,7 +327,7 @@ class UHopMemory(
         similarity: str = "auto",
         separation: str | NamedSeparation = "softmax",
         beta: str | float = "auto",
-        missing: str = "copy",
+        categorical_features: ArrayLike | str | None = "from_dtype",
         update_steps: int | Updates = 1,
         max_iter: int = 100,
         training: Training | None = None,
@@ -345,7 +346,7 @@ class UHopMemory(
         self.similarity = similarity
         self.separation = separation
         self.beta = beta
-        self.missing = missing
+        self.categorical_features = categorical_features
         self.update_steps = update_steps
         self.max_iter = max_iter
         self.training = training
@@ -361,6 +362,9 @@ class UHopMemory(
         """Tags of scikit-learn."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.input_tags.sparse = True
         # scikit-learn has one NaN tag for fit and transform, and its checks want both
         # to accept NaN or both to refuse it. A memory completes NaN in queries and
         # refuses it in patterns, so the tag that says "no common NaN check" is set;
@@ -416,6 +420,14 @@ class UHopMemory(
         self._check_parameters()
         device = choose_device(self.device, X)
         X, sample_weight, queries = map(on_host, (X, sample_weight, queries))
+        refuse_masked(X=X, queries=queries)
+        check_columns(X, queries)
+        learn = {"reset": True, "sample_weight": sample_weight}
+        X = validate_rows(self, X, **learn, dtype=DTYPES, order="C")
+        return self._learn(X, sample_weight, read_rows(self, queries), row_ids, device)
+
+    def _learn(self, X, sample_weight, queries, row_ids, device) -> Self:
+        """Learn from rows of numbers."""
         given = check_given_rows(
             type(self).__name__, X, sample_weight, queries, self.corruption
         )
@@ -424,14 +436,8 @@ class UHopMemory(
             rows = np.empty((len(ids), 1), given.X.dtype)
             ids = drop_weightless(ids, check_weights(sample_weight, rows))
         settings = stage_one_of(self, given.unit)
-        inverse = None
-        if self.missing == "new":
-            distinct = given.distinct, given.totals
-            inverse = learn_noise_variance(
-                *distinct, self.random_state, device, given.unit
-            )
         parameters = self._recall_parameters(super()._separation_params())
-        finish = partial(finish_fit, parameters, given, settings, inverse, device)
+        finish = partial(finish_fit, parameters, given, settings, device)
         data = {"X": given.X, "y": given.X}
         progress = StageOneProgress(
             self, self.max_iter, **data, rebuild=partial(self._rebuild, finish, data)
@@ -440,8 +446,6 @@ class UHopMemory(
             settings, given.distinct, given.totals, device, progress
         )
         fit = finish(learned)
-        # Nothing is set before here: a failed fit leaves the estimator as it was.
-        validate_data(self, X, skip_check_array=True)
         self._store(fit)
         self.row_ids_ = ids
         progress.end(**data)
@@ -463,7 +467,6 @@ class UHopMemory(
         # scikit-learn wants at least one iteration of whatever has a max_iter.
         self.n_iter_ = max(1, len(learned.loss_curve))
         self.damage_model_ = record.damage_model
-        self.inverse_noise_variance_ = record.inverse_noise_variance
         self.separation_params_ = fit.separation.params
         self.separation_scores_ = fit.separation.scores
         self.index_ = record.built_index
@@ -479,8 +482,8 @@ class UHopMemory(
         copied = copy(self)
         copied._store(finish(learned))
         fitted = {n: v for n, v in vars(copied).items() if n[-1] == "_"}
-        # Of rows without column names `validate_data` would say this.
-        names = {"n_features_in_": data["X"].shape[1], "feature_names_in_": None}
+        # The data are numbers, whatever table they were.
+        names = {**describe_numbers(data["X"].shape[1]), "feature_names_in_": None}
         return {**fitted, "_settled": copied._settled, **names}, data
 
     @all_or_nothing
@@ -569,13 +572,14 @@ class UHopMemory(
         """Read rows as they are stored."""
         X = on_host(X)
         refuse_masked(X=X)
-        X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
+        X = validate_rows(self, X, dtype=DTYPES, order="C", reset=False)
         return cast(X, self.patterns_.dtype, "X")
 
     def _fit_again(self) -> None:
         """Learn anew from what is stored."""
-        weights, ids = self.sample_weight_, self.row_ids_
-        self.fit(self.patterns_, sample_weight=weights, row_ids=ids)
+        self._check_parameters()
+        stored = self.patterns_, self.sample_weight_, None, self.row_ids_
+        self._learn(*stored, choose_device(self.device, self.patterns_))
 
     def transform(self, X: ArrayLike, where: ArrayLike | None = None) -> np.ndarray:
         """Retrieve patterns (Stage II).
@@ -591,16 +595,18 @@ class UHopMemory(
         Returns
         -------
         X_retrieved : ndarray of shape (n_queries, n_features)
-            The retrieved patterns; observed entries of rows with NaN are kept.
+            The retrieved patterns; observed entries of rows with NaN are kept. With
+            nominal columns an array or a frame like X, and of a nominal column the
+            value that has the most weight.
         """
         asked = self._choose_rows(where).estimator
-        return ask(asked, check_queries(self, X), self._retrieval())
+        found = ask(asked, check_queries(self, X), self._retrieval())
+        return write_rows(self, found, X)
 
     def _retrieval(self) -> Retrieval:
         """Make the question of `transform`."""
-        only_missing = self.missing == "new"
         updates = Updates.of(self.update_steps)
-        return Retrieval(updates.steps, updates.tol, updates.answer, only_missing)
+        return Retrieval(updates.steps, updates.tol, updates.answer)
 
     @after_fit
     def predict(
@@ -668,9 +674,8 @@ class UHopMemory(
             tail. Like every estimate from a sample it cannot know of a heavy pattern
             that both the index and the draws have missed.
         """
-        question = lack_nothing if self.missing == "new" else tail_std
         asked = self._choose_rows(where).estimator
-        return ask(asked, check_queries(self, X), question)
+        return ask(asked, check_queries(self, X), tail_std)
 
     def missing_weight(
         self, X: ArrayLike, where: ArrayLike | None = None
@@ -695,9 +700,8 @@ class UHopMemory(
             answered from the whole memory. It is no bound: a single pattern that the
             index lost may have more.
         """
-        question = lack_nothing if self.missing == "new" else weigh_missing
         asked = self._choose_rows(where).estimator
-        return ask(asked, check_queries(self, X), question)
+        return ask(asked, check_queries(self, X), weigh_missing)
 
     @available_if(has_energy)
     def energy(self, X: ArrayLike, where: ArrayLike | None = None) -> np.ndarray:
@@ -799,7 +803,8 @@ class UHopMemory(
         """
         check_is_fitted(self)
         self._check_settled()
-        return draw(self, n_samples, check_draws(n_samples, random_state))
+        rows = draw(self, n_samples, check_draws(n_samples, random_state))
+        return write_rows(self, rows, np.empty((n_samples, self.n_features_in_), "O"))
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Minus the mean over rows of the squared error of `transform`.
@@ -831,7 +836,6 @@ class UHopMemory(
             beta=self.beta,
             separation=name_of(self.separation),
             separation_params=separation_params,
-            missing=self.missing,
             precision=self.precision,
             index_choice=IndexChoice(**numbers),
         )
@@ -851,6 +855,5 @@ class UHopMemory(
             alignment=self.alignment_,
             selection=self.selection_,
             damage_model=self.damage_model_,
-            inverse_noise_variance=self.inverse_noise_variance_,
             built_index=getattr(self, "index_", None) or {},
         )

@@ -74,7 +74,7 @@ MEMORY_RULES: rules.Rules = {
     "corruption": _CORRUPTION,
     "similarity": (rules.Choice(("auto", *SIMILARITIES)),),
     "separation__alpha": (_AUTO, _ALPHA),
-    "missing": (rules.Choice(("copy", "new")),),
+    "categorical_features": _CATEGORICAL,
     "update_steps": (rules.COUNT, rules.ObjectOf(Updates)),
     "update_steps__steps": (rules.COUNT,),
     "update_steps__tol": (rules.NON_NEGATIVE,),
@@ -158,9 +158,8 @@ MEMORY_EFFECTS = {
     **_SHARED_EFFECTS,
     "feature_map": FIT_AGAIN,
     "corruption": NEXT_FIT,
-    **dict.fromkeys(
-        ("similarity", "beta", "missing", "update_steps", "index"), NEXT_CALL
-    ),
+    "categorical_features": NEXT_FIT,
+    **dict.fromkeys(("similarity", "beta", "update_steps", "index"), NEXT_CALL),
 }
 """When a parameter that is changed after `fit` takes effect: a row for every one. What
 is inside a choice counts when the choice does."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils.validation import check_array
 
+from skuhop.answering import read_rows
 from skuhop.retrieval import row_chunks
 from skuhop.support import as_tensor, check_columns, float_dtypes, like, working_memory
 
@@ -32,7 +33,7 @@ def minus_error(memory, retrieved, X, y) -> float:
     target = X if y is None or np.ndim(y) == 1 else y
     check_columns(memory, target)
     target = check_array(
-        target,
+        read_rows(memory, target),
         dtype=float_dtypes(target),
         ensure_all_finite="allow-nan",
         input_name="y",

@@ -99,6 +99,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         tags.input_tags.string = True
+        tags.input_tags.sparse = True
         return tags
 
     @with_callbacks

@@ -2,7 +2,6 @@
 
 from skuhop.fitting.feature_map import run_stage_one, stage_one_of
 from skuhop.fitting.imputation import learn_imputation
-from skuhop.fitting.incomplete_rows import learn_noise_variance
 from skuhop.fitting.lessons import Lesson, weights_unless_one
 from skuhop.fitting.linear_models import LOGISTIC, RIDGE
 from skuhop.fitting.members import cross_fitted, kernels_to_learn, n_steps
@@ -29,7 +28,6 @@ __all__ = [
     "follow_stream",
     "kernels_to_learn",
     "learn_imputation",
-    "learn_noise_variance",
     "n_steps",
     "read_chosen_alpha",
     "run_stage_one",

@@ -117,7 +117,6 @@ def finish_fit(
     parameters: RecallParameters,
     given: GivenRows,
     settings: StageOne,
-    inverse_noise_variance: np.ndarray | None,
     device,
     learned: Learned,
 ) -> FitOfPatterns:
@@ -135,7 +134,6 @@ def finish_fit(
         learned.alignment,
         learned.selection,
         damage_model,
-        inverse_noise_variance,
         built_index={},
     )
     record = record._replace(

@@ -39,7 +39,6 @@ from skuhop.learning.members import (
     kernels_of,
     standardisation,
 )
-from skuhop.learning.noise_levels import learn_precision
 from skuhop.learning.optimiser import Adam
 from skuhop.learning.supervised import (
     LABELS,
@@ -99,7 +98,6 @@ __all__ = [
     "learn_exponents",
     "learn_from_queries",
     "learn_mixture",
-    "learn_precision",
     "learn_shares",
     "limit_rows",
     "resolve_corruption",

@@ -36,19 +36,14 @@ class Retrieval:
     answer : str, default="plain"
         Row of `READ_OUTS`: g. Rows with NaN keep the plain answer: what it fills has
         to fit to the entries that are known.
-    only_missing : bool, default=False
-        Whether rows that lack nothing come back as they are.
     """
 
     steps: int
     tol: float
     answer: str = "plain"
-    only_missing: bool = False
 
     def __call__(self, memory: Memory, X: Tensor, budget: int, update=None) -> Tensor:
         """Answer queries; T is `update`, by default that of the memory."""
-        if memory.complete and self.only_missing:
-            return X.clone()
         update, read_out = update or update_of(memory), READ_OUTS[self.answer]
         if not memory.complete:
             # The weights of a row with NaN come from its observed entries, which do

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn import get_config
 from torch import Tensor
 
+from skuhop.exceptions import InsufficientMemoryError
 from skuhop.support.device import resolve_device, to_numpy, to_tensor
 
 _DLPACK_CPU = 1
@@ -69,6 +71,29 @@ def like(found, X):
 def on_host(X):
     """Arrays of other libraries as NumPy arrays; anything else as it is."""
     return to_numpy(as_tensor(X)) if is_dispatched(X) else X
+
+
+def densify(X):
+    """Write a sparse matrix out; anything else stays as it is.
+
+    Patterns are stored and compared as they are, zeros too.
+
+    Raises
+    ------
+    InsufficientMemoryError
+        If there is no memory for that; names the size.
+    """
+    if not issparse(X):
+        return X
+    try:
+        return X.toarray()
+    except MemoryError as error:
+        size = np.prod(X.shape, dtype=float) * X.dtype.itemsize / 2**30
+        raise InsufficientMemoryError(
+            f"X is sparse and takes {size:.3g} GiB as a dense array, which is how rows "
+            "are stored and compared. Pass fewer rows at a time, or reduce its columns "
+            "first, as with TruncatedSVD."
+        ) from error
 
 
 def choose_device(device: str, X) -> torch.device:

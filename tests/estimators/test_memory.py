@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.datasets import load_digits, load_wine
-from sklearn.impute import KNNImputer
+from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -220,47 +219,6 @@ def test_nothing_observed_gives_the_mean():
         np.testing.assert_allclose(out, np.tile(X.mean(0), (2, 1)), rtol=1e-9)
 
 
-@pytest.mark.parametrize("similarity", ["auto", "euclidean", "dot", "cosine"])
-def test_new_rows_are_completed_by_their_neighbours(similarity):
-    """The answer is the posterior mean under Student-t noise around every pattern."""
-    memory, queries = fit(similarity=similarity, missing="new"), with_gaps()
-    p = np.ones((len(X), len(X)))
-    for weights, row in zip(p, queries, strict=True):
-        seen = ~np.isnan(row)
-        inverse = memory.inverse_noise_variance_[seen]
-        x = ((row - X)[:, seen] ** 2 * inverse).sum(1) / seen.sum()
-        weights[:] = (1 + x) ** -seen.sum()
-    p /= p.sum(1, keepdims=True)
-    np.testing.assert_allclose(memory.association(queries), p, rtol=1e-7)
-    expected = np.where(np.isnan(queries), p @ X, queries)
-    np.testing.assert_allclose(memory.transform(queries), expected, rtol=1e-7)
-    # What is complete lacks nothing.
-    np.testing.assert_array_equal(memory.transform(X), X)
-
-
-def test_new_rows_are_completed_as_well_as_by_the_best_k_neighbours():
-    X = StandardScaler().fit_transform(load_wine().data)
-    stored, rows = X[::2], X[1::2]
-    gone = np.random.default_rng(0).random(rows.shape) < 0.3
-    queries = np.where(gone, np.nan, rows)
-
-    def error(model):
-        return (model.fit(stored).transform(queries) - rows)[gone].std()
-
-    ours = error(UHopMemory("identity", missing="new", random_state=0))
-    assert ours < 1.03 * min(error(KNNImputer(n_neighbors=k)) for k in (5, 10, 20))
-    assert ours < error(UHopMemory("identity", random_state=0))
-
-
-def test_new_rows_need_a_fit():
-    memory = fit()
-    assert memory.inverse_noise_variance_ is None
-    memory.set_params(missing="new")
-    memory.transform(X)
-    with pytest.raises(ValueError, match=r"missing='new' needs.*call fit again"):
-        memory.transform(with_gaps())
-
-
 def test_rows_with_and_without_gaps_do_not_disturb_each_other():
     memory = fit()
     queries = with_gaps()
@@ -434,33 +392,3 @@ def test_answers_need_no_gradient():
 class _Linear(torch.nn.Linear):
     def __init__(self, n_features):
         super().__init__(n_features, 4)
-
-
-@pytest.mark.parametrize(
-    "params", [{}, {"update_steps": Updates(answer="l2")}, {"update_steps": 3}]
-)
-@pytest.mark.parametrize("similarity", ["auto", "euclidean"])
-def test_new_rows_that_lack_nothing_come_back_as_they_are(similarity, params):
-    memory = fit(similarity=similarity, missing="new", **params)
-    queries = with_gaps()
-    queries[0] = np.random.RandomState(0).randn(queries.shape[1])
-    complete = ~np.isnan(queries).any(axis=1)
-    assert 0 < complete.sum() < len(complete)
-    for dtype in ("f4", "f8"):
-        asked = queries.astype(dtype)
-        found = memory.transform(asked)
-        known = ~np.isnan(asked)
-        np.testing.assert_array_equal(found[known], asked[known])
-        assert np.isfinite(found).all()
-        assert found.dtype == dtype
-        again = memory.transform(asked[complete])
-        np.testing.assert_array_equal(again, asked[complete])
-        again[:] = 0  # and are a copy
-        np.testing.assert_array_equal(asked[known], queries.astype(dtype)[known])
-    assert memory.missing_weight(queries[complete]).max() == 0
-    assert memory.tail_std(queries[complete]).max() == 0
-    # What is asked about them is answered as ever.
-    copies = fit(similarity=similarity, **params)
-    rows = queries[complete]
-    np.testing.assert_array_equal(memory.predict(rows), copies.predict(rows))
-    np.testing.assert_array_equal(memory.energy(rows), copies.energy(rows))

@@ -407,5 +407,3 @@ def test_one_thread_takes_blocks_that_stay_in_the_cache(dtype, monkeypatch):
 
     assert n_bytes(1) == 2**22
     assert n_bytes(2) == 2**22 * X.element_size()
-    scorer.lift = abs  # A scorer whose steps have no logarithm waits for memory.
-    assert n_bytes(2) == n_bytes(1)

@@ -39,7 +39,6 @@ def estimators():
             **seeded,
         ),
         "told": UHopMemory(corruption="noise", **seeded),
-        "new_rows": UHopMemory("identity", similarity="dot", missing="new", **seeded),
     }
     for name, memory in memories.items():
         weights = np.arange(1, 11) if name == "mlp" else None

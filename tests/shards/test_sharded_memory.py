@@ -143,7 +143,6 @@ def test_answers_of_one_machine(client, similarity, separation):
     [
         {"beta": 3.0, "update_steps": 4},
         {"beta": 3.0, "separation": Entmax(alpha=1.2)},
-        {"missing": "new"},
         {"feature_map": "mlp", "loss": "posterior"},
         {"feature_map": "identity", "similarity": "dot"},
         {"similarity": "dot", "update_steps": Updates(3, answer="l2")},
@@ -832,13 +831,6 @@ def test_frames_of_other_columns(client):
         ShardedMemory(fitted).fit(other)
     with pytest.raises(ValueError, match="feature names should match"):
         ShardedMemory(fitted).fit(frame).score(frame, other)
-
-
-def test_new_rows_that_lack_nothing(client):
-    whole = memory(feature_map="identity", missing="new").fit(X)
-    sharded = ShardedMemory(whole, shard_size=100).fit(X)
-    np.testing.assert_array_equal(sharded.transform(QUERIES[1:3]), QUERIES[1:3])
-    assert_same_memory(sharded, whole)
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["fitted", "not fitted"])

@@ -8,7 +8,6 @@ same in one parallel section, which matters most on a busy machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -24,7 +23,6 @@ from skuhop.retrieval.engine.memory_record import Memory, multiplicity, origin_o
 from skuhop.retrieval.engine.partial_results import (
     Candidates,
     Partial,
-    Sums,
     TooManyCandidatesError,
     block_candidates,
     empty_result,
@@ -35,7 +33,7 @@ from skuhop.retrieval.engine.partial_results import (
     merge_sums,
     sums_of,
 )
-from skuhop.retrieval.engine.passes import Pass, find_lift, passes
+from skuhop.retrieval.engine.passes import Pass, passes
 from skuhop.retrieval.scores import Query, Scorer
 
 SHORTCUTS = answer_peaked, answer_by_attention, answer_by_half_attention
@@ -50,9 +48,6 @@ def sum_up(
     memory: Memory, query: Query, turn: Pass, budget: int, read: bool, first: int = 0
 ) -> Partial:
     """Partial result of all patterns, for the queries of one pass."""
-    lift = find_lift(memory)
-    if lift is not None:
-        return _sum_exponentials(memory, lift, query, turn, read)
     rule, part = memory.rule, cast(Partial, None)  # There is a first block.
     # Not by functions that choose: who looks for the arithmetic is to find it near.
     origin = None if memory.separation.shift_invariant else memory.scorer.null(query)
@@ -71,24 +66,6 @@ def sum_up(
         part = new if part is None else merge_candidates(*rule, [part, new], budget)
         if turn.most and len(part.scores) > turn.most:
             raise TooManyCandidatesError
-    return part
-
-
-def _sum_exponentials(
-    memory: Memory, lift: Callable, query: Query, turn: Pass, read: bool
-) -> Partial:
-    """Partial result of all patterns from the scorer's own exponentials."""
-    part, origin = cast(Sums, None), origin_of(memory, query)
-    for start, stop in turn.blocks(memory):
-        top, lifted = lift(query, start, stop)
-        weights = multiplicity(memory, start, stop)
-        new = sums_of(
-            top if origin is None else top - origin,
-            lifted if weights is None else lifted.mul_(weights),
-            memory.patterns[start:stop] if read else None,
-            memory.product,
-        )
-        part = new if part is None else merge_sums(*memory.rule, [part, new])
     return part
 
 

@@ -9,7 +9,7 @@ cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from skuhop.retrieval.engine.memory_record import Memory
 from skuhop.retrieval.engine.partial_results import TooManyCandidatesError
-from skuhop.retrieval.separations import SEPARATIONS
 
 # Scores per block; bytes where one thread works alone; and the fewest rows of one.
 _BLOCK = {"cpu": (2**22, 1024), "cuda": (2**26, 1024), "mps": (2**24, 1024)}
@@ -52,12 +51,8 @@ class _Plan(NamedTuple):
 
 
 def _block(memory: Memory, X: Tensor) -> tuple[int, int]:
-    """Scores per block, and the fewest rows of one.
-
-    Steps without logarithms wait for main memory where a block leaves the cache, and
-    take three times as long: with several threads their blocks are small too.
-    """
-    small = torch.get_num_threads() == 1 or find_lift(memory) is not None
+    """Scores per block, and the fewest rows of one."""
+    small = torch.get_num_threads() == 1
     if X.device.type == "cpu" and small:
         n_bytes, rows = _BLOCK_ALONE
         return n_bytes // X.element_size(), rows
@@ -131,13 +126,3 @@ def passes(memory: Memory, X: Tensor, budget: int) -> Iterator[Pass]:
             step = -(-n_rows // 4)
         else:
             start = rows.stop
-
-
-def find_lift(memory: Memory) -> Callable | None:
-    """Get the scorer's own exponentials, where the separation makes these of scores.
-
-    Only on the CPU: elsewhere steps count and not the arithmetic.
-    """
-    exponential = memory.separation.lift is SEPARATIONS["softmax"].lift
-    on_cpu = memory.patterns.device.type == "cpu"
-    return getattr(memory.scorer, "lift", None) if exponential and on_cpu else None

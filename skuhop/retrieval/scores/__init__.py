@@ -1,13 +1,6 @@
 """Scores: how alike a query and every stored pattern are."""
 
 from skuhop.retrieval.scores.kernel import KernelScorer, build_scorer
-from skuhop.retrieval.scores.new_rows import (
-    NewRowScorer,
-    asked,
-    growths,
-    likelihood_ratios,
-    stored,
-)
 from skuhop.retrieval.scores.observed import build_observed_scorer
 from skuhop.retrieval.scores.scorer import (
     FeatureMap,
@@ -29,18 +22,13 @@ __all__ = [
     "FeatureMap",
     "KernelScorer",
     "Linear",
-    "NewRowScorer",
     "Query",
     "ScaledScorer",
     "Scorer",
     "Similarity",
-    "asked",
     "build_observed_scorer",
     "build_scorer",
     "direction",
-    "growths",
     "largest_beta",
     "less_mean",
-    "likelihood_ratios",
-    "stored",
 ]

@@ -3,7 +3,7 @@
 A scorer holds what can be computed once from the patterns and gives the scores of
 a batch of queries against a block of patterns. The engine knows nothing else of
 similarities, feature maps or noise models. `kernel` and `observed` hold those that
-compare by one similarity, `new_rows` the one for rows that are no copies, and
+compare by one similarity,
 `skuhop.retrieval.damage` those that know what damage looks like.
 """
 
