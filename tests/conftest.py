@@ -44,7 +44,7 @@ collect_ignore_glob = [
 ]
 
 _EACH = 8
-"""Of so many checks the fast suite takes one; of the first estimator of a class, all."""
+"""Of so many checks the fast suite takes one, of a class's first estimator all."""
 
 
 def _name(check):
@@ -59,9 +59,12 @@ def _position(found, value):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave most of scikit-learn's checks times the grids to the slow tests."""
+    """Leave most of what is marked thin, and of checks times grids, to slow tests."""
     estimators, checks = defaultdict(dict), defaultdict(dict)
     for item in items:
+        thin = item.get_closest_marker("thin")
+        if thin and sum(item.callspec.indices.values()) % thin.args[0]:
+            item.add_marker(pytest.mark.slow)
         given = item.callspec.params if hasattr(item, "callspec") else {}
         if not {"estimator", "check"} <= set(given):
             continue
