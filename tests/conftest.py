@@ -1,8 +1,16 @@
-"""What all tests share: torch threads, and files that need optional packages."""
+"""What all tests share: threads, optional packages, and what the fast suite leaves out.
+
+Grids are crossed with many checks or questions, and most pairs repeat what others say.
+The fast suite takes a few of every row and of every column of such a product, the same
+in every run; `pytest -m slow` takes the others.
+"""
 
 import os
+from collections import defaultdict
+from functools import partial
 from importlib.util import find_spec
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -34,3 +42,35 @@ collect_ignore_glob = [
     if not find_spec(package)
     for file in files
 ]
+
+_EACH = 8
+"""Of so many checks the fast suite takes one, of a class's first estimator all."""
+
+
+def _name(check):
+    """Name of a check of scikit-learn, with or without arguments."""
+    return getattr(check.func if isinstance(check, partial) else check, "__name__", "")
+
+
+def _position(found, value):
+    """Position of a value among those met so far, in the order of their coming."""
+    return found.setdefault(value, len(found))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Leave most of what is marked thin, and of checks times grids, to slow tests."""
+    estimators, checks = defaultdict(dict), defaultdict(dict)
+    for item in items:
+        thin = item.get_closest_marker("thin")
+        if thin and sum(item.callspec.indices.values()) % thin.args[0]:
+            item.add_marker(pytest.mark.slow)
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        if not {"estimator", "check"} <= set(given):
+            continue
+        test = item.nodeid.split("[")[0], type(given["estimator"])
+        # All checks of one estimator are of the same object.
+        row = _position(estimators[test], id(given["estimator"]))
+        column = _position(checks[test], _name(given["check"]))
+        if row and (row + column) % _EACH:
+            item.add_marker(pytest.mark.slow)

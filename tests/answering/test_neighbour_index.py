@@ -48,6 +48,7 @@ def memory_with_exact_index(similarity, separation, beta, weighted, tol=1e-3):
     )  # fmt: skip
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("beta", ["auto", 0.01, 1.0, 30.0])
 @pytest.mark.parametrize("similarity", INDEXED)

@@ -52,7 +52,11 @@ QUICK = {"max_iter": 3, "training": CrossFitting(n_folds=2)}
     [
         estimator
         for kind in ESTIMATORS
-        for estimator in (kind(), *(kind(**QUICK, **params) for params in grid()))
+        for estimator in (
+            kind(**QUICK),  # The first gets all checks in the fast suite.
+            kind(),
+            *(kind(**QUICK, **params) for params in grid()),
+        )
     ]
 )
 def test_estimator_checks(estimator, check):

@@ -78,7 +78,7 @@ def test_invariances(name):
 @names
 def test_farther_apart_is_less(name):
     spread = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
-    close = [*spread, 3.0, 3.0]
+    close = spread + np.array([3.0, 3.0])
     assert loss(name, spread) < loss(name, close)
 
 

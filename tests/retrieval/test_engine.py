@@ -103,6 +103,7 @@ def assert_same(found, expected, tolerance):
         )
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("complete", [True, False], ids=["complete", "missing"])
 @pytest.mark.parametrize("separation", SEPARATIONS)

@@ -393,3 +393,51 @@ def test_large_multiplicities_as_reported():
     torch.testing.assert_close(
         found, torch.tensor([[0.9997, 0.0003]]), atol=1e-6, rtol=0
     )
+
+
+def solve_by_bisection(weights_at, z, w, total):
+    """Weights in float64, their threshold found by halving alone."""
+    z, w = z.double().numpy(), w.double().numpy()
+    low, high = z.min() - 1e6, z.max()
+    for _ in range(200):
+        middle = (low + high) / 2
+        heavy = (w * weights_at(z - middle)).sum() > total
+        low, high = (middle, high) if heavy else (low, middle)
+    p = w * weights_at(z - (low + high) / 2)
+    return p / p.sum()
+
+
+@pytest.mark.parametrize(
+    "name, params, weights_at, total",
+    [
+        ("sparsemax", {}, lambda gap: np.clip(gap, 0, None), 1),
+        ("entmax", {"alpha": 1.5}, lambda gap: np.clip(gap / 2, 0, None) ** 2, 1),
+        ("ksubsets", {"k": 3}, lambda gap: np.clip(gap, 0, 1), 3),
+    ],
+)
+@pytest.mark.parametrize("seed", range(8))
+def test_any_multiplicities_in_float32(name, params, weights_at, total, seed):
+    """Of ten thousandths to a million; scores whose differences float32 holds."""
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randint(-2048, 2048, (60,), generator=generator) / 2**10
+    w = 10 ** (10 * torch.rand(60, generator=generator) - 4)
+    found = SEPARATIONS[name].weights(z[None], w, **params)[0]
+    assert found.dtype == torch.float32
+    expected = solve_by_bisection(weights_at, z, w, total)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "name", [name for name, row in SEPARATIONS.items() if row.floor]
+)
+def test_whatever_has_weight_is_above_the_floor_of_any_part(name, dtype):
+    rule = SEPARATIONS[name]
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn((200, 30), generator=generator, dtype=dtype)
+    for low, high in ((-4, 0), (-1, 1), (0, 6)):
+        w = 10 ** (low + (high - low) * torch.rand(30, generator=generator)).to(dtype)
+        least = z.masked_fill(rule.weights(z, w, **rule.defaults) == 0, torch.inf)
+        for some in (slice(None), slice(10), slice(10, None)):
+            floor = rule.floor(z[:, some], w[some], **rule.defaults)
+            assert (least[:, some] >= floor).all()
