@@ -133,7 +133,6 @@ class FittedPatterns(NamedTuple):
                 beta=1.0,
                 separation="softmax",
                 separation_params={},
-                missing="copy",
                 index_choice=IndexChoice(),
             ),
             built_index={},
