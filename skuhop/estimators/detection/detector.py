@@ -9,7 +9,6 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.covariance import ledoit_wolf
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop.answering import ask, check_queries
@@ -302,6 +301,9 @@ def _learn_precision(Z: np.ndarray) -> np.ndarray:
     """Inverse covariance of standardised rows; that of noise where nothing varies."""
     if not Z.any():
         return np.eye(Z.shape[1])
+    # Imported late: it brings much that nothing else needs.
+    from sklearn.covariance import ledoit_wolf
+
     covariance, _ = ledoit_wolf(Z, assume_centered=True)
     # Rows in a plane of which all is known leave directions without variance.
     eps = np.finfo(Z.dtype).eps * np.trace(covariance)
