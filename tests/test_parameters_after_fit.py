@@ -79,6 +79,7 @@ COMMON = {
     "random_state": [7],
 }
 OF_MEMORY = {
+    "categorical_features": [None],
     "corruption": ["mask"],
     "update_steps": [3, Updates(3, tol=10.0)],
     "update_steps__steps": [3],

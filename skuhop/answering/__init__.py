@@ -5,6 +5,7 @@ from skuhop.answering.density import draw, has_density
 from skuhop.answering.given_tables import (
     describe_numbers,
     read_rows,
+    validate_numbers,
     validate_rows,
     write_rows,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "pose_queries",
     "read_rows",
     "thin_index",
+    "validate_numbers",
     "validate_rows",
     "view_column",
     "view_rows",

@@ -132,6 +132,29 @@ def _learn_columns(estimator, table: Table, sample_weight) -> Coding:
     return coding
 
 
+def validate_numbers(estimator, X, **how):
+    """Do what `validate_data` does, and say which column holds words if there are any.
+
+    Raises
+    ------
+    ValueError
+        Names the column, and says what to do.
+    """
+    try:
+        return validate_data(estimator, X, **how)
+    except ValueError as error:
+        table = open_table(X) if find_library(X) or np.ndim(X) == 2 else None
+        words = resolve_categorical("from_dtype", table, None) if table else ()
+        if not np.any(words):
+            raise
+        owner = type(estimator).__name__
+        raise ValueError(
+            f"Column {table.label(int(np.argmax(words)))!r} of X is nominal, and "
+            f"{owner} stores numbers: encode it first, as with OneHotEncoder in a "
+            f"ColumnTransformer, or take UHopMemory. {error}"
+        ) from error
+
+
 def write_rows(estimator, rows, X):
     """Rows of numbers as a table like X, in the place of what X holds.
 

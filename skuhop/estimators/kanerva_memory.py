@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from skuhop.answering import validate_numbers
 from skuhop.estimators.parameters import (
     KANERVA_EFFECTS,
     KANERVA_RULES,
@@ -299,7 +300,7 @@ class KanervaMemory(
         self._check_parameters() if first else self._check_settled()
         device = self._find_device()
         refuse_masked(X=X)
-        X = validate_data(self, X, dtype=DTYPES, reset=first)
+        X = validate_numbers(self, X, dtype=DTYPES, reset=first)
         weights = check_weights(sample_weight, X)
         X = X.astype(np.float64)
         if weights is not None:
@@ -382,7 +383,7 @@ class KanervaMemory(
         device = self._find_device()
         check_is_fitted(self)
         refuse_masked(X=X)
-        return validate_data(self, X, dtype=DTYPES, reset=False), device
+        return validate_numbers(self, X, dtype=DTYPES, reset=False), device
 
     def _addressing(self):
         # Files of earlier versions have no unit.

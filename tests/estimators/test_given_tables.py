@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import skops.io
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
@@ -12,8 +13,16 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils import get_tags
 
-from skuhop import CrossFitting, UHopClassifier, UHopRegressor
+from skuhop import (
+    CrossFitting,
+    KanervaMemory,
+    UHopClassifier,
+    UHopMemory,
+    UHopRegressor,
+)
+from skuhop.exceptions import InsufficientMemoryError
 
 N = 90
 RNG = np.random.RandomState(0)
@@ -261,3 +270,95 @@ def test_holes_and_words_do_not_cost_what_by_hand_would_not():
     model.set_params(random_state=0).fit(holes[:250], y[:250])
     # Both words are missing in 9 % of the rows, and one in ten is noise.
     assert model.score(holes[250:], y[250:]) > 0.8
+
+
+# --- the memory ----------------------------------------------------------------------
+
+MEMORY = UHopMemory(max_iter=3, random_state=0)
+COMPLETE = FRAME.dropna().reset_index(drop=True)
+
+
+def test_a_memory_gives_frames_back():
+    memory = clone(MEMORY).fit(COMPLETE)
+    np.testing.assert_array_equal(memory.is_categorical_, NOMINAL)
+    assert memory.patterns_.shape == (len(COMPLETE), 16)
+    pd.testing.assert_frame_equal(memory.transform(COMPLETE), COMPLETE)
+    holes = COMPLETE.copy()
+    holes.loc[::2, "category"] = None
+    holes.loc[1::2, "boolean"] = None
+    holes.loc[::3, "float"] = np.nan
+    holes.loc[1::3, "object"] = "never met"
+    for output in ("default", "pandas"):
+        found = memory.set_output(transform=output).transform(holes)
+        pd.testing.assert_frame_equal(found, COMPLETE, atol=1e-3)
+    np.testing.assert_array_equal(memory.predict(holes), np.arange(len(COMPLETE)))
+    assert memory.score(COMPLETE) == pytest.approx(0, abs=1e-12)
+    assert memory.score(holes, COMPLETE) == pytest.approx(0, abs=1e-5)
+    again = pickle.loads(pickle.dumps(memory)).transform(holes)
+    pd.testing.assert_frame_equal(again, found)
+    memory.partial_fit(COMPLETE[:3])
+    assert len(memory.patterns_) == len(COMPLETE) + 3
+
+
+def test_codes_of_a_memory_come_back_as_codes():
+    codes = np.column_stack([3 * NUMBERS[:, 0], KIND, KIND == 2]).astype(np.float32)
+    memory = clone(MEMORY).set_params(categorical_features=[1, 2]).fit(codes)
+    gaps = codes.copy()
+    gaps[::2, 1] = np.nan
+    found = memory.transform(gaps)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found[1::2], codes[1::2])
+    assert np.isin(found[:, 1], [0, 1, 2]).all()
+    np.testing.assert_array_equal(found[:, 2], codes[:, 2])
+
+
+def test_a_mismatch_is_the_same_whatever_the_values():
+    words = np.array([["a"], ["b"], ["z"]], object)
+    memory = UHopMemory("identity", similarity="euclidean", beta=1.0).fit(words)
+    expected = np.full((3, 3), np.exp(-1.0))
+    np.fill_diagonal(expected, 1)
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(memory.association(words), expected)
+    drawn = memory.sample(5, random_state=0)
+    assert np.isin(drawn, words).all()
+
+
+def test_patterns_of_a_memory_lack_nothing():
+    before = clone(MEMORY).fit(COMPLETE)
+    state = dict(vars(before))
+    with pytest.raises(ValueError, match="contains NaN"):
+        before.fit(FRAME)
+    assert vars(before) == state
+
+
+def test_kanerva_names_the_column_of_words():
+    memory = KanervaMemory(3)
+    with pytest.raises(ValueError, match=r"'category' of X is nominal.*OneHotEncoder"):
+        memory.fit(COMPLETE[["float", "category"]])
+    memory.fit(NUMBERS)
+    with pytest.raises(ValueError, match="Column 1 of X is nominal"):
+        memory.transform(np.column_stack([NUMBERS[:, :1], WORDS]).astype(object))
+
+
+# --- sparse --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [*KINDS, UHopMemory])
+@pytest.mark.parametrize("make", [scipy.sparse.csr_array, scipy.sparse.csc_matrix])
+def test_sparse_is_answered_as_dense(kind, make):
+    X = np.where(RNG.rand(40, 6) < 0.3, RNG.rand(40, 6), 0)
+    y = np.arange(40) % 2
+    dense = kind(max_iter=3, random_state=0).fit(X, y)
+    sparse = kind(max_iter=3, random_state=0).fit(make(X), y)
+    np.testing.assert_array_equal(sparse.patterns_, X)
+    ask = "transform" if kind is UHopMemory else "predict"
+    np.testing.assert_array_equal(getattr(sparse, ask)(make(X)), getattr(dense, ask)(X))
+    sparse.partial_fit(make(X[:3]), *([] if kind is UHopMemory else [y[:3]]))
+    assert len(sparse.patterns_) == 43
+    assert get_tags(sparse).input_tags.sparse
+
+
+def test_sparse_of_a_size_that_no_memory_has_is_an_error():
+    X = scipy.sparse.csr_array((10**7, 10**9))
+    with pytest.raises(InsufficientMemoryError, match=r"X is sparse and takes .* GiB"):
+        clone(MEMORY).fit(X)
