@@ -390,7 +390,7 @@ def test_one_feature(similarity, separation):
     assert_finite(memory, np.array([[np.nan], [0.0]]))
 
 
-@pytest.mark.thin(4)
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("beta", [1e8, 1e300])
 @pytest.mark.parametrize("similarity, separation", ALL)

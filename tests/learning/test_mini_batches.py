@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from skuhop import Training, UHopMemory
 from skuhop.learning import LOSSES, trainer
-from skuhop.learning.mini_batches import HardPairs, RunningLogMean
+from skuhop.learning.mini_batches import MINE_EVERY, HardPairs, RunningLogMean
 
 log_means = pytest.mark.parametrize("name", ["average", "logsumexp"])
 weighting = pytest.mark.parametrize(
@@ -109,6 +109,22 @@ def test_hard_pairs_never_exceed_the_maximum():
         batch = torch.randperm(500, generator=torch.Generator().manual_seed(seed))[:30]
         loss = estimate(lambda rows: patterns[rows] @ matrix, batch)
         assert loss <= LOSSES["max"](patterns @ matrix) + 1e-12
+
+
+def test_hard_pairs_are_looked_for_again():
+    patterns = torch.from_numpy(np.random.default_rng(0).normal(size=(2000, 12)))
+    moved = patterns.clone()
+    moved[7] = moved[1500] + 1e-4
+    estimate = HardPairs(patterns, torch.Generator().manual_seed(0))
+    batch = torch.arange(100, 200)
+    estimate(lambda rows: patterns[rows], batch)
+    met = {
+        frozenset(pair)
+        for pair in zip(*map(torch.Tensor.tolist, estimate.pairs), strict=True)
+    }
+    assert frozenset((7, 1500)) not in met
+    values = [estimate(lambda rows: moved[rows], batch) for _ in range(MINE_EVERY)]
+    torch.testing.assert_close(values[-1], LOSSES["max"](moved))
 
 
 class Largest(TorchFunctionMode):

@@ -59,6 +59,7 @@ def exact_sums(memory, query, top):
     return lifted.sum(1), lifted @ memory.patterns
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("beta", ["auto", 0.4])
 @pytest.mark.parametrize(
