@@ -13,7 +13,8 @@ has them as "mnist_784" and "CIFAR_10"); random patterns stand in without. ``--d
 cuda`` runs all on a GPU, ``--smaller 10`` on a tenth of the patterns. Numbers go
 to ``benchmark_results/fit_speed.csv``, the scaling plot beside it. ``--busy 1`` instead
 prints seconds of fits and of questions beside so many processes that do nothing but
-count; ``taskset -c 0,1`` before it keeps them all to the same cores.
+count; ``taskset -c 0,1`` before it keeps them all to the same cores. ``--shapes``
+prints seconds of classifiers on wide rows and on many classes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from _report import machine, markdown_rows, write_tables
+from sklearn.datasets import make_classification
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 
 from skuhop import Training, UHopClassifier, UHopMemory
 from skuhop.learning import LOSSES
@@ -191,6 +195,31 @@ def beside_others(n_busy, device):
             }
 
 
+def unusual_shapes(smaller):
+    """Seconds of `fit` of classifiers where features, or classes, are many."""
+    models = {
+        "UHopClassifier": UHopClassifier(random_state=0),
+        "forest of 300": RandomForestClassifier(300, random_state=0),
+        "logistic regression": LogisticRegression(),
+    }
+    for n, d, n_classes in ((40, 10_000, 2), (200, 2000, 2), (4000, 20, 1000)):
+        n, d, n_classes = n // smaller, d // smaller, max(2, n_classes // smaller)
+        X, y = make_classification(
+            n,
+            d,
+            n_informative=10,
+            n_classes=n_classes,
+            n_clusters_per_class=1,
+            random_state=0,
+        )
+        row = {"rows": str(n), "columns": str(d), "classes": str(n_classes)}
+        for name, model in models.items():
+            start = time.perf_counter()
+            model.fit(X, y)
+            row[f"{name} (s)"] = f"{time.perf_counter() - start:.2f}"
+        yield row
+
+
 def plot(rows, path):
     """Draw seconds of `fit` against M and against d."""
     import matplotlib.pyplot as plt
@@ -222,7 +251,12 @@ def main():
     parser.add_argument("--smaller", type=int, default=1, metavar="FACTOR")
     parser.add_argument("--out", default="benchmark_results/fit_speed.csv")
     parser.add_argument("--busy", type=int, metavar="PROCESSES")
+    parser.add_argument("--shapes", action="store_true")
     args = parser.parse_args()
+    if args.shapes:
+        print(machine(), end="\n\n")
+        print(markdown_rows(list(unusual_shapes(args.smaller))))
+        return
     if args.busy is not None:
         print(machine(), f"device: {args.device}", sep="; ", end="\n\n")
         print(markdown_rows(list(beside_others(args.busy, args.device))))
