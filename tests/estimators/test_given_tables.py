@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import skops.io
+import torch
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -23,6 +24,8 @@ from skuhop import (
     UHopRegressor,
 )
 from skuhop.exceptions import InsufficientMemoryError
+from skuhop.learning.members.member_maps import MEMBER_MAPS
+from skuhop.learning.supervised.batches import drop_entries
 
 N = 90
 RNG = np.random.RandomState(0)
@@ -362,3 +365,26 @@ def test_sparse_of_a_size_that_no_memory_has_is_an_error():
     X = scipy.sparse.csr_array((10**7, 10**9))
     with pytest.raises(InsufficientMemoryError, match=r"X is sparse and takes .* GiB"):
         clone(MEMORY).fit(X)
+
+
+# --- what Stage I makes of indicators ------------------------------------------------
+
+
+def test_a_column_is_spared_as_a_whole():
+    generator = torch.Generator().manual_seed(0)
+    Z, source = torch.ones(4, 50, 5), torch.tensor([0, 1, 1, 1, 2])
+    indicators = torch.tensor([False, True, True, True, False])
+    rows = drop_entries(Z, indicators, 0.3, generator, source)
+    assert (rows[::2] == 1).all()
+    assert (rows[:, :, ~indicators] == 1).all()
+    spared = rows[1::2, :, 1:4]
+    assert 0.5 < spared.mean() < 0.9
+    assert (spared == spared[..., :1]).all()
+
+
+def test_indicators_get_no_waves():
+    Z = torch.tensor([[0.1, -1.0], [0.2, 0.0], [0.3, 2.0]])
+    begin = MEMBER_MAPS["periodic"].begin
+    indicators = torch.tensor([False, True])
+    assert begin(Z, 2, 4, 0)["embedded"].tolist() == [0, 1]
+    assert begin(Z, 2, 4, 0, indicators)["embedded"].tolist() == [0]
