@@ -1,10 +1,13 @@
 """Draws of users' modules: every operation that draws takes a generator of its own."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from skuhop import Training, UHopMemory
 from skuhop.exceptions import InvalidParameterError
+from skuhop.learning.trainer import WATCH_EVERY
 from skuhop.learning.user_modules import Draws, build_module, call_apart
 
 x = torch.linspace(0.1, 0.9, 12).reshape(3, 4)
@@ -79,3 +82,20 @@ def test_a_factory_must_give_a_module():
         InvalidParameterError, match=r"torch\.nn\.Module.*returned None"
     ):
         build_module(lambda n: None, x, Draws(0))
+
+
+def test_modules_are_in_their_modes():
+    """Learned while training, also after a look; looked at and asked while not."""
+    modes = set()
+
+    class Watched(torch.nn.Linear):
+        def forward(self, X):
+            modes.add((torch.is_grad_enabled(), self.training))
+            return super().forward(X)
+
+    X = np.random.default_rng(0).normal(size=(30, 4))
+    training = Training(early_stopping=True)
+    memory = UHopMemory(lambda d: Watched(d, 3), training=training, max_iter=12)
+    memory.fit(X).transform(X)
+    assert memory.n_iter_ > WATCH_EVERY
+    assert modes == {(True, True), (False, False)}

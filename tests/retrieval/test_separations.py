@@ -441,3 +441,13 @@ def test_whatever_has_weight_is_above_the_floor_of_any_part(name, dtype):
         for some in (slice(None), slice(10), slice(10, None)):
             floor = rule.floor(z[:, some], w[some], **rule.defaults)
             assert (least[:, some] >= floor).all()
+
+
+def test_ksubsets_threshold_next_to_many_copies():
+    """Their small weights are what a threshold between large numbers rounds away."""
+    z, w = torch.tensor([1.0, 0.625, -0.5]), torch.tensor([3.2, 1e6, 1.0])
+    found = SEPARATIONS["ksubsets"].weights(z[None], w, k=3)[0]
+    # 3.2 (0.375 + gap) + 1e6 gap = 3, for the gap between 0.625 and the threshold.
+    gap = (3 - 3.2 * 0.375) / (3.2 + 1e6)
+    expected = [3.2 * (0.375 + gap) / 3, 1e6 * gap / 3, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
