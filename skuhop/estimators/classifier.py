@@ -510,11 +510,17 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
                 f"{lost.tolist()[:5]}."
             )
 
-    def _fit_again(self):
+    def _read_stored(self):
         weights = ones_unless(self.sample_weight_, self.patterns_)
         weights = (weights / self._weigh_copies()).astype(weights.dtype)
         labels = self.classes_[self.pattern_classes_]
-        stored = self.patterns_, labels, weights_unless_one(weights), self.row_ids_
+        return self.patterns_, labels, weights_unless_one(weights)
+
+    def _adopt(self, other):
+        return self._joining(*other._read_stored(), classes=other.classes_)
+
+    def _fit_again(self):
+        stored = *self._read_stored(), self.row_ids_
         self._fit(*stored, is_stored=True, classes=self.classes_)
 
     def _values(self) -> StoredLabels:

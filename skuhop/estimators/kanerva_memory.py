@@ -17,6 +17,7 @@ from skuhop.estimators.parameters import (
     KANERVA_RULES,
     parameters_of_fit,
 )
+from skuhop.estimators.rows import check_same_columns
 from skuhop.estimators.scoring import minus_error
 from skuhop.exceptions import InvalidParameterError
 from skuhop.kanerva import (
@@ -30,6 +31,7 @@ from skuhop.kanerva import (
     erase,
     posterior,
     prior,
+    unite,
     variance,
 )
 from skuhop.retrieval import row_chunks
@@ -315,6 +317,53 @@ class KanervaMemory(
         else:
             fixed, written = self._addressing(), self._written_state(device)
         written = absorb(written, X, weights, fixed, device, *step)
+        self._set_written(fixed, written)
+        if first:
+            self._settled = copy_parameters(self, _FIXED)
+        return self
+
+    @all_or_nothing
+    @in_few_threads
+    def merge(self, other: KanervaMemory) -> Self:
+        """Write all that another memory was shown: one that is addressed alike.
+
+        Sums are added, so that the answers are those of one memory in which the rows of
+        both were written.
+
+        Parameters
+        ----------
+        other : KanervaMemory
+            A memory of the same mean, landmarks, beta and unit, such as a copy of this
+            one in which other rows were written. It stays as it is.
+
+        Returns
+        -------
+        self : KanervaMemory
+            The memory with the rows of both.
+
+        Raises
+        ------
+        ValueError
+            If the two have other addresses or features; the memory is then as it was.
+        """
+        check_is_fitted(self)
+        self._check_settled()
+        check_same_columns(self, other)
+        device, fixed = self._find_device(), self._addressing()
+        for name, here, there in zip(
+            Addressing._fields, fixed, other._addressing(), strict=True
+        ):
+            if not np.array_equal(here, there):
+                raise InvalidParameterError(
+                    "merge must be given a KanervaMemory whose first write was the "
+                    f"same, such as a copy of this one. Got one of another {name}."
+                )
+        states = (memory._written_state(device) for memory in (self, other))
+        self._set_written(fixed, unite(*states))
+        return self
+
+    def _set_written(self, fixed: Addressing, written: Written) -> None:
+        """Set what follows from what has been written."""
         alpha = prior(self.alpha, written)
         after = posterior(written, alpha)
         kept = {name: to_numpy(value) for name, value in written._asdict().items()}
@@ -330,9 +379,6 @@ class KanervaMemory(
         self.n_slots_ = len(after.slots)
         self.n_samples_seen_ = count
         self.written_ = kept
-        if first:
-            self._settled = copy_parameters(self, _FIXED)
-        return self
 
     def _check_parameters(self):
         """Check all parameters against their rules."""

@@ -50,17 +50,14 @@ from skuhop.estimators.queries import StageTwoMixin
 from skuhop.estimators.rows import (
     check_row_ids,
     drop_weightless,
-    follow_row_ids,
     join_row_ids,
 )
 from skuhop.estimators.scoring import minus_error
 from skuhop.fitting import (
+    Coming,
     FitOfPatterns,
-    Keeping,
-    Stream,
     check_given_rows,
     finish_fit,
-    follow_stream,
     read_chosen_alpha,
     run_stage_one,
     stage_one_of,
@@ -536,32 +533,38 @@ class UHopMemory(
             self._check_settled()
             X, sample_weight = self._prepare_rows(X), on_host(sample_weight)
             weights = check_weights(sample_weight, X)
-            new = positive_rows(X, X[:, :0], weights)
+            new = Coming(*positive_rows(X, X[:, :0], weights))
             ids = drop_weightless(check_row_ids(row_ids, len(X)), weights)
             ids = join_row_ids(getattr(self, "row_ids_", None), ids)
-        record = self._record(super()._separation_params())
-        no_values, encode = self.patterns_[:, :0], record.encode
-        stream = Stream(
-            self.patterns_, no_values, self.sample_weight_, self.stream_, encode
-        )
-        keeping = Keeping(Retention.of(self.retention), self.random_state)
-        stock, state = follow_stream(keeping, stream, new, device)
-        rows = stock.patterns, stock.weights
-        record = store_others(record, *rows, self.random_state, device)
-        arrived = self.stream_, len(self.patterns_), stock.arrivals
-        self.row_ids_ = follow_row_ids(ids, *arrived)
-        self.patterns_ = record.patterns
-        self.sample_weight_ = record.weights
-        self.mean_ = record.mean
-        self.unit_ = record.unit
-        self.index_ = record.built_index
-        self.stream_ = state
+        self._take_in(new, ids, device)
         return self
+
+    def _read_stored(self):
+        """Give stored rows as `fit` takes them."""
+        return self.patterns_, None, self.sample_weight_
+
+    def _adopt(self, other: UHopMemory):
+        """Give stored rows of another memory as they are to be stored here."""
+        X, _, weights = other._read_stored()
+        return X, X[:, :0], weights
+
+    def _see_values(self):
+        """Give what belongs to the patterns: nothing."""
+        return self.patterns_[:, :0]
+
+    def _store_stock(self, stock, device) -> None:
+        """Set what follows from other rows, under what has been learned."""
+        record = self._record(super()._separation_params())
+        rows = stock.patterns, stock.weights, self.random_state, device
+        self._set_rows(store_others(record, *rows))
 
     def _store_fewer(self, rows: np.ndarray, weights, device) -> None:
         """Set what follows from some of the stored rows alone."""
         parts = rows, weights, self.random_state, device
-        record = store_fewer(self._record(), *parts)
+        self._set_rows(store_fewer(self._record(), *parts))
+
+    def _set_rows(self, record: FittedPatterns) -> None:
+        """Set what follows from the rows of a record."""
         self.patterns_ = record.patterns
         self.sample_weight_ = record.weights
         self.mean_ = record.mean
@@ -578,8 +581,10 @@ class UHopMemory(
     def _fit_again(self) -> None:
         """Learn anew from what is stored."""
         self._check_parameters()
-        stored = self.patterns_, self.sample_weight_, None, self.row_ids_
-        self._learn(*stored, choose_device(self.device, self.patterns_))
+        X, _, weights = self._read_stored()
+        self._learn(
+            X, weights, None, self.row_ids_, choose_device(self.device, self.patterns_)
+        )
 
     def transform(self, X: ArrayLike, where: ArrayLike | None = None) -> np.ndarray:
         """Retrieve patterns (Stage II).

@@ -410,8 +410,14 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
     def _check_y(self, y):
         return check_numbers(y, "y")
 
+    def _read_stored(self):
+        return self.patterns_, self.values_, self.sample_weight_
+
+    def _adopt(self, other):
+        return self._joining(*other._read_stored(), groups=None)
+
     def _fit_again(self):
-        stored = self.patterns_, self.values_, self.sample_weight_, self.row_ids_
+        stored = *self._read_stored(), self.row_ids_
         self._fit(*stored, is_stored=True, groups=None)
 
     def _values(self) -> StoredNumbers:

@@ -25,20 +25,17 @@ from skuhop.answering import (
     describe_numbers,
     validate_rows,
 )
-from skuhop.choices import Retention, name_of
+from skuhop.choices import name_of
 from skuhop.estimators.queries import StageTwoMixin
 from skuhop.estimators.rows import (
     check_row_ids,
     drop_weightless,
-    follow_row_ids,
     join_row_ids,
 )
 from skuhop.fitting import (
-    Keeping,
+    Coming,
     Lesson,
-    Stream,
     cross_fitted,
-    follow_stream,
     kernels_to_learn,
     n_steps,
 )
@@ -89,7 +86,6 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     _target: Target
     _line: LineKind
     _belonging: str
-    _grouped = False
     trend_coef_: np.ndarray | None = None
     _multi_output = False
 
@@ -185,21 +181,18 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
             ids = drop_weightless(check_row_ids(row_ids, len(rows[0])), rows[2])
             ids = join_row_ids(getattr(self, "row_ids_", None), ids)
             X, *rest = positive_rows(*rows)
-            new = cast(fill_means(X, self.mean_), self.patterns_.dtype, "X"), *rest
-        values = getattr(self, self._belonging)
-        record = self._record()
-        stream = Stream(
-            self.patterns_, values, self.sample_weight_, self.stream_, record.encode
-        )
-        keeping = Keeping(
-            Retention.of(self.retention), self.random_state, self._grouped
-        )
-        stock, state = follow_stream(keeping, stream, new, device)
-        arrived = self.stream_, len(self.patterns_), stock.arrivals
-        self.row_ids_ = follow_row_ids(ids, *arrived)
-        self._store(self._describe(*stock[:3]))
-        self.stream_ = state
+            X = cast(fill_means(X, self.mean_), self.patterns_.dtype, "X")
+            new = Coming(X, *rest)
+        self._take_in(new, ids, device)
         return self
+
+    def _see_values(self):
+        """Give what belongs to the patterns."""
+        return getattr(self, self._belonging)
+
+    def _store_stock(self, stock, device):
+        """Set what follows from other rows, under what has been learned."""
+        self._store(self._describe(*stock[:3]))
 
     def _weigh_rows(self, y, weights):
         """Weights of checked rows as they are stored, None if all are one."""
@@ -207,7 +200,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
 
     def _store_fewer(self, rows, weights, device):
         """Set what follows from some of the stored rows alone."""
-        values = getattr(self, self._belonging)[rows]
+        values = self._see_values()[rows]
         self._store(self._describe(self.patterns_[rows], values, weights))
 
     def _prepare_rows(self, X):

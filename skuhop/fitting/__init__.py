@@ -13,11 +13,12 @@ from skuhop.fitting.memory_attributes import (
     store_others,
 )
 from skuhop.fitting.sparsity import read_chosen_alpha
-from skuhop.fitting.streams import Keeping, Stream, follow_stream
+from skuhop.fitting.streams import Coming, Keeping, Stream, follow_stream
 
 __all__ = [
     "LOGISTIC",
     "RIDGE",
+    "Coming",
     "FitOfPatterns",
     "Keeping",
     "Lesson",

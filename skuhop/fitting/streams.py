@@ -82,8 +82,29 @@ class Stream(NamedTuple):
     encode: Callable
 
 
+class Coming(NamedTuple):
+    """Rows that are to be stored as well.
+
+    Attributes
+    ----------
+    patterns, values : ndarray of shape (n, d) and (n, ...)
+    weights : ndarray of shape (n,) or None
+    places : ndarray of shape (n,) or None
+        Positions in a stream of their own, in which they have faded already; None for
+        rows that come just now, one after another.
+    length : int or None
+        Rows of that stream.
+    """
+
+    patterns: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray | None
+    places: np.ndarray | None = None
+    length: int | None = None
+
+
 def follow_stream(
-    keeping: Keeping, stream: Stream, new: tuple | None, device
+    keeping: Keeping, stream: Stream, new: Coming | None, device
 ) -> tuple[Stock, dict]:
     """Put stored rows and new ones together, and keep what is to be kept.
 
@@ -91,9 +112,8 @@ def follow_stream(
     ----------
     keeping : Keeping
     stream : Stream
-    new : (X, values, weights) or None
-        New rows: arrays (n, d) and (n, ...), and weights (n,) or None. None is for the
-        first call: what is stored has come just now.
+    new : Coming or None
+        New rows. None is for the first call: what is stored has come just now.
     device : torch.device
         Where to compare.
 
@@ -107,27 +127,30 @@ def follow_stream(
     patterns, values, weights, state, _ = stream
     if new is None:
         # The first call, too, is a stretch of the stream: its rows age as they come.
-        new, state = (patterns, values, weights), {}
+        new, state = Coming(patterns, values, weights), {}
         patterns, values, weights = patterns[:0], values[:0], None
     else:
         state = state or {"seen": len(values)}
     seen = state.get("seen", 0)
     arrivals = state.get("arrivals", np.arange(len(patterns)))
     stored = _stock(patterns, values, weights, arrivals)
-    rows, more, shares = new
-    coming = _stock(rows, more, shares, seen + np.arange(len(rows)))
+    places, length, fresh = new.places, new.length, False
+    if places is None or length is None:
+        length, fresh = len(new.patterns), True
+        places = np.arange(length)
+    coming = _stock(*new[:3], seen + places)
     seed = state.get("seed")
     if seed is None:
         seed = int(check_random_state(keeping.random_state).randint(2**31 - 1))
-    age = np.arange(len(coming.weights))[::-1]
-    stored = _fade(stored, keeping.retention.decay, len(age))
-    coming = _fade(coming, keeping.retention.decay, age)
-    size = max(_PIECE, keeping.retention.max_patterns or len(age))
+    stored = _fade(stored, keeping.retention.decay, length)
+    if fresh:
+        coming = _fade(coming, keeping.retention.decay, places[::-1])
+    size = max(_PIECE, keeping.retention.max_patterns or len(places))
     stock = _keep(stored, keeping, stream.encode, seed, device)
-    for start in range(0, len(age), size):
+    for start in range(0, len(places), size):
         piece = _take(coming, slice(start, start + size))
         stock = _keep(_join(stock, piece), keeping, stream.encode, seed, device)
-    return stock, {"seen": seen + len(age), "seed": seed, "arrivals": stock.arrivals}
+    return stock, {"seen": seen + length, "seed": seed, "arrivals": stock.arrivals}
 
 
 def _keep(stock: Stock, keeping: Keeping, encode, seed: int, device) -> Stock:

@@ -6,6 +6,7 @@ from skuhop.kanerva.linear_gaussian import (
     draw_addresses,
     erase,
     posterior,
+    unite,
     variance,
 )
 from skuhop.kanerva.slots import (
@@ -29,5 +30,6 @@ __all__ = [
     "erase",
     "posterior",
     "prior",
+    "unite",
     "variance",
 ]

@@ -155,6 +155,20 @@ def erase(memory: Written, w: Tensor, X: Tensor, weights: Tensor | None) -> Writ
     )
 
 
+def unite(memory: Written, other: Written) -> Written:
+    """All rows of two memories that have the same addresses."""
+    factor, rotated, left = _eliminate(
+        memory.factor, memory.rotated, other.factor, other.rotated
+    )
+    return Written(
+        factor,
+        rotated,
+        memory.residual + other.residual + left,
+        memory.address_sum + other.address_sum,
+        memory.total + other.total,
+    )
+
+
 def best_alpha(memory: Written) -> float:
     """Prior precision of the largest evidence, the noise levels integrated out.
 

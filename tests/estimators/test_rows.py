@@ -39,7 +39,6 @@ ESTIMATORS = {
         )
         for name in SEPARATIONS
     },
-    "new rows": fit_memory(missing="new"),
     "classifier": UHopClassifier(**FEW),
     "balanced": UHopClassifier(class_weight="balanced", **FEW),
     "regressor": Regressor(**FEW),

@@ -42,10 +42,10 @@ def join_row_ids(known: np.ndarray | None, new: np.ndarray | None):
         If only some of the rows have names, or of another kind than the others.
     """
     if (known is None) != (new is None):
-        had = "without" if known is None else "with"
+        had, got = ("without" if ids is None else "with" for ids in (known, new))
         raise ValueError(
             f"row_ids must be given for all rows or for none: the estimator was fitted "
-            f"{had} row_ids. Got row_ids={'None' if new is None else 'an array'}."
+            f"{had} row_ids. Got rows {got} them."
         )
     if known is None or new is None:
         return None
@@ -64,7 +64,11 @@ def _kind(ids: np.ndarray) -> str:
 
 
 def follow_row_ids(
-    ids: np.ndarray | None, stream: dict, n_stored: int, arrivals: np.ndarray
+    ids: np.ndarray | None,
+    stream: dict,
+    n_stored: int,
+    arrivals: np.ndarray,
+    places: np.ndarray | None = None,
 ) -> np.ndarray | None:
     """Names of the rows that a stream has left, by the positions at which they came.
 
@@ -78,11 +82,14 @@ def follow_row_ids(
         Number of rows before them.
     arrivals : ndarray of shape (n,)
         Positions in the stream of the rows that are stored now.
+    places : ndarray of shape (n_new,) or None
+        Positions of the new rows among those that came then; None is one after another.
     """
     if ids is None:
         return None
     before = stream.get("arrivals", np.arange(n_stored))
-    coming = stream.get("seen", n_stored) + np.arange(len(ids) - n_stored)
+    places = np.arange(len(ids) - n_stored) if places is None else places
+    coming = stream.get("seen", n_stored) + places
     every = np.concatenate([before, coming])
     order = every.argsort()
     return ids[order[np.searchsorted(every, arrivals, sorter=order)]]

@@ -1,4 +1,4 @@
-"""What can be done with stored rows one by one: forget them, let few of them answer."""
+"""What can be done with stored rows: forget them, merge them, let few answer."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from sklearn.utils.validation import check_is_fitted
 from skuhop.answering import ask, check_queries
 from skuhop.choices import Retention
 from skuhop.estimators.rows.filters import Allowed, read_filter
+from skuhop.estimators.rows.merging import check_same_columns
 from skuhop.estimators.rows.naming import Request, name_rows
+from skuhop.estimators.rows.row_ids import follow_row_ids, join_row_ids
+from skuhop.fitting import Coming, Keeping, Stream, follow_stream
 from skuhop.retention import lack_copies, leave_weights, take_copies
 from skuhop.retrieval import nearest_patterns
 from skuhop.support import (
     all_or_nothing,
+    cast,
     check_parameters,
     choose_device,
     in_few_threads,
@@ -34,13 +38,18 @@ _MODES = ("connectivity", "distance")
 
 
 class StoredRowsMixin:
-    """Rows of an estimator that stores them: `forget`, `kneighbors`, ``where=``.
+    """Rows of an estimator that stores them: `forget`, `merge`, `where`, `kneighbors`.
 
     The estimator gives
 
     - `_store_fewer(rows, weights, device)`: sets what follows from the rows at rising
       positions alone; without a device no index is built;
     - `_prepare_rows(X)`: rows as they are stored;
+    - `_see_values()`: what belongs to the patterns, and `_grouped`, whether rows can
+      stand only for others of which it is the same;
+    - `_store_stock(stock, device)`: sets what follows from other rows;
+    - `_read_stored()`: stored rows, values and weights as `fit` takes them, and
+      `_adopt(other)`: those of another estimator as they are to be stored here;
     - `_fit_again()`: learns anew from what is stored;
     - `_weigh_copies()`: what a row of weight one weighs where it is stored;
     - `_refuse_loss(left)`: refuses to lose what it cannot be without.
@@ -53,6 +62,11 @@ class StoredRowsMixin:
     retention: str | Retention
     _store_fewer: Callable
     _prepare_rows: Callable
+    _see_values: Callable[[], np.ndarray]
+    _store_stock: Callable
+    _adopt: Callable[..., tuple]
+    _grouped = False
+    random_state: Any
     _fit_again: Callable
     _check_settled: Callable
     _record: Callable[..., Any]
@@ -119,6 +133,65 @@ class StoredRowsMixin:
         if relearn:
             self._learn_again()
         return self
+
+    @all_or_nothing
+    @in_few_threads
+    def merge(self, other) -> Self:
+        """Store the rows of another fitted estimator as well, under Phi as it is here.
+
+        Nothing is learned: what Stage I has learned from the rows of the other, and its
+        parameters, are not taken over. Where both have the same Phi it does not matter,
+        up to the order of rows, which is merged into which. `retention` chooses what
+        stays, as if the stream of the other had come after that of this one; only with
+        `decay` that makes the other's rows the newer ones.
+
+        Parameters
+        ----------
+        other : estimator
+            Of the same class, fitted to the same features with the same categories. It
+            stays as it is.
+
+        Returns
+        -------
+        self : estimator
+            The estimator with the rows of both, their weights and names. Of a
+            classifier classes are united; one that both have weighs what it does here.
+
+        Raises
+        ------
+        ValueError
+            If the two do not match, or only one has `row_ids`; the estimator is then as
+            it was.
+        """
+        check_is_fitted(self)
+        self._check_settled()
+        check_same_columns(self, other)
+        device = choose_device(self.device, self.patterns_)
+        state, names = other.stream_, getattr(other, "row_ids_", None)
+        X, values, weights = self._adopt(other)
+        left = slice(None) if weights is None else weights > 0
+        places, length = state.get("arrivals"), state.get("seen")
+        places = None if places is None else places[left]
+        X = cast(X, self.patterns_.dtype, "What is stored")
+        weights = None if weights is None else weights[left]
+        new = Coming(X[left], values[left], weights, places, length)
+        ids = getattr(self, "row_ids_", None)
+        ids = join_row_ids(ids, None if names is None else names[left])
+        self._take_in(new, ids, device)
+        return self
+
+    def _take_in(self, new: Coming | None, ids: np.ndarray | None, device) -> None:
+        """Store new rows as well; `ids` are names of the stored ones, then of these."""
+        encode, values = self._record().encode, self._see_values()
+        stored = self.patterns_, values, self.sample_weight_, self.stream_
+        retention = Retention.of(self.retention)
+        keeping = Keeping(retention, self.random_state, self._grouped)
+        stock, state = follow_stream(keeping, Stream(*stored, encode), new, device)
+        places = None if new is None else new.places
+        arrived = self.stream_, len(self.patterns_), stock.arrivals, places
+        self.row_ids_ = follow_row_ids(ids, *arrived)
+        self._store_stock(stock, device)
+        self.stream_ = state
 
     def _leave_weights(self, request: Request) -> np.ndarray:
         """Weights (n_patterns,) of what is stored after a request."""
