@@ -29,8 +29,9 @@ def test_estimator_checks(estimator, check):
     check(estimator)
 
 
-def judge_plainly(stored, row, detector):
+def judge_plainly(stored, row, detector, copies=1):
     """Terms (d,) of one row by the definition, in plain loops."""
+    stored = np.repeat(stored, copies, axis=0)
     mean, scale = stored.mean(0), stored.std(0)
     Z = (stored - mean) / scale
     P = np.linalg.inv(ledoit_wolf(Z, assume_centered=True)[0])
@@ -59,6 +60,41 @@ def test_stored_rows_are_judged_by_the_others():
     near = X[:1] + 1e-9 * X.std(0)
     np.testing.assert_allclose(detector.score_samples(X[:1]), detector.scores_[:1])
     assert detector.score_samples(near) > detector.scores_[0] + 0.01
+
+
+WEIGHTS = RNG.randint(0, 4, len(X))
+
+
+@pytest.mark.parametrize("n_neighbors", [1, 5, 40])
+@pytest.mark.parametrize("share", ["auto", 0.1])
+def test_weights_are_copies(n_neighbors, share):
+    params = {"n_neighbors": n_neighbors, "contamination": share}
+    order = RNG.permutation(WEIGHTS.sum())
+    copies = UHopDetector(**params).fit(X.repeat(WEIGHTS, axis=0)[order])
+    weight = UHopDetector(**params).fit(X, sample_weight=WEIGHTS)
+    np.testing.assert_array_equal(weight.patterns_, X[WEIGHTS > 0])
+    np.testing.assert_array_equal(weight.sample_weight_, WEIGHTS[WEIGHTS > 0])
+    for name in ("mean_", "scale_", "precision_", "distance_", "offset_"):
+        np.testing.assert_allclose(getattr(weight, name), getattr(copies, name), 1e-9)
+    np.testing.assert_allclose(weight.explain(NEW), copies.explain(NEW))
+    np.testing.assert_allclose(weight.score_samples(X), copies.score_samples(X))
+    scores = weight.scores_.repeat(WEIGHTS[WEIGHTS > 0])[order]
+    np.testing.assert_allclose(scores, copies.scores_)
+    ones = UHopDetector().fit(X, sample_weight=np.ones(len(X)))
+    assert ones.sample_weight_ is None
+
+
+def test_weights_by_the_definition():
+    weights, new = 1 + WEIGHTS, NEW[3:]
+    detector = UHopDetector(n_neighbors=6).fit(X, sample_weight=weights)
+    expected = [judge_plainly(X, row, detector, weights) for row in new]
+    np.testing.assert_allclose(detector.explain(new), expected, rtol=1e-6)
+    low, high = np.quantile(detector.scores_.repeat(weights), [0.25, 0.75])
+    assert detector.offset_ == pytest.approx(low - 1.5 * (high - low))
+    # Half the weight, half the neighbours: the same rows.
+    half = UHopDetector(n_neighbors=3).fit(X, sample_weight=weights / 2)
+    half.precision_, half.distance_ = detector.precision_, detector.distance_
+    np.testing.assert_allclose(half.explain(new), detector.explain(new))
 
 
 def test_copies_are_neighbours_of_each_other():
@@ -160,6 +196,67 @@ def test_lives_among_the_tools():
     assert cross_val_predict(UHopDetector(), X, method="predict").shape == (120,)
 
 
+WORDS = np.array(["up", "down", "left"])[RNG.randint(3, size=120)]
+TABLE = pd.DataFrame(X, columns=list("abcd"))
+TABLE.insert(2, "word", pd.Categorical(WORDS))
+TABLE["flag"] = X[:, 0] > 0
+
+
+def test_nominal_columns_are_indicators():
+    columns = [TABLE["a"], TABLE["b"]]
+    columns += [WORDS == word for word in sorted(set(WORDS))]
+    columns += [TABLE["c"], TABLE["d"], ~TABLE["flag"], TABLE["flag"]]
+    plain = np.column_stack(columns).astype(float)
+    weights = 1 + WEIGHTS
+    detector = UHopDetector().fit(TABLE, sample_weight=weights)
+    other = UHopDetector().fit(plain, sample_weight=weights)
+    np.testing.assert_array_equal(detector.patterns_, plain)
+    np.testing.assert_allclose(detector.scores_, other.scores_)
+    terms, parts = detector.explain(TABLE), other.explain(plain)
+    assert terms.shape == TABLE.shape
+    expected = np.add.reduceat(parts, [0, 1, 2, 5, 6, 7], axis=1)
+    np.testing.assert_allclose(terms, expected)
+    np.testing.assert_allclose(terms.sum(1), -detector.score_samples(TABLE))
+    assert list(detector.feature_names_in_) == list(TABLE.columns)
+    assert detector.is_categorical_.tolist() == [False, False, True, False, False, True]
+    loaded = pickle.loads(pickle.dumps(detector))
+    np.testing.assert_array_equal(loaded.predict(TABLE), detector.predict(TABLE))
+
+
+def test_what_a_value_says():
+    """A value that is rare, and one that does not go with another column."""
+    rng = np.random.RandomState(2)
+    kind = rng.randint(2, size=300)
+    table = pd.DataFrame({"size": rng.normal(size=300) + 6 * kind})
+    table["kind"] = np.array(["mouse", "horse"], object)[kind]
+    table["tail"] = np.where(np.arange(300) == 7, "two", "one")
+    odd = pd.DataFrame({"size": [6.0], "kind": ["mouse"], "tail": ["one"]})
+    detector = UHopDetector().fit(table)
+    assert detector.scores_.argmin() == 7
+    assert detector.explain(table)[7].argmax() == 2
+    assert detector.predict(odd) == -1
+    assert detector.explain(odd)[0, 2] < detector.explain(odd)[0, :2].min()
+    # What has not been met is a hole, and columns may be named.
+    new, hole = odd.assign(kind="whale"), odd.assign(kind=None)
+    assert detector.score_samples(new) == detector.score_samples(hole)
+    codes = table.assign(kind=kind, tail=table["tail"] == "two").astype(float)
+    named = UHopDetector(categorical_features=["kind", "tail"]).fit(codes)
+    np.testing.assert_allclose(named.scores_, detector.scores_, rtol=1e-6)
+
+
+def test_bad_tables_and_weights_leave_all_as_it_was():
+    detector = UHopDetector().fit(TABLE)
+    before = dict(vars(detector))
+    with pytest.raises(ValueError, match="Negative"):
+        detector.fit(TABLE, sample_weight=-np.ones(120))
+    with pytest.raises(ValueError, match="are zero"):
+        detector.fit(TABLE, sample_weight=np.zeros(120))
+    many = pd.DataFrame({"word": [f"word {i}" for i in range(300)]})
+    with pytest.raises(ValueError, match="at most 255 values"):
+        detector.fit(many)
+    assert vars(detector) == before
+
+
 def test_rows_do_not_know_each_other():
     detector = UHopDetector().fit(X)
     whole = detector.score_samples(NEW)
@@ -170,6 +267,7 @@ def test_rows_do_not_know_each_other():
 BAD = {
     "n_neighbors": (0, ">= 1.*0"),
     "contamination": (0.6, "'auto' or a finite number > 0 and <= 0.5.*0.6"),
+    "categorical_features": (3, "'from_dtype' or None or an array-like"),
     "device": (3, "a string"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Real
 from types import MappingProxyType
 from typing import NamedTuple, Self
@@ -9,9 +10,11 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from skuhop.answering import ask, check_queries
+from skuhop.answering import ask, check_queries, validate_rows
+from skuhop.estimators.parameters import MEMORY_RULES
+from skuhop.fitting import weights_unless_one
 from skuhop.retrieval import (
     Novelty,
     build_novelty,
@@ -27,17 +30,22 @@ from skuhop.support import (
     all_or_nothing,
     cast,
     check_parameters,
+    check_weights,
     choose_device,
     column_means,
+    distinct_rows,
     fill_means,
     in_few_threads,
     on_host,
+    ones_unless,
     parameter_rules,
+    positive_rows,
     refuse_masked,
     standard,
     to_numpy,
     to_tensor,
 )
+from skuhop.tables import Coding, lay_out
 
 _RULES = MappingProxyType(
     {
@@ -46,6 +54,7 @@ _RULES = MappingProxyType(
             parameter_rules.Choice(("auto",)),
             parameter_rules.Number(Real, 0, open_low=True, high=0.5),
         ),
+        "categorical_features": MEMORY_RULES["categorical_features"],
         "device": (parameter_rules.DEVICE,),
     }
 )
@@ -78,18 +87,26 @@ class UHopDetector(OutlierMixin, VersionedStateMixin, BaseEstimator):
         calls those outliers whose surprise is beyond the upper fence of a box plot, 1.5
         interquartile ranges above the upper quartile.
 
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        Which columns of X are nominal, as in `UHopClassifier`. Of each value there is
+        an indicator.
+
     device : str, default="auto"
         As in `UHopMemory`.
 
     Attributes
     ----------
-    patterns_ : ndarray of shape (n_patterns, n_features)
-        The stored rows, means in the place of NaN.
+    patterns_ : ndarray of shape (n_patterns, n_inputs)
+        The stored rows, means in the place of NaN. Without nominal columns inputs are
+        the features.
 
-    mean_, scale_ : ndarray of shape (n_features,)
-        Means and standard deviations of the features.
+    sample_weight_ : ndarray of shape (n_patterns,) or None
+        Their weights; None if all are one.
 
-    precision_ : ndarray of shape (n_features, n_features)
+    mean_, scale_ : ndarray of shape (n_inputs,)
+        Means and standard deviations of the inputs.
+
+    precision_ : ndarray of shape (n_inputs, n_inputs)
         Inverse of the covariance of the standardised features, shrunk after Ledoit and
         Wolf.
 
@@ -101,6 +118,12 @@ class UHopDetector(OutlierMixin, VersionedStateMixin, BaseEstimator):
 
     scores_ : ndarray of shape (n_patterns,)
         Scores of the stored rows, each judged by the others.
+
+    is_categorical_ : ndarray of shape (n_features,), bool
+        Which columns are nominal.
+
+    categories_ : list of ndarray or None
+        Their values; None for columns of numbers.
 
     n_features_in_ : int
         Number of features.
@@ -129,30 +152,43 @@ class UHopDetector(OutlierMixin, VersionedStateMixin, BaseEstimator):
         n_neighbors: int = 5,
         *,
         contamination: str | float = "auto",
+        categorical_features: ArrayLike | str | None = "from_dtype",
         device: str = "auto",
     ) -> None:
         self.n_neighbors = n_neighbors
         self.contamination = contamination
+        self.categorical_features = categorical_features
         self.device = device
 
     def __sklearn_tags__(self):
         """Tags of scikit-learn."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.input_tags.sparse = True
         return tags
 
     @all_or_nothing
     @in_few_threads
-    def fit(self, X: ArrayLike, y: object | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Store rows, and learn how they vary, alone and together.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or frame of shape (n_samples, n_features)
             Rows, outliers among them or not; NaN becomes the mean of its feature.
 
         y : None
             Ignored.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows: k is as good as k copies. None is one each.
 
         Returns
         -------
@@ -166,28 +202,34 @@ class UHopDetector(OutlierMixin, VersionedStateMixin, BaseEstimator):
         """
         self._check_settled()
         device = choose_device(self.device, X)
-        X = on_host(X)
+        X, sample_weight = on_host(X), on_host(sample_weight)
         refuse_masked(X=X)
-        X = validate_data(
+        X = validate_rows(
             self,
             X,
+            reset=True,
+            sample_weight=sample_weight,
             dtype=DTYPES,
             order="C",
             copy=True,
             ensure_min_samples=2,
             ensure_all_finite="allow-nan",
         )
-        self.patterns_ = fill_means(X, column_means(X, None))
+        X, _, weights = positive_rows(X, X, check_weights(sample_weight, X))
+        self.patterns_ = fill_means(X, column_means(X, weights))
+        self.sample_weight_ = weights_unless_one(weights)
+        weights = ones_unless(weights, X).astype(np.float64)
         rows = self.patterns_.astype(np.float64)
-        self.mean_, scale = standard(rows, None)
+        self.mean_, scale = standard(rows, weights)
         self.scale_ = np.where(scale > 0, scale, 1)
-        self.precision_ = _learn_precision((rows - self.mean_) / self.scale_)
+        Z = (rows - self.mean_) / self.scale_
+        self.precision_ = _learn_precision(Z, weights)
         self.distance_ = 1.0
-        parts = ask(self, self.patterns_, measure)
-        apart, surprise = (to_tensor(part, device) for part in parts)
-        self.distance_ = usual_distance(apart)
+        parts = *ask(self, self.patterns_, measure), weights.astype(X.dtype)
+        apart, surprise, counts = (to_tensor(part, device) for part in parts)
+        self.distance_ = usual_distance(apart, counts)
         self.scores_ = -to_numpy(weigh(apart, surprise, self.distance_).sum(1))
-        self.offset_ = _place_offset(self.scores_, self.contamination)
+        self.offset_ = _place_offset(self.scores_, weights, self.contamination)
         return self
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
@@ -252,7 +294,10 @@ class UHopDetector(OutlierMixin, VersionedStateMixin, BaseEstimator):
             feature disagrees with the nearest rows and with what is usual; below zero
             for entries that are very usual.
         """
-        return ask(self, check_queries(self, X), judge)
+        X = check_queries(self, X)
+        coding = Coding(self.is_categorical_, self.categories_, np.nan)
+        question = partial(_add_up_inputs, columns=lay_out(coding).columns)
+        return ask(self, X, question)
 
     def _check_settled(self):
         """Check all parameters against their rules."""
@@ -261,9 +306,12 @@ class UHopDetector(OutlierMixin, VersionedStateMixin, BaseEstimator):
 
     def _record(self) -> FittedNovelty:
         """Give all that is read to judge rows."""
+        # Copies of a row are one row that weighs more, however they are spelt.
+        rows, weights, _ = distinct_rows(self.patterns_, self.sample_weight_)
         return FittedNovelty(
             self.n_neighbors,
-            self.patterns_,
+            rows,
+            ones_unless(weights, rows),
             self.mean_,
             self.scale_,
             self.precision_,
@@ -276,6 +324,7 @@ class FittedNovelty(NamedTuple):
 
     parameters: int
     patterns: np.ndarray
+    weights: np.ndarray
     mean: np.ndarray
     scale: np.ndarray
     precision: np.ndarray
@@ -284,12 +333,14 @@ class FittedNovelty(NamedTuple):
     def prepare(self, complete: bool, dtype, device) -> Novelty:
         """Tensors on the device, features and residuals of all stored rows."""
         residuals = map_residuals(to_tensor(self.precision, device))
-        rows, mean, scale, residual_map = (
+        arrays = self.mean, self.scale, to_numpy(residuals)
+        rows, weights, *learned = (
             to_tensor(cast(array, dtype, "What is stored"), device)
-            for array in (self.patterns, self.mean, self.scale, to_numpy(residuals))
+            for array in (self.patterns, self.weights, *arrays)
         )
-        learned = mean, scale, residual_map
-        return build_novelty(rows, *learned, self.parameters, self.distance)
+        mean, scale, residual_map = learned
+        numbers = self.parameters, self.distance
+        return build_novelty(rows, weights, mean, scale, residual_map, *numbers)
 
 
 def _add_up(novelty: Novelty, rows, budget: int):
@@ -297,22 +348,47 @@ def _add_up(novelty: Novelty, rows, budget: int):
     return judge(novelty, rows, budget).sum(1)
 
 
-def _learn_precision(Z: np.ndarray) -> np.ndarray:
-    """Inverse covariance of standardised rows; that of noise where nothing varies."""
-    if not Z.any():
-        return np.eye(Z.shape[1])
-    # Imported late: it brings much that nothing else needs.
-    from sklearn.covariance import ledoit_wolf
+def _add_up_inputs(novelty: Novelty, rows, budget: int, columns: np.ndarray):
+    """Question for what every feature adds: its inputs together."""
+    terms = judge(novelty, rows, budget)
+    at = to_tensor(columns, terms.device)
+    return terms.new_zeros((len(terms), columns.max() + 1)).index_add_(1, at, terms)
 
-    covariance, _ = ledoit_wolf(Z, assume_centered=True)
+
+def _learn_precision(Z: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Inverse covariance of standardised rows; that of noise where nothing varies.
+
+    It is shrunk as by :func:`sklearn.covariance.ledoit_wolf`, which knows no weights.
+    """
+    d, total = Z.shape[1], weights.sum()
+    if not Z.any():
+        return np.eye(d)
+    covariance = (Z.T * weights) @ Z / total
+    level = np.trace(covariance) / d
+    apart = ((covariance - level * np.eye(d)) ** 2).sum()
+    fourth = weights @ (Z**2).sum(1) ** 2 / total
+    noise = max((fourth - (covariance**2).sum()) / total, 0)
+    share = min(noise / apart, 1) if apart > 0 else 0
+    covariance = (1 - share) * covariance + share * level * np.eye(d)
     # Rows in a plane of which all is known leave directions without variance.
     eps = np.finfo(Z.dtype).eps * np.trace(covariance)
-    return np.linalg.inv(covariance + eps * np.eye(len(covariance)))
+    return np.linalg.inv(covariance + eps * np.eye(d))
 
 
-def _place_offset(scores: np.ndarray, contamination: str | float) -> float:
+def _place_offset(scores, weights, contamination: str | float) -> float:
     """Score below which the wanted share of rows lies, or Tukey's fence."""
+    scores = scores.astype(np.float64)
     if contamination != "auto":
-        return float(np.percentile(scores, 100.0 * float(contamination)))
-    low, high = np.percentile(scores.astype(np.float64), [25, 75])
+        return float(_find_quantile(scores, weights, float(contamination)))
+    low, high = (_find_quantile(scores, weights, share) for share in (0.25, 0.75))
     return float(low - _FENCE * (high - low))
+
+
+def _find_quantile(scores: np.ndarray, weights: np.ndarray, share: float) -> float:
+    """`numpy.quantile` of copies: that one takes weights for a step function only."""
+    order = scores.argsort()
+    ends = weights[order].cumsum()
+    place = share * max(ends[-1] - 1, 0)
+    at = np.searchsorted(ends, [np.floor(place), np.ceil(place)], "right")
+    low, high = scores[order[at.clip(max=len(order) - 1)]]
+    return low + (high - low) * (place % 1)

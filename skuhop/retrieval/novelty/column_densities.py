@@ -23,37 +23,40 @@ class ColumnDensities(NamedTuple):
         The numbers of every column, rising.
     below, above : Tensor of shape (c, n)
         Sums of the kernels of all points up to each, and from each on, there.
+    total : Tensor of shape ()
+        Weight of all points.
     """
 
     points: Tensor
     below: Tensor
     above: Tensor
+    total: Tensor
 
 
-def fit_densities(columns: Tensor) -> ColumnDensities:
+def fit_densities(columns: Tensor, weights: Tensor) -> ColumnDensities:
     """Sort columns (n, c) and add up kernels ``exp(-|x - y| / width)`` from both ends.
+
+    Rows weigh (n,).
 
     The sums are exact: a kernel of one exponential on each side only fades from one
     point to the next.
     """
-    points = columns.T.sort(dim=1).values.contiguous()
-    scaled = points / _WIDTH
-    below = (scaled.logcumsumexp(1) - scaled).exp_()
-    above = ((-scaled).flip(1).logcumsumexp(1).flip(1) + scaled).exp_()
-    return ColumnDensities(points, below, above)
+    points, order = columns.T.sort(dim=1)
+    scaled, logs = points / _WIDTH, weights.log()[order]
+    below = ((logs + scaled).logcumsumexp(1) - scaled).exp_()
+    above = ((logs - scaled).flip(1).logcumsumexp(1).flip(1) + scaled).exp_()
+    return ColumnDensities(points.contiguous(), below, above, weights.sum())
 
 
-def surprise_by_column(
-    densities: ColumnDensities, rows: Tensor, stored: Tensor
-) -> Tensor:
+def surprise_by_column(densities: ColumnDensities, rows: Tensor, own: Tensor) -> Tensor:
     """Surprise (m, c), minus the log-density, of the entries of rows (m, c).
 
     Parameters
     ----------
     densities : ColumnDensities
     rows : Tensor of shape (m, c)
-    stored : Tensor of shape (m,), bool
-        Which rows are among the points; each is judged by the others.
+    own : Tensor of shape (m,)
+        What each weighs among the points, which is left out.
     """
     points, n = densities.points, densities.points.shape[1]
     at = rows.T.contiguous()
@@ -63,6 +66,6 @@ def surprise_by_column(
     total = torch.where(place > 0, densities.below.gather(1, before) * gaps.exp(), 0)
     gaps = (points.gather(1, after) - at).abs() / -_WIDTH
     total += torch.where(place < n, densities.above.gather(1, after) * gaps.exp(), 0)
-    own = stored.to(rows.dtype)
-    mean = (total - own).clamp_min(0) / (n - own).clamp_min(1)
+    others = densities.total - own
+    mean = (total - own).clamp_min(0) / others.where(others > 0, 1)
     return -((mean + _FLOOR) / (2 * _WIDTH)).log().T

@@ -50,7 +50,9 @@ class Novelty(NamedTuple):
     Attributes
     ----------
     rows : Tensor of shape (n, d)
-        The rows, complete.
+        The rows, complete, all different.
+    weights : Tensor of shape (n,)
+        How many copies there are of each.
     mean, scale : Tensor of shape (d,)
         How features are standardised.
     residual_map : Tensor of shape (d, d)
@@ -65,6 +67,7 @@ class Novelty(NamedTuple):
     """
 
     rows: Tensor
+    weights: Tensor
     mean: Tensor
     scale: Tensor
     residual_map: Tensor
@@ -76,6 +79,7 @@ class Novelty(NamedTuple):
 
 def build_novelty(
     rows: Tensor,
+    weights: Tensor,
     mean: Tensor,
     scale: Tensor,
     residual_map: Tensor,
@@ -88,8 +92,9 @@ def build_novelty(
     centre = columns.mean(0)
     scorer = KernelScorer(SIMILARITIES["euclidean"], columns, centre, None, 1.0)
     memory = Memory(scorer, SEPARATIONS["softmax"], {}, columns, None)
-    learned = rows, mean, scale, residual_map
-    return Novelty(*learned, memory, fit_densities(columns), n_neighbours, unit)
+    learned = rows, weights, mean, scale, residual_map
+    densities = fit_densities(columns, weights)
+    return Novelty(*learned, memory, densities, n_neighbours, unit)
 
 
 def map_residuals(precision: Tensor) -> Tensor:
@@ -118,8 +123,8 @@ def measure(novelty: Novelty, X: Tensor, budget: int) -> tuple[Tensor, Tensor]:
         rows = X[part].where(~X[part].isnan(), novelty.mean)
         learned = novelty.mean, novelty.scale, novelty.residual_map
         columns = _expand(rows, *learned)
-        far, stored = _compare(novelty, rows, columns, budget // 2)
-        strange = surprise_by_column(novelty.densities, columns, stored)
+        far, own = _compare(novelty, rows, columns, budget // 2)
+        strange = surprise_by_column(novelty.densities, columns, own)
         apart[part] = far[:, :d] + far[:, d:]
         surprise[part] = strange[:, :d] + strange[:, d:]
     return apart, surprise
@@ -145,32 +150,34 @@ def _count_candidates(novelty: Novelty) -> int:
 
 
 def _compare(novelty: Novelty, rows: Tensor, columns: Tensor, budget: int):
-    """Mean distance (m, 2 d) from neighbours by column, and which rows are stored."""
+    """Mean distance (m, 2 d) from neighbours by column, and copies (m,) left out."""
     at, _ = nearest_patterns(
         novelty.memory, columns, budget, _count_candidates(novelty)
     )
-    at, stored = _leave_out(novelty, rows, at)
+    copies, own = _leave_out(novelty, rows, at)
     apart = novelty.memory.patterns[at].sub_(columns[:, None]).abs_()
-    k = min(novelty.n_neighbours, at.shape[1])
-    near = apart.sum(2).topk(k, dim=1, largest=False).indices
-    return apart.gather(1, near[..., None].expand(-1, -1, apart.shape[2])).mean(
-        1
-    ), stored
+    order = apart.sum(2).argsort(dim=1)
+    near = copies.gather(1, order)
+    # The nearest give all of their copies, until there are enough.
+    share = (novelty.n_neighbours - near.cumsum(1) + near).clamp_min(0).minimum(near)
+    total = share.sum(1, keepdim=True)
+    share = torch.empty_like(share).scatter_(
+        1, order, share / total.where(total > 0, 1)
+    )
+    return torch.einsum("mc,mcd->md", share, apart), own
 
 
 def _leave_out(novelty: Novelty, rows: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Candidates (m, c) of c + 1 without the row itself, and which rows are stored.
-
-    Of more equal rows than candidates it does not matter which one goes.
-    """
+    """Count copies (m, c) of candidates but the row itself, and of it (m,), if any."""
     same = (novelty.rows[at] == rows[:, None]).all(2)
-    stored = same.any(1)
-    gone = torch.where(stored, same.to(torch.uint8).argmax(1), at.shape[1] - 1)
-    kept = torch.arange(at.shape[1], device=at.device) != gone[:, None]
-    return at[kept].view(len(at), -1), stored
+    copies, place = novelty.weights[at], same.to(torch.uint8).argmax(1, keepdim=True)
+    own = copies.gather(1, place).clamp_max(1).where(same.any(1, keepdim=True), 0)
+    return copies.scatter_add(1, place, -own), own[:, 0]
 
 
-def usual_distance(apart: Tensor) -> float:
+def usual_distance(apart: Tensor, weights: Tensor) -> float:
     """Median over rows (m, d) of the distance from neighbours, 1 where it is 0."""
-    median = apart.sum(1).median().item()
+    distances, order = apart.sum(1).sort()
+    counts = weights[order].cumsum(0)
+    median = distances[(counts < counts[-1] / 2).sum()].item()
     return median if median > 0 else 1.0
