@@ -118,7 +118,7 @@ class FittedValues(NamedTuple):
     nominal : bool
         Whether there are nominal columns. Entries that a query lacks are at the mean
         then, as those of stored rows are: what a few rows have there instead is worse
-        (log-loss 1.03 to 1.25 times as high with 30 % of the entries missing), though
+        (log-loss up to 1.25 times as high with 30 % of the entries missing), though
         better for numbers alone.
     """
 

@@ -87,12 +87,19 @@ def positive_rows(X, values, weights):
 
 
 def column_means(X, weights):
-    """Weighted means of what is known; 0 where nothing is."""
-    known = ~np.isnan(X)
-    share = known * ones_unless(weights, X)[:, None]
-    total = share.sum(axis=0)
-    sums = (share * np.where(known, X, 0)).sum(axis=0)
-    return (sums / np.where(total > 0, total, 1)).astype(X.dtype)
+    """Weighted means of what is known, shape (d,); 0 where nothing is.
+
+    Sums are over distinct values, in order, where something is missing: copies and
+    weights then give the same mean to the last bit, and with it the same rows.
+    """
+    known, w = ~np.isnan(X), ones_unless(weights, X)
+    means = (w[:, None] * np.where(known, X, 0)).sum(axis=0) / w.sum()
+    for column in np.flatnonzero(~known.all(axis=0)):
+        here = known[:, column]
+        values, place = np.unique(X[here, column], return_inverse=True)
+        totals = np.bincount(place, weights=w[here])
+        means[column] = (totals * values).sum() / max(totals.sum(), 1e-300)
+    return means.astype(X.dtype)
 
 
 def fill_means(X, mean):

@@ -313,6 +313,16 @@ def test_weights_are_copies(y, grouped):
     np.testing.assert_allclose(weighted.predict(X), copied.predict(X), rtol=1e-6)
 
 
+def test_weights_are_copies_where_entries_are_missing():
+    rng = np.random.default_rng(0)
+    holes = np.where(rng.random(X.shape) < 0.2, np.nan, X)[TRAIN]
+    weights = rng.integers(1, 4, len(TRAIN))
+    copies = rng.permutation(np.repeat(np.arange(75), weights))
+    weighted = quick().fit(holes, Y[TRAIN], weights)
+    copied = quick().fit(holes[copies], Y[TRAIN][copies])
+    np.testing.assert_allclose(weighted.predict(X), copied.predict(X), rtol=1e-6)
+
+
 def test_larger_sets_are_learned_in_batches_and_weights_are_copies_still():
     data, y = make_friedman1(900, random_state=0)
     weights = np.where(np.arange(900) < 100, 2, 1)

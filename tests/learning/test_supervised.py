@@ -20,7 +20,11 @@ from skuhop.learning.supervised.batches import (
     drop_entries,
     few_valued,
 )
-from skuhop.learning.supervised.calibration import calibrate
+from skuhop.learning.supervised.calibration import (
+    Calibration,
+    calibrate,
+    clearly_better,
+)
 from skuhop.learning.supervised.folds import deal, divide
 from skuhop.learning.supervised.member_scores import (
     leave_one_out,
@@ -482,6 +486,13 @@ def test_calibration_finds_the_likeliest():
     }
     assert found.beta == min(tried, key=tried.get)
     assert found.loss == min(tried.values())
+
+
+def test_rounding_is_no_reason_to_prefer():
+    ones = torch.ones(50)
+    one, other = (Calibration(1.0, 0.0, loss * ones, ones) for loss in (1e-7, 3e-7))
+    assert not clearly_better(one, other)
+    assert clearly_better(one, other._replace(losses=ones))
 
 
 def test_what_retrieval_cannot_know_is_left_to_the_prior():

@@ -20,6 +20,8 @@ FIRST_BETA = 5.0
 """Where the learning of beta starts, in standard deviations of the scores."""
 PRIOR_WEIGHTS = (0.001, 0.003, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.5, 0.75, 0.95)
 LINEAR_SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+_ROUNDING = 1e-5
+"""Loss that is none: where all rows are right, rounding may have one sign in all."""
 COARSE = tuple(2.0**k for k in range(-3, 10))
 FINE = tuple(2.0 ** (k / 3) for k in range(-6, 7))
 
@@ -51,12 +53,12 @@ class Calibration(NamedTuple):
 
 
 def clearly_better(one: Calibration, other: Calibration) -> bool:
-    """Whether the rows left out lose less by more than one standard error."""
+    """Whether the rows left out lose less, by more than one standard error."""
     w = one.weights / one.weights.sum()
     gap = other.losses - one.losses
     mean = w @ gap
     error = (w.square() @ (gap - mean).square()).sqrt()
-    return bool(mean > error)
+    return bool(mean > error + _ROUNDING)
 
 
 def weigh(settings, scores, beta, problem, memory):
