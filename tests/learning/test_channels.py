@@ -132,6 +132,18 @@ def test_exponents_trust_the_expert_that_is_right():
     assert (exponents >= 0).all()
 
 
+def test_weights_of_patterns_are_copies_for_exponents():
+    scores = torch.randn(200, 6, 2, generator=torch.Generator().manual_seed(0)).double()
+    right = torch.arange(200) % 6
+    scores[torch.arange(200), right, 1] += 1.5
+    w = torch.tensor([1, 1, 1, 20, 1, 40])
+    place = torch.arange(6).repeat_interleave(w)
+    first = w.cumsum(0) - w
+    weighted = fit_exponents(scores, right, w.double().log())
+    copied = fit_exponents(scores[:, place], first[right], None)
+    torch.testing.assert_close(weighted, copied, rtol=1e-3, atol=1e-4)
+
+
 def test_exponents_are_no_worse_than_any_start():
     rng = np.random.RandomState(4)
     right = torch.from_numpy(rng.randint(6, size=50))
