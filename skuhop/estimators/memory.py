@@ -359,7 +359,8 @@ class UHopMemory(
         """Tags of scikit-learn."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        tags.input_tags.categorical = True
+        # Nominal columns are taken, but the tag that says so stays off: without the one
+        # for NaN, checks of scikit-learn 1.6 take the mean off whole numbers in place.
         tags.input_tags.string = True
         tags.input_tags.sparse = True
         # scikit-learn has one NaN tag for fit and transform, and its checks want both
