@@ -23,8 +23,8 @@ from skuhop.support import (
 
 PREPARING = 64
 """Queries that preparing a memory takes as much work as."""
-_COUNTED = 9
-"""Bytes per entry for counting what is missing: one, and eight as it is added up."""
+_COUNTED = 1
+"""Bytes per entry for saying what is missing."""
 
 
 class Record(Protocol):
@@ -96,18 +96,16 @@ def _by_completeness(X, budget):
     are copied, as are their answers when they are put in their places.
     """
     row = _COUNTED * X.shape[1]
-    lacking = torch.cat(
-        [X[rows].isnan().sum(dim=1) for rows in row_chunks(len(X), row, budget)]
+    incomplete = torch.cat(
+        [X[rows].isnan().any(dim=1) for rows in row_chunks(len(X), row, budget)]
     )
-    n_incomplete = int(lacking.count_nonzero())
     row = 4 * X.element_size() * X.shape[1]
-    if n_incomplete == 0:
+    if not incomplete.any():
         whole = [None] if len(X) * row <= budget else row_chunks(len(X), row, budget)
         yield from ((True, rows) for rows in whole)
         return
-    order = lacking.argsort(stable=True)
-    known, unknown = order.tensor_split([len(X) - n_incomplete])
-    for complete, rows in ((True, known), (False, unknown)):
+    for complete in (True, False):
+        rows = (incomplete != complete).nonzero()[:, 0]
         for chunk in row_chunks(len(rows), row, budget):
             yield complete, rows[chunk]
 

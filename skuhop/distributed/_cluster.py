@@ -145,12 +145,11 @@ def summarise(client, model, shards: list) -> tuple[list, list, list]:
 
 def split_by_completeness(X: np.ndarray, question: Callable) -> tuple[np.ndarray, ...]:
     """Put together ``question(rows, complete)`` for rows without and with NaN."""
-    lacking = np.isnan(X).sum(axis=1)
-    if not lacking.any():
+    incomplete = np.isnan(X).any(axis=1)
+    if not incomplete.any():
         return question(X, True)
-    # Incomplete rows in the order that one machine asks them in, see `ask`.
-    order = np.argsort(lacking, kind="stable")
-    back, known = np.argsort(order), np.count_nonzero(lacking == 0)
+    order = np.argsort(incomplete, kind="stable")
+    back, known = np.argsort(order), np.count_nonzero(~incomplete)
     parts = [question(X[order[known:]], False)]
     if known:
         parts.insert(0, question(X[order[:known]], True))
