@@ -3,6 +3,7 @@
 from skuhop.answering.damage_scorer import linear_matrix
 from skuhop.answering.density import draw, has_density
 from skuhop.answering.given_tables import (
+    coding_of,
     describe_numbers,
     read_rows,
     validate_numbers,
@@ -81,6 +82,7 @@ __all__ = [
     "check_null",
     "check_queries",
     "check_top",
+    "coding_of",
     "describe_numbers",
     "donor_spread",
     "draw",

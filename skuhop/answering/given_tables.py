@@ -165,7 +165,7 @@ def write_rows(estimator, rows, X):
         return rows
     if not table.is_frame and table.X.dtype.kind in "biuf":
         table = as_table(table.X.astype(rows.dtype))
-    coding = Coding(estimator.is_categorical_, estimator.categories_, np.nan)
+    coding = coding_of(estimator)
     codes = read_off(on_host(rows), lay_out(coding), table.n_columns)
     every = np.arange(table.n_rows)
     fills = {
@@ -173,6 +173,11 @@ def write_rows(estimator, rows, X):
         for column in np.flatnonzero(~np.isnan(codes).all(axis=0)).tolist()
     }
     return table.fill(fills)
+
+
+def coding_of(estimator) -> Coding:
+    """Give the columns of what a fitted estimator was given, and their values."""
+    return Coding(estimator.is_categorical_, estimator.categories_, np.nan)
 
 
 def describe_numbers(n: int) -> dict:
@@ -197,7 +202,7 @@ def read_rows(estimator, X):
             f"X has {table.n_columns} features, but the estimator was fitted with "
             f"{len(estimator.categories_)}."
         )
-    coding = Coding(estimator.is_categorical_, estimator.categories_, np.nan)
+    coding = coding_of(estimator)
     rows = indicate(encode(table, coding), lay_out(coding))
     if is_dispatched(X):
         return like(torch.from_numpy(rows), X)

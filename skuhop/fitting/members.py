@@ -9,6 +9,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from skuhop.answering import coding_of
 from skuhop.choices import CrossFitting, LogLoss, name_of
 from skuhop.learning import (
     Division,
@@ -35,7 +36,7 @@ from skuhop.support import (
     to_tensor,
     unit_of,
 )
-from skuhop.tables import Coding, lay_out
+from skuhop.tables import lay_out
 
 _SMALL = 2000
 """Fewer patterns than this are learned with 8 folds, others with 4."""
@@ -193,8 +194,7 @@ def _find_indicators(estimator, device):
     """Columns of the table that inputs are of, and which are indicators; or None."""
     if not estimator.is_categorical_.any():
         return None, None
-    values = estimator.categories_
-    layout = lay_out(Coding(estimator.is_categorical_, values, np.nan))
+    layout = lay_out(coding_of(estimator))
     indicators = ~np.isnan(layout.codes)
     return to_tensor(layout.columns, device), to_tensor(indicators, device)
 

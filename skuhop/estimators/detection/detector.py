@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skuhop.answering import ask, check_queries, validate_rows
+from skuhop.answering import ask, check_queries, coding_of, validate_rows
 from skuhop.estimators.parameters import MEMORY_RULES
 from skuhop.fitting import weights_unless_one
 from skuhop.retrieval import (
@@ -45,7 +45,7 @@ from skuhop.support import (
     to_numpy,
     to_tensor,
 )
-from skuhop.tables import Coding, lay_out
+from skuhop.tables import lay_out
 
 _RULES = MappingProxyType(
     {
@@ -295,8 +295,8 @@ class UHopDetector(OutlierMixin, VersionedStateMixin, BaseEstimator):
             for entries that are very usual.
         """
         X = check_queries(self, X)
-        coding = Coding(self.is_categorical_, self.categories_, np.nan)
-        question = partial(_add_up_inputs, columns=lay_out(coding).columns)
+        columns = lay_out(coding_of(self)).columns
+        question = partial(_add_up_inputs, columns=columns)
         return ask(self, X, question)
 
     def _check_settled(self):
