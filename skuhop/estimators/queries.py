@@ -8,12 +8,23 @@ from types import MappingProxyType
 
 from skuhop.answering import ask, check_queries, check_top
 from skuhop.choices import TakesChoices, name_of, numbers_inside, numbers_of
-from skuhop.estimators.rows import ForgettingMixin, KNeighborsMixin, MergingMixin
+from skuhop.estimators.rows import (
+    ForgettingMixin,
+    KNeighborsMixin,
+    MergingMixin,
+    RadiusNeighborsMixin,
+)
 from skuhop.retrieval import SEPARATIONS, Memory, associations, heaviest
 from skuhop.support import check_parameters, check_settled
 
 
-class StageTwoMixin(ForgettingMixin, MergingMixin, KNeighborsMixin, TakesChoices):
+class StageTwoMixin(
+    ForgettingMixin,
+    MergingMixin,
+    KNeighborsMixin,
+    RadiusNeighborsMixin,
+    TakesChoices,
+):
     """What every estimator with a memory shares: its checks and its questions.
 
     An estimator gives `_rules`, the table of its parameters, and `_choices`, those of

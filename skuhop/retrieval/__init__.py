@@ -33,6 +33,7 @@ from skuhop.retrieval.engine import (
     null_of,
     null_weights,
     partial,
+    patterns_within,
 )
 from skuhop.retrieval.imputation import (
     Donors,
@@ -159,6 +160,7 @@ __all__ = [
     "null_of",
     "null_weights",
     "partial",
+    "patterns_within",
     "pool_experts",
     "power_of_two",
     "powers_of_two",

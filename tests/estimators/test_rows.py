@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import softmax
+from sklearn import config_context
 from sklearn.cluster import DBSCAN
 from sklearn.neighbors import NearestNeighbors
 
@@ -439,6 +440,100 @@ def test_graphs_serve_scikit_learn():
 def test_number_of_neighbours(k):
     with pytest.raises(ValueError, match=r"'n_neighbors'.*>= 1 and <= 40"):
         fit("auto").kneighbors(QUERIES, k)
+
+
+# --- neighbours within a radius -------------------------------------------------------
+
+
+def assert_same_pairs(found, expected):
+    """The same neighbours of every query, whatever their order."""
+    for apart, at, far, there in zip(*found, *expected, strict=True):
+        one, two = at.argsort(), there.argsort()
+        np.testing.assert_array_equal(at[one], there[two])
+        np.testing.assert_allclose(apart[one], far[two], rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 300.0])
+@pytest.mark.parametrize("share", [0.02, 0.3, 1.0])
+def test_rows_within_a_radius_are_those_of_scikit_learn(name, scale, share):
+    rows, queries = X * scale, QUERIES[3:] * scale
+    memory = fit_memory(similarity=name, feature_map="identity").fit(rows)
+    other = NearestNeighbors(metric=METRICS[name]).fit(rows)
+    every = memory.kneighbors(queries, 40)[0]
+    radius = np.quantile(every, share) * (1 + 1e-9)
+    theirs = radius**2 / 2 if name == "cosine" else radius
+    for asked in (queries, None):
+        apart, at = other.radius_neighbors(asked, theirs)
+        if name == "cosine":
+            apart = [np.sqrt(2 * part) for part in apart]
+        assert_same_pairs(memory.radius_neighbors(asked, radius), (apart, at))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_the_boundary_is_within(dtype):
+    grid = np.array(list(product(range(7), range(7))), dtype) / 10 + 100
+    memory = fit_memory(similarity="euclidean", feature_map="identity").fit(grid)
+    apart, at = memory.radius_neighbors(radius=0.1)
+    assert sorted(map(len, at)) == [2] * 4 + [3] * 20 + [4] * 25
+    assert max(map(np.max, apart)) <= np.float32(0.1)
+    itself = memory.radius_neighbors(grid, 0.0, return_distance=False)
+    np.testing.assert_array_equal(np.concatenate(itself), np.arange(49))
+
+
+@pytest.mark.parametrize("name", ["auto", "cosine", "classifier", "regressor"])
+def test_rows_within_a_radius_are_nearest_rows(name):
+    estimator, mask = fit_once(name), np.arange(40) % 3 > 0
+    for where in (None, mask):
+        most = 40 if where is None else mask.sum()
+        apart, at = estimator.kneighbors(QUERIES, most, where=where)
+        # Between two distances: of rows with holes these are roundings of scores.
+        radius = (np.sort(apart.ravel())[60:62]).mean()
+        more = {"sort_results": True, "where": where}
+        near, found = estimator.radius_neighbors(QUERIES, radius, **more)
+        for row, n in enumerate((apart <= radius).sum(1)):
+            np.testing.assert_array_equal(found[row], at[row, :n])
+            np.testing.assert_allclose(near[row], apart[row, :n], atol=1e-9)
+    graph = estimator.radius_neighbors_graph(radius=radius, mode="distance")
+    whole = estimator.kneighbors_graph(n_neighbors=39, mode="distance").toarray()
+    expected = np.where(whole <= radius, whole, 0)
+    np.testing.assert_allclose(graph.toarray(), expected, atol=1e-12)
+
+
+def test_budgets_and_blocks_do_not_change_who_is_within():
+    rng = np.random.RandomState(0)
+    rows = rng.normal(size=(5000, 3))
+    memory = fit_memory(similarity="euclidean", feature_map="identity").fit(rows)
+    apart, at = memory.radius_neighbors(rows[:500], 0.3)
+    other = NearestNeighbors().fit(rows).radius_neighbors(rows[:500], 0.3)
+    assert_same_pairs((apart, at), other)
+    with config_context(working_memory=1):
+        assert_same_pairs(memory.radius_neighbors(rows[:500], 0.3), other)
+
+
+def test_graphs_within_a_radius_serve_scikit_learn():
+    rows = np.concatenate([X / 10, X / 10 + 5])
+    memory = fit_memory(similarity="euclidean", feature_map="identity").fit(rows)
+    graph = memory.radius_neighbors_graph(rows, 1.0, mode="distance")
+    found = DBSCAN(eps=1.0, metric="precomputed").fit_predict(graph)
+    np.testing.assert_array_equal(found, DBSCAN(eps=1.0).fit_predict(rows))
+    ones = memory.radius_neighbors_graph(rows)
+    expected = NearestNeighbors().fit(rows).radius_neighbors_graph(rows)
+    np.testing.assert_array_equal(ones.toarray(), expected.toarray())
+    sort = memory.radius_neighbors_graph(rows, 1.0, "distance", True)
+    assert (np.diff(sort[3].data) >= 0).all()
+    np.testing.assert_array_equal(sort.toarray(), graph.toarray())
+
+
+def test_bad_radius():
+    memory = fit("auto")
+    for radius in (-1, np.nan, np.inf, "1"):
+        with pytest.raises(ValueError, match=r"'radius'.*finite number >= 0"):
+            memory.radius_neighbors(QUERIES, radius)
+    with pytest.raises(ValueError, match="return_distance must be True"):
+        memory.radius_neighbors(QUERIES, 1.0, False, True)
+    with pytest.raises(ValueError, match=r"'connectivity', 'distance'.*'both'"):
+        memory.radius_neighbors_graph(mode="both")
 
 
 # --- an index -------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from skuhop.estimators.rows.forgetting import ForgettingMixin
 from skuhop.estimators.rows.kneighbors import KNeighborsMixin
 from skuhop.estimators.rows.merging import MergingMixin, check_same_columns
+from skuhop.estimators.rows.radius import RadiusNeighborsMixin
 from skuhop.estimators.rows.row_ids import (
     check_row_ids,
     drop_weightless,
@@ -13,6 +14,7 @@ __all__ = [
     "ForgettingMixin",
     "KNeighborsMixin",
     "MergingMixin",
+    "RadiusNeighborsMixin",
     "check_row_ids",
     "check_same_columns",
     "drop_weightless",

@@ -98,10 +98,15 @@ class KNeighborsMixin(StoresRows):
 
 def _find_neighbours(memory, rows, budget, k):
     """Question for the nearest patterns, for rows with NaN as they are completed."""
-    if not memory.complete and hasattr(memory.scorer, "complete"):
-        rows = memory.scorer.complete(rows)
-        memory = memory._replace(scorer=memory.scorer.scorer, complete=True)
-    return nearest_patterns(memory, rows, budget, k)
+    return nearest_patterns(*complete_first(memory, rows), budget, k)
+
+
+def complete_first(memory, rows):
+    """Fill rows that lack entries where the memory compares filled ones."""
+    if memory.complete or not hasattr(memory.scorer, "complete"):
+        return memory, rows
+    filled = memory.scorer.complete(rows)
+    return memory._replace(scorer=memory.scorer.scorer, complete=True), filled
 
 
 def _leave_out_each(found: np.ndarray, apart: np.ndarray, k: int):

@@ -9,6 +9,7 @@ from skuhop.retrieval.engine.answers_and_energies import (
     partial,
 )
 from skuhop.retrieval.engine.memory_record import Memory, origin_of
+from skuhop.retrieval.engine.neighbourhoods import patterns_within
 from skuhop.retrieval.engine.neighbours import nearest_patterns
 from skuhop.retrieval.engine.partial_results import Sums, finalise, lift_scores, merge
 from skuhop.retrieval.engine.ranking import (
@@ -44,4 +45,5 @@ __all__ = [
     "null_weights",
     "origin_of",
     "partial",
+    "patterns_within",
 ]

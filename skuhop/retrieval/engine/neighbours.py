@@ -90,11 +90,12 @@ def _distances(memory: Memory, query: Query, at: Tensor, scores: Tensor, budget:
     """Distances (n, k) of patterns at (n, k) that have these scores."""
     scorer: Any = memory.scorer
     if not memory.complete:
-        return _distances_of_scores(scorer.similarity, scores)
-    return _distances_of_keys(scorer, query, at, budget)
+        return distances_of_scores(scorer.similarity, scores)
+    rows = torch.arange(len(at), device=at.device)[:, None]
+    return distances_of_keys(scorer, query, rows, at, budget)
 
 
-def _distances_of_scores(similarity, scores: Tensor) -> Tensor:
+def distances_of_scores(similarity, scores: Tensor) -> Tensor:
     """Distances from scores at a beta of one: squared ones are halved, or angles."""
     if similarity.compare is not None:
         return -scores
@@ -102,14 +103,17 @@ def _distances_of_scores(similarity, scores: Tensor) -> Tensor:
     return squared.clamp_min(0).sqrt()
 
 
-def _distances_of_keys(scorer: Any, query: Query, at: Tensor, budget: int):
-    """Distances from differences of encoded features."""
+def distances_of_keys(scorer: Any, query: Query, rows: Tensor, at: Tensor, budget: int):
+    """Distances of queries in rows from patterns at positions, by their features.
+
+    Rows and positions are both (m,), or (n, 1) and (n, k).
+    """
     vectors, order = query.encoded[0], 1
     if scorer.similarity.compare is None:
         vectors, order = vectors / scorer.beta, 2
     apart = vectors.new_empty(at.shape)
-    row = 2 * vectors.element_size() * vectors.shape[1] * at.shape[1]
-    for rows in row_chunks(len(at), row, budget // 2):
-        difference = scorer.keys[at[rows]] - vectors[rows, None]
-        apart[rows] = torch.linalg.vector_norm(difference, ord=order, dim=2)
+    row = 3 * vectors.element_size() * vectors.shape[1] * at[:1].numel()
+    for part in row_chunks(len(at), row, budget // 2):
+        difference = scorer.keys[at[part]] - vectors[rows[part]]
+        apart[part] = torch.linalg.vector_norm(difference, ord=order, dim=-1)
     return apart.mul_(scorer.feature_unit) if scorer.similarity.degree else apart
