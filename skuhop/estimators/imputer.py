@@ -19,6 +19,7 @@ from skuhop.answering import (
     weigh_donors,
 )
 from skuhop.estimators.parameters import IMPUTER_RULES
+from skuhop.estimators.rows import IncompleteRowsMixin, check_row_ids
 from skuhop.fitting import learn_imputation
 from skuhop.support import (
     VersionedStateMixin,
@@ -47,7 +48,11 @@ from skuhop.tables import (
 
 
 class UHopImputer(
-    OneToOneFeatureMixin, TransformerMixin, VersionedStateMixin, BaseEstimator
+    IncompleteRowsMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    VersionedStateMixin,
+    BaseEstimator,
 ):
     """Completes tables of numbers and categories by rows with holes of their own.
 
@@ -108,6 +113,9 @@ class UHopImputer(
 
     sample_weight_ : ndarray of shape (n_samples,)
         Weights of the rows of `fit`.
+
+    row_ids_ : ndarray of shape (n_samples,) or None
+        Their names, if `fit` was given some.
 
     mean_ : ndarray of shape (n_coordinates,)
         Mean of the Gaussian in standardised coordinates: one for each number, one for
@@ -208,6 +216,7 @@ class UHopImputer(
         X: ArrayLike,
         y: object | None = None,
         sample_weight: ArrayLike | None = None,
+        row_ids: ArrayLike | None = None,
     ) -> Self:
         """Learn from a table with holes.
 
@@ -221,6 +230,9 @@ class UHopImputer(
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows: k is the same as k copies, 0 the same as none.
+
+        row_ids : array-like of shape (n_samples,), default=None
+            Names of the rows, by which they can be forgotten or asked.
 
         Returns
         -------
@@ -242,29 +254,30 @@ class UHopImputer(
         )
         coding = learn_coding(table, nominal, self.missing_values, used)
         codes = encode(table, coding)
-        n_values = np.array([0 if v is None else len(v) for v in coding.categories])
-        learned, numbers = learn_imputation(
-            codes[used],
-            n_values,
-            None if weights is None else weights[used],
-            np.random.RandomState(
-                check_random_state(self.random_state).randint(2**31 - 1)
-            ),
-            device,
-        )
-        missing = np.isnan(codes[used])
+        weights = np.ones(len(codes)) if weights is None else weights
+        self.row_ids_ = check_row_ids(row_ids, len(codes))
         self.is_categorical_ = coding.nominal
         self.categories_ = coding.categories
-        self.rows_, self.multiplicity_ = learned.rows, learned.multiplicity
-        self.row_numbers_ = np.full(len(codes), -1)
-        self.row_numbers_[used] = numbers
+        self._learn(codes, weights, device)
+        return self
+
+    def _learn(self, codes, weights, device):
+        """Learn from numbers and codes."""
+        used = weights > 0
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        learned = learn_imputation(
+            codes[used],
+            np.array([0 if v is None else len(v) for v in self.categories_]),
+            weights[used],
+            np.random.RandomState(seed),
+            device,
+        )
         self.coordinates_ = learned.coordinates._asdict()
         self.mean_, self.covariance_ = learned.mean, learned.covariance
         self.precisions_, self.shares_ = learned.precisions, learned.shares
         self.spreads_, self.residuals_ = learned.spreads, learned.residuals
-        self.indicator_features_ = np.flatnonzero(missing.any(axis=0))
-        self.sample_weight_ = np.ones(len(codes)) if weights is None else weights
-        return self
+        self.indicator_features_ = np.flatnonzero(np.isnan(codes[used]).any(axis=0))
+        self._store(codes, weights)
 
     def _check(self):
         """Check the parameters and find the device."""
@@ -315,9 +328,10 @@ class UHopImputer(
             self.residuals_,
         )
 
-    def _answers(self, codes, device):
+    def _answers(self, codes, device, where=None):
         """Answer the columns that lack entries; with the queries beside the rows."""
-        asked = pose_queries(self._imputation(), codes, device)
+        imputation = self._choose_donors(where)._imputation()
+        asked = pose_queries(imputation, codes, device)
         known = set(asked.imputation.coordinates.columns.tolist())
         lacking = np.flatnonzero(np.isnan(codes).any(axis=0))
         answers = {
@@ -356,7 +370,9 @@ class UHopImputer(
         return np.unique(self.coordinates_["columns"])
 
     @in_few_threads
-    def transform(self, X: ArrayLike, return_std: bool = False):
+    def transform(
+        self, X: ArrayLike, return_std: bool = False, where: ArrayLike | None = None
+    ):
         """Fill what is missing.
 
         Parameters
@@ -366,6 +382,10 @@ class UHopImputer(
 
         return_std : bool, default=False
             Whether to return the expected errors.
+
+        where : array-like, default=None
+            Which rows of `fit` may be donors: a mask of shape (n_samples,), or their
+            `row_ids`.
 
         Returns
         -------
@@ -377,7 +397,7 @@ class UHopImputer(
             of a nominal column is wrong, 0 where observed; only if `return_std`.
         """
         table, coding, codes, device = self._codes(X)
-        _, answers = self._answers(codes, device)
+        _, answers = self._answers(codes, device, where)
         values = {
             column: answer.values.argmax(axis=1)
             if coding.nominal[column]
@@ -393,13 +413,19 @@ class UHopImputer(
         return filled, std
 
     @in_few_threads
-    def impute_proba(self, X: ArrayLike) -> list[np.ndarray]:
+    def impute_proba(
+        self, X: ArrayLike, where: ArrayLike | None = None
+    ) -> list[np.ndarray]:
         """Probabilities of the values of the nominal columns.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_queries, n_features)
             Rows.
+
+        where : array-like, default=None
+            Which rows of `fit` may be donors: a mask of shape (n_samples,), or their
+            `row_ids`.
 
         Returns
         -------
@@ -408,7 +434,7 @@ class UHopImputer(
             `categories_`; of a value that is observed, 1.
         """
         _, coding, codes, device = self._codes(X)
-        _, answers = self._answers(codes, device)
+        _, answers = self._answers(codes, device, where)
         out = []
         for column in np.flatnonzero(coding.nominal).tolist():
             n_values = len(coding.categories[column])
@@ -426,6 +452,7 @@ class UHopImputer(
         X: ArrayLike,
         n_draws: int = 1,
         random_state: int | np.random.RandomState | None = None,
+        where: ArrayLike | None = None,
     ) -> list:
         """Fill what is missing with draws: multiple imputation.
 
@@ -444,6 +471,10 @@ class UHopImputer(
         random_state : int, RandomState instance or None, default=None
             Seed of the draws.
 
+        where : array-like, default=None
+            Which rows of `fit` may be donors: a mask of shape (n_samples,), or their
+            `row_ids`.
+
         Returns
         -------
         tables : list of n_draws arrays or frames
@@ -454,7 +485,7 @@ class UHopImputer(
         )
         rng = check_random_state(random_state)
         table, coding, codes, device = self._codes(X)
-        asked, answers = self._answers(codes, device)
+        asked, answers = self._answers(codes, device, where)
         return [
             self._fill(table, coding, codes, draw_columns(asked, answers, rng))
             for _ in range(n_draws)
@@ -462,7 +493,13 @@ class UHopImputer(
 
     @after_fit
     @in_few_threads
-    def association(self, X: ArrayLike, feature: int | str, top: int | None = None):
+    def association(
+        self,
+        X: ArrayLike,
+        feature: int | str,
+        top: int | None = None,
+        where: ArrayLike | None = None,
+    ):
         """Weights of the rows of `fit` as donors of one feature.
 
         Parameters
@@ -475,6 +512,10 @@ class UHopImputer(
 
         top : int, default=None
             How many of the heaviest donors to return; None returns the weights of all.
+
+        where : array-like, default=None
+            Which rows of `fit` may be donors: a mask of shape (n_samples,), or their
+            `row_ids`.
 
         Returns
         -------
@@ -493,12 +534,13 @@ class UHopImputer(
             )
         codes = codes.copy()
         codes[:, column] = np.nan
-        asked = pose_queries(self._imputation(), codes, device)
+        chosen = self._choose_donors(where)
+        asked = pose_queries(chosen._imputation(), codes, device)
+        numbers = chosen.row_numbers_
         distinct = weigh_donors(asked, column)
         # Copies of a row share what the row got.
-        share = self.sample_weight_ / self.multiplicity_[self.row_numbers_]
-        share = np.where(self.row_numbers_ >= 0, share, 0)
-        weights = distinct[:, self.row_numbers_] * share
+        share = chosen.sample_weight_ / chosen.multiplicity_[numbers]
+        weights = distinct[:, numbers] * np.where(numbers >= 0, share, 0)
         if top is None:
             return weights
         check_top(top, weights.shape[1])

@@ -1,7 +1,7 @@
 """Between the estimators and `learning`: rows in, fitted attributes out."""
 
 from skuhop.fitting.feature_map import run_stage_one, stage_one_of
-from skuhop.fitting.imputation import learn_imputation
+from skuhop.fitting.imputation import learn_imputation, mark_holes, merge_copies
 from skuhop.fitting.lessons import Lesson, weights_unless_one
 from skuhop.fitting.linear_models import LOGISTIC, RIDGE
 from skuhop.fitting.members import cross_fitted, kernels_to_learn, n_steps
@@ -29,6 +29,8 @@ __all__ = [
     "follow_stream",
     "kernels_to_learn",
     "learn_imputation",
+    "mark_holes",
+    "merge_copies",
     "n_steps",
     "read_chosen_alpha",
     "run_stage_one",

@@ -1,6 +1,7 @@
 """Stored rows one by one: names, forgetting, merging, neighbours, asking few."""
 
 from skuhop.estimators.rows.forgetting import ForgettingMixin
+from skuhop.estimators.rows.incomplete import IncompleteRowsMixin
 from skuhop.estimators.rows.kneighbors import KNeighborsMixin
 from skuhop.estimators.rows.merging import MergingMixin, check_same_columns
 from skuhop.estimators.rows.radius import RadiusNeighborsMixin
@@ -12,6 +13,7 @@ from skuhop.estimators.rows.row_ids import (
 
 __all__ = [
     "ForgettingMixin",
+    "IncompleteRowsMixin",
     "KNeighborsMixin",
     "MergingMixin",
     "RadiusNeighborsMixin",

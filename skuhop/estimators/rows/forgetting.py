@@ -9,9 +9,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skuhop.choices import Retention
-from skuhop.estimators.rows.naming import Request, name_rows
+from skuhop.estimators.rows.naming import Request, name_rows, take_away
 from skuhop.estimators.rows.stored import StoresRows
-from skuhop.retention import lack_copies, leave_weights, take_copies
 from skuhop.support import all_or_nothing, choose_device, in_few_threads, ones_unless
 
 
@@ -96,20 +95,8 @@ class ForgettingMixin(StoresRows):
         names = getattr(self, "row_ids_", None)
         groups, wanted = name_rows(request, self.patterns_, names, self._prepare_rows)
         unit = self._weigh_copies() * self._fade()
-        held = weights / unit
-        if request.sample_weight is None:
-            # What has faded, or was never whole, is a copy nevertheless.
-            held = np.ceil(held * (1 - 1e-6))
-        age = self.stream_.get("arrivals", np.arange(len(weights)))
-        taken = take_copies(groups, -age, held, wanted)
-        lacking = lack_copies(groups, taken, wanted)
-        if len(lacking):
-            raise ValueError(
-                f"forget must be given rows that are stored, no more of each than is. "
-                f"Got {len(lacking)} others; positions in {request.name}: "
-                f"{lacking[:5].tolist()}."
-            )
-        return leave_weights(weights, np.minimum(taken * unit, weights))
+        arrivals = self.stream_.get("arrivals")
+        return take_away(request, weights, groups, wanted, unit, arrivals)
 
     def _weigh_copies(self):
         """Give what a row of weight one weighs where it is stored."""

@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skuhop.estimators.rows.row_ids import number_ids
-from skuhop.retention import number_rows
+from skuhop.retention import (
+    lack_copies,
+    leave_weights,
+    number_rows,
+    take_copies,
+)
 from skuhop.support import check_numbers, on_host
 
 
@@ -66,6 +71,45 @@ def name_rows(
     keys = number_rows(X, X)
     wanted = _add_up(keys, len(X), request.sample_weight, 1.0)
     return number_rows(patterns, X), wanted
+
+
+def take_away(
+    request: Request, weights: np.ndarray, groups, wanted, unit=1.0, arrivals=None
+) -> np.ndarray:
+    """Weights (n_patterns,) that are left of those of stored rows.
+
+    Parameters
+    ----------
+    request : Request
+        What is to go.
+    weights : ndarray of shape (n_patterns,)
+        What rows weigh.
+    groups, wanted : ndarray
+        What `name_rows` says of the request.
+    unit : float or ndarray of shape (n_patterns,), default=1
+        What a copy weighs.
+    arrivals : ndarray of shape (n_patterns,), default=None
+        The newest copies go first; None is in the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If a row is not stored, or not as often.
+    """
+    held = weights / unit
+    if request.sample_weight is None:
+        # What has faded, or was never whole, is a copy nevertheless.
+        held = np.ceil(held * (1 - 1e-6))
+    age = np.arange(len(weights)) if arrivals is None else arrivals
+    taken = take_copies(groups, -age, held, wanted)
+    lacking = lack_copies(groups, taken, wanted)
+    if len(lacking):
+        raise ValueError(
+            f"forget must be given rows that are stored, no more of each than is. "
+            f"Got {len(lacking)} others; positions in {request.name}: "
+            f"{lacking[:5].tolist()}."
+        )
+    return leave_weights(weights, np.minimum(taken * unit, weights))
 
 
 def _add_up(keys: np.ndarray, n: int, sample_weight, default: float) -> np.ndarray:

@@ -1,5 +1,9 @@
 """What an imputer learns, from arrays to arrays."""
 
-from skuhop.fitting.imputation.learned_columns import learn_imputation
+from skuhop.fitting.imputation.learned_columns import (
+    learn_imputation,
+    mark_holes,
+    merge_copies,
+)
 
-__all__ = ["learn_imputation"]
+__all__ = ["learn_imputation", "mark_holes", "merge_copies"]

@@ -60,7 +60,7 @@ def learn_imputation(
     weights: np.ndarray | None,
     rng: np.random.RandomState,
     device: torch.device,
-) -> tuple[Imputation, np.ndarray]:
+) -> Imputation:
     """Learn from rows of numbers and codes.
 
     Parameters
@@ -80,10 +80,8 @@ def learn_imputation(
     -------
     imputation : Imputation
         What has been learned.
-    numbers : ndarray of shape (n,), int
-        Which of its distinct rows a row is.
     """
-    rows, weights, numbers = _merge_rows(X, weights)
+    rows, weights, _ = merge_copies(X, weights)
     coordinates = learn_coordinates(rows, n_values > 0, weights)
     Z = to_tensor(to_coordinates(rows, coordinates), device)
     groups = [coordinates.group(column) for column in np.unique(coordinates.columns)]
@@ -93,7 +91,7 @@ def learn_imputation(
     lines = lines.clamp(stored.low, stored.high)
     shared = _Shared(stored, gaussian, lines, coordinates, n_values)
     columns = [_learn_column(shared, column, rng) for column in range(X.shape[1])]
-    learned = Imputation(
+    return Imputation(
         rows,
         weights,
         n_values,
@@ -102,13 +100,17 @@ def learn_imputation(
         to_numpy(gaussian.covariance),
         *(np.array(parts) for parts in zip(*columns, strict=True)),
     )
-    return learned, numbers
 
 
-def _merge_rows(X, weights):
-    """Distinct rows, weights and which is which; holes are a value like others."""
+def mark_holes(X: np.ndarray) -> np.ndarray:
+    """Rows (n, 2 d) without NaN, which are equal where entries and holes are."""
     missing = np.isnan(X)
-    both = np.hstack([np.where(missing, 0, X), missing])
+    return np.hstack([np.where(missing, 0, X), missing])
+
+
+def merge_copies(X: np.ndarray, weights: np.ndarray | None):
+    """Distinct rows, weights and which is which; holes are a value like others."""
+    both = mark_holes(X)
     rows, total, numbers = distinct_rows(both, weights)
     d = X.shape[1]
     X = np.where(rows[:, d:] > 0, np.nan, rows[:, :d])
