@@ -16,6 +16,7 @@ MAY_IMPORT = {
         "estimators",
         "answering",
         "choices",
+        "retention",
         "retrieval",
         "support",
         "exceptions",

@@ -4,14 +4,15 @@ Patterns are generated into ``.npy`` files of a temporary folder: clusters with 
 of 0.3. Queries are stored patterns with noise of 1 in every entry, and beta is the
 precision of that noise, so that many patterns take part in an answer. The table has the
 time to read the patterns and that of `transform`: the first, which prepares the keys;
-the second; and one in which a worker is killed by SIGKILL while it answers. The
-differences are those to the answers of one process that holds all patterns. It answers
-only the first ``--few`` queries; its times are those of as many queries as the cluster
-had, in proportion.
+the second; one in which a worker is killed by SIGKILL while it answers; and one after
+every hundredth pattern has been forgotten, with the time that forgetting took. The
+differences are those to the answers of one process that holds all patterns, or all that
+are left. It answers only the first ``--few`` queries; its times are those of as many
+queries as the cluster had, in proportion.
 
 Every worker has one thread, and so has the process unless ``--threads`` says otherwise.
-On a machine with fewer cores than workers the workers share the cores. ``--turns
-killed`` makes one call only, if time is short.
+On a machine with fewer cores than workers the workers share the cores. Turns come in
+the order in which ``--turns`` names them; forgotten patterns do not come back.
 
 Run it with ``python examples/benchmarks/sharding.py``; numbers go to
 ``benchmark_results/sharding.csv``.
@@ -37,7 +38,13 @@ from skuhop import UHopMemory
 from skuhop.distributed import ShardedMemory
 
 NOISE = 1.0
-TURNS = ("first", "second", "killed")
+TURNS = {
+    "first": "first transform",
+    "second": "second transform",
+    "killed": "a worker killed",
+    "forgotten": "every hundredth pattern forgotten, transform",
+}
+FORGOTTEN = slice(50, None, 100)
 
 
 def generate(folder, n_patterns, n_features, n_files):
@@ -95,11 +102,11 @@ def kill_one(client):
     return thread
 
 
-def on_the_cluster(args, model, files, queries):
-    """Yield way, seconds and answers of every turn of the cluster."""
+def on_the_cluster(args, workers, model, files, queries):
+    """Yield way, seconds, answers and turn of every turn of the cluster."""
     with (
         LocalCluster(
-            n_workers=args.workers,
+            n_workers=workers,
             threads_per_worker=1,
             dashboard_address=":0",
             local_directory=files[0].parent,
@@ -108,15 +115,20 @@ def on_the_cluster(args, model, files, queries):
     ):
         memory = ShardedMemory(model, client=client, shard_size=args.shard_size)
         _, load = timed(lambda: memory.fit(files))
-        way = f"{args.workers} workers, {len(memory.shard_sizes_)} shards"
-        yield f"{way}: read", load, None
+        way = f"{workers} workers, {len(memory.shard_sizes_)} shards"
+        yield f"{way}: read", load, None, False
+        fewer = False
         for turn in args.turns:
+            if turn == "forgotten":
+                rows = np.arange(args.patterns)[FORGOTTEN]
+                _, seconds = timed(lambda rows=rows: memory.forget(rows))
+                yield f"{way}: forget {len(rows):,} patterns", seconds, None, fewer
+                fewer = True
             thread = kill_one(client) if turn == "killed" else None
             answers, seconds = timed(lambda: memory.transform(queries))
             if thread:
                 thread.join()
-            name = "a worker killed" if turn == "killed" else f"{turn} transform"
-            yield f"{way}: {name}", seconds, answers
+            yield f"{way}: {TURNS[turn]}", seconds, answers, fewer
 
 
 def in_one_process(args, model, files, queries):
@@ -125,18 +137,20 @@ def in_one_process(args, model, files, queries):
     memory, few = copy.copy(model), queries[: args.few]
     memory.patterns_, load = timed(lambda: np.concatenate(list(map(np.load, files))))
     way = f"one process, {args.threads} thread(s)"
-    yield f"{way}: read", load, None
-    for turn in ("first", "second"):
+    yield f"{way}: read", load, None, False
+    share = "" if len(few) == len(queries) else f" ({len(few):,} queries)"
+    for turn in ("first", "second", "forgotten"):
+        if turn == "forgotten":
+            memory.patterns_ = np.delete(memory.patterns_, FORGOTTEN, axis=0)
         found, seconds = timed(lambda: memory.transform(few))
-        share = "" if len(few) == len(queries) else f" ({len(few):,} queries)"
         seconds *= len(queries) / len(few)
-        yield f"{way}: {turn} transform{share}", seconds, found
+        yield f"{way}: {TURNS[turn]}{share}", seconds, found, turn == "forgotten"
 
 
 def main():
     """Run the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--patterns", type=int, default=2_000_000)
     parser.add_argument("--features", type=int, default=64)
     parser.add_argument("--queries", type=int, default=10_000)
@@ -146,7 +160,7 @@ def main():
     parser.add_argument("--separation", default="softmax")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", default="float32", help="what is computed in")
-    parser.add_argument("--turns", nargs="+", choices=TURNS, default=TURNS)
+    parser.add_argument("--turns", nargs="+", choices=TURNS, default=list(TURNS))
     parser.add_argument("--out", default="benchmark_results/sharding.csv")
     args = parser.parse_args()
     print(machine(), end="\n\n", flush=True)
@@ -159,12 +173,15 @@ def main():
             beta=NOISE**-2,
             separation=args.separation,
         ).fit(np.load(files[0])[:10_000])
-        measured, expected = [], None
-        for ways in (in_one_process, on_the_cluster):
-            for what, seconds, answers in ways(args, model, files, queries):
-                measured.append(row(args, what, seconds, answers, expected))
+        measured, expected = [], {}
+        ways = [in_one_process(args, model, files, queries)]
+        ways += [on_the_cluster(args, n, model, files, queries) for n in args.workers]
+        for way in ways:
+            for what, seconds, answers, fewer in way:
+                if answers is not None:
+                    expected.setdefault(fewer, answers)
+                measured.append(row(args, what, seconds, answers, expected.get(fewer)))
                 print(*measured[-1].values(), sep=" | ", flush=True)
-                expected = answers if expected is None else expected
     print("\n" + markdown_rows(measured))
     write_tables(args.out, [measured])
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from skuhop.distributed import _workers
-from skuhop.distributed._shard_rows import Model
+from skuhop.distributed._lessening import split
+from skuhop.distributed._shard_rows import Model, kind_of
 from skuhop.retrieval import (
     Memory,
     best_partial,
@@ -110,10 +111,10 @@ def send(client, model: Model):
     return client.submit(_workers.give, model, pure=False)
 
 
-def load(client, model, arguments: list[tuple]) -> list:
+def load(client, model, arguments: list[tuple], lessenings: list) -> list:
     """Futures of the shards, dealt out evenly to the workers that are there now.
 
-    `model` is the future of one.
+    `model` is the future of one, and `lessenings` say what shards are to lack.
 
     Left to itself Dask gives the next shard to whoever has read the last, which is no
     sign of who answers fast. Other workers may step in for one that is gone.
@@ -125,12 +126,24 @@ def load(client, model, arguments: list[tuple]) -> list:
             _workers.load,
             number,
             model,
+            less,
             *parts,
             pure=False,
             workers=place,
             allow_other_workers=place is not None,
         )
-        for (number, parts), place in zip(enumerate(arguments), places, strict=False)
+        for (number, parts), less, place in zip(
+            enumerate(arguments), lessenings, places, strict=False
+        )
+    ]
+
+
+def thin(client, shards: list, lessenings: list) -> list:
+    """Futures of shards that lack something more; of the others the same ones."""
+    pairs = zip(shards, lessenings, strict=True)
+    return [
+        s if n is None else client.submit(_workers.thin, s, n, pure=False)
+        for s, n in pairs
     ]
 
 
@@ -167,11 +180,12 @@ class Cluster(NamedTuple):
     remote : Future
         The same, for the workers.
     shards : list of Future
-        The shards that store something.
     sizes : list of int
         Their numbers of patterns.
     checksums : list of int or None
         What their rows came to when they were stored.
+    positions : ndarray of shape (n_patterns,) or None
+        Where patterns stand among all that are stored; None is all of them.
     """
 
     client: Any
@@ -180,6 +194,40 @@ class Cluster(NamedTuple):
     shards: list
     sizes: list
     checksums: list
+    positions: np.ndarray | None = None
+
+    @property
+    def firsts(self) -> list:
+        """Positions of the first pattern of every shard."""
+        return [0, *np.cumsum(self.sizes[:-1]).tolist()]
+
+    def find(self, X: np.ndarray) -> list:
+        """Rows of every shard that are rows of X."""
+        rows = self.client.submit(_workers.give, X, pure=False)
+        return self.client.gather(
+            [
+                self.client.submit(_workers.find, shard, self.remote, rows, pure=False)
+                for shard in self.shards
+            ]
+        )
+
+    def allow(self, mask: np.ndarray) -> Cluster:
+        """Make a cluster of the patterns that a mask allows."""
+        hidden = np.flatnonzero(~mask)
+        lessenings = split(hidden, np.zeros(len(hidden)), self.sizes)
+        pairs = zip(self.shards, self.sizes, lessenings, strict=True)
+        some = [(s, n) for s, size, n in pairs if n is None or len(n.places) < size]
+        shards = thin(self.client, *map(list, zip(*some, strict=True)))
+        sizes, checksums, summaries = summarise(self.client, self.remote, shards)
+        kind = kind_of(self.model.estimator)
+        common = zip(kind.common, kind.together(summaries), strict=True)
+        model = self.model.take_common(dict(common))
+        remote, positions = send(self.client, model), np.flatnonzero(mask)
+        return Cluster(self.client, model, remote, shards, sizes, checksums, positions)
+
+    def _number(self, found: np.ndarray) -> np.ndarray:
+        """Make positions count all stored patterns."""
+        return found if self.positions is None else self.positions[found]
 
     def side(self, dtype, complete: bool) -> Memory:
         """Give a memory of the mean alone, for what does not depend on patterns."""
@@ -213,7 +261,7 @@ class Cluster(NamedTuple):
 
     def _send(self, X, question, complete, budget):
         queries = self.client.submit(_workers.give, X, pure=False)
-        firsts = np.cumsum([0, *self.sizes]).tolist()
+        columns = zip(self.shards, self.sizes, self.firsts, self.checksums, strict=True)
         return [
             self.client.submit(
                 _workers.ask,
@@ -227,9 +275,8 @@ class Cluster(NamedTuple):
                 budget,
                 pure=False,
             )
-            for shard, first, checksum in zip(
-                self.shards, firsts, self.checksums, strict=False
-            )
+            for shard, size, first, checksum in columns
+            if size
         ]
 
     def _receive(self, futures):
@@ -315,7 +362,8 @@ class Cluster(NamedTuple):
             whole = merge_heaviest(*rule, parts, top)
             pair = finalise_heaviest(*rule, whole, sum(self.sizes), top)
             found.append([to_numpy(tensor) for tensor in pair])
-        return tuple(np.concatenate(column) for column in zip(*found, strict=True))
+        at, weights = (np.concatenate(column) for column in zip(*found, strict=True))
+        return self._number(at), weights
 
     def best(self, X: np.ndarray, complete: bool) -> tuple[np.ndarray]:
         """As `skuhop.retrieval.best_patterns`."""
@@ -323,4 +371,4 @@ class Cluster(NamedTuple):
             to_numpy(merge_best(parts).position)
             for _, parts in self.ask(X, best_partial, complete, 3)
         ]
-        return (np.concatenate(found),)
+        return (self._number(np.concatenate(found)),)

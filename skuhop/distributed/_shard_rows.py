@@ -59,6 +59,12 @@ class Model(NamedTuple):
         """Make a model that knows what all shards have in common."""
         return self._replace(estimator=self.store_rows(common))
 
+    @property
+    def common(self) -> tuple:
+        """What all shards have in common, as something to compare."""
+        names = kind_of(self.estimator).common
+        return tuple(getattr(self.estimator, name).tobytes() for name in names)
+
     def memory(self, estimator, complete, dtype, device):
         """Stage II of an estimator that `store_rows` gave."""
         if self.betas:
@@ -140,7 +146,6 @@ def _of_every_row(y, X, why):
 def _rows_with(model, X, values, weights) -> dict:
     estimator = model.estimator
     X, values, weights = positive_rows(X, values, weights)
-    X = fill_means(X, estimator.mean_).astype(X.dtype, copy=False)
     return {"patterns_": X, estimator._belonging: values, "sample_weight_": weights}
 
 
@@ -156,6 +161,16 @@ def _class_totals(estimator) -> np.ndarray:
 def _class_frequencies(totals) -> tuple:
     total = np.sum(totals, axis=0)
     return (total / total.sum(),)
+
+
+def _refuse_loss_of_class(estimator, before: tuple, after: tuple) -> None:
+    """Refuse to lose the last row of a class."""
+    lost = estimator.classes_[(before[0] > 0) & (after[0] == 0)]
+    if len(lost):
+        raise ValueError(
+            "forget must leave a row of each class: all would go of "
+            f"{lost.tolist()[:5]}."
+        )
 
 
 def _column_summary(estimator) -> tuple:
@@ -182,11 +197,25 @@ def attributes_of_rows(model: Model, X, y, sample_weight) -> dict:
     ValueError
         If rows are not what the estimator can store.
     """
-    kind = kind_of(model.estimator)
-    refuse_masked(X=X, y=y, sample_weight=sample_weight)
-    check_columns(model.estimator, X)
+    refuse_masked(y=y, sample_weight=sample_weight)
+    X = read_patterns(model.estimator, X)
+    weights = _weights(sample_weight, X) if model.weighted else None
+    return kind_of(model.estimator).rows(model, X, y, weights)
+
+
+def read_patterns(estimator, X) -> np.ndarray:
+    """Rows as shards store them, holes filled where patterns have values.
+
+    Raises
+    ------
+    ValueError
+        If rows are not what the estimator can store.
+    """
+    kind = kind_of(estimator)
+    refuse_masked(X=X)
+    check_columns(estimator, X)
     X = check_array(
-        read_rows(model.estimator, X),
+        read_rows(estimator, X),
         dtype=DTYPES,
         order="C",
         copy=True,
@@ -194,14 +223,15 @@ def attributes_of_rows(model: Model, X, y, sample_weight) -> dict:
         ensure_min_samples=0,
         input_name="X",
     )
-    n_features = len(model.estimator.mean_)
+    n_features = len(estimator.mean_)
     if X.shape[1] != n_features:
         raise ValueError(
             f"X has {X.shape[1]} features, but the estimator was fitted with "
             f"{n_features}."
         )
-    weights = _weights(sample_weight, X) if model.weighted else None
-    return kind.rows(model, X, y, weights)
+    if not kind.values:
+        return X
+    return fill_means(X, estimator.mean_).astype(X.dtype, copy=False)
 
 
 def _weights(sample_weight, X):
@@ -234,6 +264,9 @@ class Kind(NamedTuple):
         Attributes that all shards have in common, beside those of the estimator.
     together : callable
         ``(summaries) -> tuple``: their values.
+    refuse : callable
+        ``(estimator, before, after)`` raises an error for a loss, by what `together`
+        gave, that is too much.
     decide : callable
         ``(estimator, answers) -> predictions`` of what has values.
     """
@@ -244,6 +277,7 @@ class Kind(NamedTuple):
     summary: Callable = lambda estimator: None
     common: tuple[str, ...] = ()
     together: Callable = lambda summaries: ()
+    refuse: Callable = lambda estimator, before, after: None
     decide: Callable = lambda estimator, found: found
 
 
@@ -255,6 +289,7 @@ KINDS = {
         summary=_class_totals,
         common=("class_prior_",),
         together=_class_frequencies,
+        refuse=_refuse_loss_of_class,
         decide=lambda estimator, found: estimator.classes_[found.argmax(axis=1)],
     ),
     UHopRegressor: Kind(

@@ -6,11 +6,12 @@ import copy
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skuhop.answering import check_null, check_queries, check_top, write_rows
 from skuhop.choices import name_of
@@ -23,10 +24,23 @@ from skuhop.distributed._cluster import (
     send,
     split_by_completeness,
     summarise,
+    thin,
 )
-from skuhop.distributed._shard_rows import KINDS, kind_of, model_of
+from skuhop.distributed._lessening import (
+    choose_copies,
+    choose_positions,
+    join,
+    split,
+)
+from skuhop.distributed._shard_rows import KINDS, kind_of, model_of, read_patterns
 from skuhop.distributed._sources import cut, in_memory
-from skuhop.estimators import UHopMemory, minus_error
+from skuhop.estimators import (
+    UHopMemory,
+    check_same_columns,
+    minus_error,
+    read_filter,
+)
+from skuhop.exceptions import InvalidParameterError
 from skuhop.retrieval import SIMILARITIES
 from skuhop.support import (
     VersionedStateMixin,
@@ -37,6 +51,7 @@ from skuhop.support import (
     on_host,
     release,
     reuse,
+    reuse_view,
 )
 from skuhop.support import parameter_rules as rules
 
@@ -85,6 +100,29 @@ def _keep_observed(X: np.ndarray, retrieved: np.ndarray) -> np.ndarray:
 
 def _is_fitted(estimator):
     return hasattr(estimator, "patterns_")
+
+
+def _check_same_weights(estimator, other: ShardedMemory, sizes: list) -> None:
+    """Refuse what has been forgotten where classes weigh something else.
+
+    Rows of classes that weigh nothing are not stored, and parts of a weight are in
+    units of what the class weighs.
+    """
+    if list(other.shard_sizes_) != list(sizes):
+        raise ValueError(
+            "merge must be given a ShardedMemory whose shards have the same rows here: "
+            f"{list(other.shard_sizes_)}. Got {list(sizes)}: classes may weigh nothing "
+            "here or there, or a source may have changed."
+        )
+    here, there = (
+        np.array(getattr(e, "class_weight_", 1)) for e in (estimator, other.estimator_)
+    )
+    parts = any(less is not None and less.weights.any() for less in other._lessened())
+    if parts and not np.array_equal(here, there):
+        raise ValueError(
+            "merge must be given a ShardedMemory with the same class_weight_, as part "
+            f"of the weight of a row has been forgotten there: {here}. Got {there}."
+        )
 
 
 def _copy_with_parameters(estimator):
@@ -149,6 +187,9 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
 
     sources_ : list of tuple
         Where the rows, labels and weights of every shard come from.
+
+    lessened_ : list of tuple or None
+        What has been forgotten of each shard: positions in it, and the weights left.
 
     weighted_ : bool
         Whether patterns have weights.
@@ -284,23 +325,133 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         weighted = sample_weight is not None or bool((class_weight != 1).any())
         model = model_of(estimator, weighted)
         remote = send(client, model)
-        shards = load(client, remote, arguments)
-        sizes, checksums, summaries = summarise(client, remote, shards)
-        if not sum(sizes):
+        lessened: list = [None] * len(sources)
+        shards = load(client, remote, arguments, lessened)
+        summary = summarise(client, remote, shards)
+        if not sum(summary[0]):
             raise ValueError("All weights are zero: nothing would be stored.")
-        kind = kind_of(estimator)
         for name in _NOT_ALWAYS:
             self.__dict__.pop(name, None)
         self._name_features(X, estimator)
-        self.estimator_, self.weighted_, self.sources_ = estimator, weighted, sources
+        self.estimator_, self.weighted_ = estimator, weighted
+        if hasattr(estimator, "classes_"):
+            self.classes_ = estimator.classes_
+        self._hold(client, model, sources, lessened, shards, summary)
+        return self
+
+    def _hold(self, client, model, sources, lessened, shards, summary):
+        """Set what follows from what shards store, and keep them."""
+        sizes, checksums, summaries = summary
+        kind = kind_of(self.estimator_)
+        self.sources_, self.lessened_ = sources, lessened
         self.shard_sizes_, self.n_patterns_ = np.array(sizes), sum(sizes)
         self.shard_checksums_ = np.array(checksums)
         self.__dict__.update(zip(kind.common, kind.together(summaries), strict=True))
-        if hasattr(estimator, "classes_"):
-            self.classes_ = estimator.classes_
         release(self)
         reuse(self, client.id, sources, lambda: self._cluster(client, model, shards))
+
+    @all_or_nothing
+    def forget(self, rows: Any | None = None, *, X: ArrayLike | None = None) -> Self:
+        """Forget stored patterns: answers are as if they had never been stored.
+
+        What Stage I learned stays. So do the sources: what is to be left out of them is
+        remembered, and left out again when a shard is read again.
+
+        Parameters
+        ----------
+        rows : array-like of int or of bool, default=None
+            Positions among the patterns of all shards, or a mask of shape
+            (n_patterns_,).
+
+        X : array-like of shape (n_rows, n_features), default=None
+            Patterns themselves, in this process: of each one copy, which may be a part
+            of a weight, the last in the order of the shards first.
+
+        Returns
+        -------
+        self : ShardedMemory
+            The memory without the patterns.
+
+        Raises
+        ------
+        ValueError
+            If a pattern is not stored, or not as often, or if nothing would be left, or
+            nothing of a class; the memory is then as it was.
+        """
+        check_is_fitted(self)
+        cluster, kind = self._shards(), kind_of(self.estimator_)
+        client, sizes = cluster.client, cluster.sizes
+        if X is None or rows is not None:
+            lost = choose_positions(rows, X, self.n_patterns_)
+        else:
+            named = read_patterns(self.estimator_, on_host(X))
+            lost = choose_copies(cluster.find(named), named, cluster.firsts)
+        lessenings = split(*lost, sizes)
+        shards = thin(client, cluster.shards, lessenings)
+        summary = summarise(client, cluster.remote, shards)
+        if not sum(summary[0]):
+            raise ValueError(
+                f"forget must leave a stored row at least: all {sum(sizes)} would go."
+            )
+        before = tuple(getattr(self, name) for name in kind.common)
+        kind.refuse(self.estimator_, before, kind.together(summary[2]))
+        known = zip(self._lessened(), lessenings, sizes, strict=True)
+        lessened = [join(*parts) for parts in known]
+        sources = list(self.sources_)
+        self._hold(client, cluster.model, sources, lessened, shards, summary)
         return self
+
+    @all_or_nothing
+    def merge(self, other: ShardedMemory) -> Self:
+        """Store the patterns of another sharded memory too, under Phi as it is here.
+
+        Its shards come after those of this one, and are read from their sources.
+        Nothing is learned: the estimator of this one is used for all.
+
+        Parameters
+        ----------
+        other : ShardedMemory
+            Of an estimator of the same class, with the same features and categories;
+            of a classifier with labels that this one knows. It stays as it is.
+
+        Returns
+        -------
+        self : ShardedMemory
+            The memory with the patterns of both.
+
+        Raises
+        ------
+        ValueError
+            If the two do not match; the memory is then as it was.
+        """
+        check_is_fitted(self)
+        if not isinstance(other, ShardedMemory):
+            raise InvalidParameterError(
+                "merge must be given another ShardedMemory. Got "
+                f"{type(other).__name__}."
+            )
+        check_is_fitted(other)
+        check_same_columns(self.estimator_, other.estimator_)
+        weighted = self.weighted_ or other.weighted_
+        cluster, lessened = self._shards(), other._lessened()
+        client, model = cluster.client, cluster.model._replace(weighted=weighted)
+        remote, shards = send(client, model), cluster.shards
+        if weighted != self.weighted_:
+            arguments = as_arguments(client, self.sources_)
+            shards = load(client, remote, arguments, self._lessened())
+        arguments = as_arguments(client, other.sources_)
+        shards = [*shards, *load(client, remote, arguments, lessened)]
+        summary = summarise(client, remote, shards)
+        _check_same_weights(self.estimator_, other, summary[0][-len(lessened) :])
+        sources = [*self.sources_, *other.sources_]
+        lessened = [*self._lessened(), *lessened]
+        self.weighted_ = weighted
+        self._hold(client, model, sources, lessened, shards, summary)
+        return self
+
+    def _lessened(self) -> list:
+        """Give what has been forgotten of each shard; older files know of nothing."""
+        return getattr(self, "lessened_", [None] * len(self.sources_))
 
     @available_if(_can("transform", of="estimator"))
     def fit_transform(
@@ -364,19 +515,18 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         sizes = self.shard_sizes_.tolist()
         # A file may be older than checksums.
         checksums = getattr(self, "shard_checksums_", np.full(len(sizes), None))
-        columns = zip(shards, sizes, checksums.tolist(), strict=True)
-        held = [column for column in columns if column[1]]
-        held = map(list, zip(*held, strict=True))
-        return Cluster(client, model, send(client, model), *held)
+        return Cluster(
+            client, model, send(client, model), shards, sizes, checksums.tolist()
+        )
 
-    def _shards(self):
+    def _shards(self, where=None):
         """Find the shards on the current cluster; read them if they are not there."""
         client = find_client(self.client)
 
         def build():
             model = model_of(self.estimator_, self.weighted_)
             arguments = as_arguments(client, self.sources_)
-            shards = load(client, send(client, model), arguments)
+            shards = load(client, send(client, model), arguments, self._lessened())
             return self._cluster(client, model, shards)
 
         cluster = reuse(self, client.id, self.sources_, build)
@@ -384,7 +534,11 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             # client.restart() has taken them away.
             release(self)
             cluster = reuse(self, client.id, self.sources_, build)
-        return cluster
+        if where is None:
+            return cluster
+        mask = read_filter(where, None, self.n_patterns_)
+        key = np.packbits(mask).tobytes()
+        return reuse_view(self, cluster, key, lambda: cluster.allow(mask))
 
     def release(self) -> Self:
         """Let the workers forget the shards; the next call reads them again.
@@ -401,15 +555,15 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         """Validate queries, which go to the workers by way of the host."""
         return check_queries(self, on_host(X))
 
-    def _ask(self, X, question):
+    def _ask(self, X, question, where=None):
         """Put ``question(cluster, rows, complete)`` for rows without and with NaN."""
-        cluster = self._shards()
+        cluster = self._shards(where)
         return split_by_completeness(
             X, lambda rows, full: question(cluster, rows, full)
         )
 
     @available_if(_can("transform"))
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Any, where: ArrayLike | None = None) -> np.ndarray:
         """Retrieve patterns (Stage II), as `UHopMemory.transform` does.
 
         Parameters
@@ -417,20 +571,23 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         X : array-like of shape (n_queries, n_features)
             Damaged patterns, in this process; NaN marks entries that are unknown.
 
+        where : array-like of bool of shape (n_patterns_,), default=None
+            Which stored patterns may answer.
+
         Returns
         -------
         X_retrieved : ndarray of shape (n_queries, n_features)
             The retrieved patterns; observed entries of rows with NaN are kept.
         """
-        return write_rows(self, self._retrieve(X), X)
+        return write_rows(self, self._retrieve(X, where), X)
 
-    def _retrieve(self, X):
+    def _retrieve(self, X, where=None):
         """`transform`, before `set_output` has its say."""
         X = self._check_queries(X)
-        return _keep_observed(X, self._ask(X, Cluster.retrieve)[0])
+        return _keep_observed(X, self._ask(X, Cluster.retrieve, where)[0])
 
     @available_if(_can("energy"))
-    def energy(self, X: Any) -> np.ndarray:
+    def energy(self, X: Any, where: ArrayLike | None = None) -> np.ndarray:
         """Kernelised Hopfield energy, as `UHopMemory.energy` gives it.
 
         Parameters
@@ -438,16 +595,22 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         X : array-like of shape (n_queries, n_features)
             Queries; NaN marks entries that are unknown.
 
+        where : array-like of bool of shape (n_patterns_,), default=None
+            Which stored patterns may answer.
+
         Returns
         -------
         energy : ndarray of shape (n_queries,)
             Energy of every query.
         """
-        return self._ask(self._check_queries(X), Cluster.energies)[0]
+        return self._ask(self._check_queries(X), Cluster.energies, where)[0]
 
     @available_if(_can("score_samples"))
     def score_samples(
-        self, X: Any, return_null: bool = False
+        self,
+        X: Any,
+        return_null: bool = False,
+        where: ArrayLike | None = None,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """How well the memory knows each query: minus its energy.
 
@@ -460,6 +623,9 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             Whether to return the weight of "nothing stored" as well, as
             `UHopMemory.score_samples` does.
 
+        where : array-like of bool of shape (n_patterns_,), default=None
+            Which stored patterns may answer.
+
         Returns
         -------
         scores : ndarray of shape (n_queries,)
@@ -468,18 +634,20 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         null : ndarray of shape (n_queries,)
             Weight of "nothing stored"; only if `return_null`.
         """
-        found = self._with_null(X, Cluster.energies, return_null)
+        found = self._with_null(X, Cluster.energies, return_null, where)
         return (-found[0], found[1]) if return_null else -found
 
-    def _with_null(self, X, question, return_null):
+    def _with_null(self, X, question, return_null, where):
         """Put a question, and ask for the weight of "nothing stored" too if wanted."""
         X = self._check_queries(X)
         if return_null:
             check_null(name_of(self.estimator_.separation))
-        found = self._ask(X, question)[0]
-        return (found, self._ask(X, Cluster.null)[0]) if return_null else found
+        found = self._ask(X, question, where)[0]
+        return (found, self._ask(X, Cluster.null, where)[0]) if return_null else found
 
-    def association(self, X: Any, top: int) -> tuple[np.ndarray, np.ndarray]:
+    def association(
+        self, X: Any, top: int, where: ArrayLike | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Compute retrieval weights of the heaviest patterns.
 
         Parameters
@@ -490,6 +658,9 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         top : int
             How many. All weights of all patterns would not fit in one process.
 
+        where : array-like of bool of shape (n_patterns_,), default=None
+            Which stored patterns may answer.
+
         Returns
         -------
         indices : ndarray of shape (n_queries, top)
@@ -499,17 +670,20 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             Their weights.
         """
         X = self._check_queries(X)
-        top = check_top(top, self.n_patterns_)
-        cluster = self._shards()
+        cluster = self._shards(where)
+        top = check_top(top, sum(cluster.sizes))
         if kind_of(self.estimator_).values:
             return cluster.heaviest(cluster.complete(X), True, top)
         return self._ask(
-            X, lambda cluster, X, complete: cluster.heaviest(X, complete, top)
+            X, lambda cluster, X, complete: cluster.heaviest(X, complete, top), where
         )
 
     @after_fit
     def predict(
-        self, X: Any, return_null: bool = False
+        self,
+        X: Any,
+        return_null: bool = False,
+        where: ArrayLike | None = None,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Position of the most associated pattern, most probable class, or values.
 
@@ -522,6 +696,9 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             Whether to return the weight of "nothing stored" as well, as
             `UHopMemory.predict` does; for a memory only.
 
+        where : array-like of bool of shape (n_patterns_,), default=None
+            Which stored patterns may answer.
+
         Returns
         -------
         found : ndarray of shape (n_queries,) or (n_queries, n_outputs)
@@ -533,21 +710,21 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         """
         estimator, kind = self.estimator_, kind_of(self.estimator_)
         if not kind.values:
-            return self._with_null(X, Cluster.best, return_null)
+            return self._with_null(X, Cluster.best, return_null, where)
         if return_null:
             raise ValueError(
                 "return_null=True is for a UHopMemory in shards; got a "
                 f"{type(estimator).__name__}."
             )
-        return kind.decide(estimator, self._values(X))
+        return kind.decide(estimator, self._values(X, where))
 
-    def _values(self, X):
+    def _values(self, X, where):
         """Answers in values of the patterns."""
         X = self._check_queries(X)
-        return self._shards().values(X)
+        return self._shards(where).values(X)
 
     @available_if(_can("predict_proba"))
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any, where: ArrayLike | None = None) -> np.ndarray:
         """Probabilities of the classes, as `UHopClassifier.predict_proba` gives them.
 
         Parameters
@@ -555,12 +732,15 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         X : array-like of shape (n_queries, n_features)
             Queries; NaN marks entries that are unknown.
 
+        where : array-like of bool of shape (n_patterns_,), default=None
+            Which stored patterns may answer.
+
         Returns
         -------
         proba : ndarray of shape (n_queries, n_classes)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        return self._values(X)
+        return self._values(X, where)
 
     def score(
         self, X: Any, y: Any | None = None, sample_weight: Any | None = None

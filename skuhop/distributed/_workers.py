@@ -7,6 +7,7 @@ from zlib import crc32
 
 import numpy as np
 
+from skuhop.distributed._lessening import Candidates, Less, find_candidates, lessen
 from skuhop.distributed._shard_rows import Model, attributes_of_rows, kind_of
 from skuhop.distributed._sources import read
 from skuhop.retrieval import partial
@@ -49,13 +50,23 @@ def give(value):
     return value
 
 
-def load(number: int, model: Model, X, y, sample_weight) -> Shard:
-    """Read a shard from its source and check it."""
+def load(number: int, model: Model, less: Less | None, X, y, sample_weight) -> Shard:
+    """Read a shard from its source, check it, and take away what it is to lack."""
     try:
         rows = attributes_of_rows(model, read(X), read(y), read(sample_weight))
     except (TypeError, ValueError) as error:
         raise ValueError(f"Shard {number}: {error}") from error
-    return Shard(rows)
+    return Shard(lessen(rows, less))
+
+
+def thin(shard: Shard, less: Less) -> Shard:
+    """Make a shard of which some rows weigh less; what has been prepared is left."""
+    return Shard(lessen(shard.rows, less))
+
+
+def find(shard: Shard, model: Model, X: np.ndarray) -> Candidates:
+    """Find stored rows that are rows of X."""
+    return find_candidates(shard.rows, model, X)
 
 
 def summary(shard: Shard, model: Model) -> tuple[int, int, object]:
@@ -121,7 +132,7 @@ def ask(
         with attempt:
             memory = reuse(
                 shard,
-                (complete, X.dtype.str, str(device)),
+                (complete, X.dtype.str, str(device), model.common),
                 estimator.patterns_,
                 lambda: model.memory(estimator, complete, X.dtype, device),
             )

@@ -7,15 +7,27 @@ from skuhop.estimators.kanerva_memory import KanervaMemory
 from skuhop.estimators.memory import UHopMemory
 from skuhop.estimators.mil_classifier import UHopMILClassifier
 from skuhop.estimators.regressor import UHopRegressor
+from skuhop.estimators.rows import (
+    Request,
+    check_same_columns,
+    name_rows,
+    read_filter,
+    take_away,
+)
 from skuhop.estimators.scoring import minus_error
 
 __all__ = [
     "KanervaMemory",
+    "Request",
     "UHopClassifier",
     "UHopDetector",
     "UHopImputer",
     "UHopMILClassifier",
     "UHopMemory",
     "UHopRegressor",
+    "check_same_columns",
     "minus_error",
+    "name_rows",
+    "read_filter",
+    "take_away",
 ]
