@@ -58,6 +58,7 @@ MAY_IMPORT = {
     "_version": set(),
     # Inside a room the inner rooms have floors of their own.
     "estimators.detection": set(),
+    "estimators.questions": {"estimators.rows"},
     "estimators.rows": set(),
     "support.checks": set(),
     "answering.imputation": set(),

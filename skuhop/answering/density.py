@@ -17,8 +17,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import softmax
 
+from skuhop.answering.memory_of_patterns import FittedPatterns
 from skuhop.learning import choose_kind
-from skuhop.support import unit_of
 
 _ALLOWED = {"similarity": ("euclidean", "dot"), "separation": ("softmax",)}
 
@@ -42,7 +42,7 @@ def has_density(memory) -> bool:
     return True
 
 
-def draw(memory, n_samples: int, rng) -> np.ndarray:
+def draw(fitted: FittedPatterns, n_samples: int, rng) -> np.ndarray:
     """Rows (n_samples, d) from a fitted memory for which `has_density` holds.
 
     Raises
@@ -51,12 +51,11 @@ def draw(memory, n_samples: int, rng) -> np.ndarray:
         If the feature map in use leaves the density without a finite integral, or is
         no matrix.
     """
-    patterns, weights = memory.patterns_, memory.sample_weight_
-    unit = unit_of(patterns)
-    beta = memory.beta * unit * unit
-    W, scale, shift = _linear_map(memory)
+    patterns, weights, unit = fitted.patterns, fitted.weights, fitted.unit
+    beta = float(fitted.parameters.beta) * unit * unit
+    W, scale, shift = _linear_map(fitted)
     logits = np.zeros(len(patterns)) if weights is None else np.log(weights)
-    if memory.similarity == "dot":
+    if fitted.parameters.similarity == "dot":
         keys = patterns / unit if W is None else patterns / unit @ W.T
         logits = logits + beta / 2 * (keys.astype(np.float64) ** 2).sum(1)
     chosen = rng.choice(len(patterns), size=n_samples, p=softmax(logits))
@@ -66,18 +65,19 @@ def draw(memory, n_samples: int, rng) -> np.ndarray:
     return ((patterns[chosen] + noise - shift) / scale).astype(patterns.dtype)
 
 
-def _linear_map(memory):
+def _linear_map(fitted: FittedPatterns):
     """W, None for the identity, and the scale and shift that queries get before it."""
-    if choose_kind(memory.feature_map, memory.selection_) is None:
+    if choose_kind(fitted.parameters.feature_map, fitted.selection) is None:
         return None, 1.0, 0.0
-    state, d = memory.feature_map_state_, memory.patterns_.shape[1]
+    state, d = fitted.feature_map_state, fitted.patterns.shape[1]
     W = np.asarray(state.get("components", np.empty((0, d))), dtype=np.float64)
-    scale = float(memory.alignment_.get("scale", 1.0))
+    scale = float(fitted.alignment.get("scale", 1.0))
     if set(state) != {"components"} or np.linalg.matrix_rank(W) < d or scale == 0:
         raise ValueError(
             "sample needs a feature map that is the identity or an invertible matrix: "
             "feature_map='identity', or 'linear' with at least as many independent "
-            f"patterns as features ({d}). Got feature_map={memory.feature_map!r} with "
-            f"components of shape {W.shape}."
+            f"patterns as features ({d}). Got "
+            f"feature_map={fitted.parameters.feature_map!r} with components of shape "
+            f"{W.shape}."
         )
-    return W, scale, memory.alignment_.get("shift", 0.0)
+    return W, scale, fitted.alignment.get("shift", 0.0)

@@ -13,7 +13,15 @@ import torch
 from sklearn.utils import check_array, check_X_y
 from sklearn.utils.validation import validate_data
 
-from skuhop.support import check_weights, densify, is_dispatched, like, on_host
+from skuhop.support import (
+    DTYPES,
+    check_weights,
+    densify,
+    is_dispatched,
+    like,
+    on_host,
+    refuse_masked,
+)
 from skuhop.tables import (
     Coding,
     Fill,
@@ -36,7 +44,14 @@ an indicator, and what has more is a name, or a number."""
 
 
 def validate_rows(
-    estimator, X, y="no_validation", *, reset: bool, sample_weight=None, **how
+    estimator,
+    X,
+    y="no_validation",
+    *,
+    reset: bool,
+    sample_weight=None,
+    dtype=DTYPES,
+    **how,
 ):
     """Do what `validate_data` of scikit-learn does, for tables too.
 
@@ -51,6 +66,8 @@ def validate_rows(
         Whether to learn what the columns are, or to keep to that.
     sample_weight : array-like of shape (n,), default=None
         Values of rows without weight are not learned.
+    dtype : dtype or list of them, default=DTYPES
+        What rows may be, or are to be.
     **how : dict
         Further arguments of `check_array`.
 
@@ -66,6 +83,8 @@ def validate_rows(
     ValueError
         If a column is neither numbers nor nominal, or has too many values; names it.
     """
+    refuse_masked(X=X)
+    how |= {"dtype": dtype, "order": "C"}
     X = densify(X)
     table = open_table(X) if _may_be_table(estimator, X, reset) else None
     if table is not None and reset:

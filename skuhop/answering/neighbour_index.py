@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skuhop.choices import Index, name_of
+from skuhop.choices import Index
 from skuhop.retrieval import (
     NUMBERS_AT_ONCE,
     SEPARATIONS,
@@ -160,7 +160,7 @@ AUTO = "ivf"
 """Kind that ``index="auto"`` builds."""
 
 
-def check_index(memory) -> None:
+def check_index(index: Index | None, similarity: str, separation: str) -> None:
     """Check what the parameters of an index allow of each other.
 
     Raises
@@ -168,13 +168,12 @@ def check_index(memory) -> None:
     ValueError
         If scores cannot be ranked by it, or the weights have no tail to sample.
     """
-    if memory.index is None:
+    if index is None:
         return
-    index, separation = Index.of(memory.index), name_of(memory.separation)
-    if index.kind in KINDS and memory.similarity not in INDEXED:
+    if index.kind in KINDS and similarity not in INDEXED:
         raise ValueError(
             f"index={index.kind!r} works with similarity in {list(INDEXED)}; got "
-            f"similarity={memory.similarity!r}. Use index=None or 'auto'."
+            f"similarity={similarity!r}. Use index=None or 'auto'."
         )
     allowed = [name for name, row in SEPARATIONS.items() if row.lift is not None]
     if index.tail == "sample" and separation not in allowed:

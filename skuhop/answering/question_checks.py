@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from skuhop.answering.given_tables import validate_rows
 from skuhop.choices import name_of
 from skuhop.retrieval import SEPARATIONS
-from skuhop.support import check_parameters, float_dtypes, refuse_masked
+from skuhop.support import check_parameters, float_dtypes
 from skuhop.support import parameter_rules as rules
 
 
@@ -49,15 +49,8 @@ def check_null(separation: str) -> None:
 def check_queries(estimator, X):
     """Validate queries as rows of floats; NaN is allowed, infinity is not."""
     check_is_fitted(estimator)
-    refuse_masked(X=X)
-    return validate_rows(
-        estimator,
-        X,
-        dtype=float_dtypes(X),
-        order="C",
-        reset=False,
-        ensure_all_finite="allow-nan",
-    )
+    how = {"dtype": float_dtypes(X), "ensure_all_finite": "allow-nan"}
+    return validate_rows(estimator, X, reset=False, **how)
 
 
 def check_top(top, n_patterns: int) -> int:

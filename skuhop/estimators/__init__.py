@@ -6,6 +6,7 @@ from skuhop.estimators.imputer import UHopImputer
 from skuhop.estimators.kanerva_memory import KanervaMemory
 from skuhop.estimators.memory import UHopMemory
 from skuhop.estimators.mil_classifier import UHopMILClassifier
+from skuhop.estimators.questions import minus_error
 from skuhop.estimators.regressor import UHopRegressor
 from skuhop.estimators.rows import (
     Request,
@@ -14,7 +15,6 @@ from skuhop.estimators.rows import (
     read_filter,
     take_away,
 )
-from skuhop.estimators.scoring import minus_error
 
 __all__ = [
     "KanervaMemory",

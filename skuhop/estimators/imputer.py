@@ -18,11 +18,11 @@ from skuhop.answering import (
     pose_queries,
     weigh_donors,
 )
+from skuhop.estimators.base import EstimatorMixin
 from skuhop.estimators.parameters import IMPUTER_RULES
 from skuhop.estimators.rows import IncompleteRowsMixin, check_row_ids
 from skuhop.fitting import learn_imputation
 from skuhop.support import (
-    VersionedStateMixin,
     after_fit,
     all_or_nothing,
     check_parameters,
@@ -49,9 +49,9 @@ from skuhop.tables import (
 
 class UHopImputer(
     IncompleteRowsMixin,
+    EstimatorMixin,
     OneToOneFeatureMixin,
     TransformerMixin,
-    VersionedStateMixin,
     BaseEstimator,
 ):
     """Completes tables of numbers and categories by rows with holes of their own.
@@ -183,6 +183,9 @@ class UHopImputer(
     array([['red', 1.1]], dtype=object)
     """
 
+    _rules = IMPUTER_RULES
+    _takes = ("allow_nan", "categorical", "string")
+
     def __init__(
         self,
         *,
@@ -199,15 +202,6 @@ class UHopImputer(
         self.keep_empty_features = keep_empty_features
         self.device = device
         self.random_state = random_state
-
-    def __sklearn_tags__(self):
-        """Tags of scikit-learn."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
     @all_or_nothing
     @in_few_threads
@@ -244,7 +238,8 @@ class UHopImputer(
         ValueError
             If a parameter is not allowed, or a number is infinite.
         """
-        device = self._check()
+        self._check_parameters()
+        device = resolve_device(self.device)
         table = self._read_table(X, reset=True)
         names = getattr(self, "feature_names_in_", None)
         weights = check_weights(sample_weight, np.empty((table.n_rows, 1)))
@@ -279,12 +274,6 @@ class UHopImputer(
         self.indicator_features_ = np.flatnonzero(np.isnan(codes[used]).any(axis=0))
         self._store(codes, weights)
 
-    def _check(self):
-        """Check the parameters and find the device."""
-        values = {name: getattr(self, name) for name in IMPUTER_RULES}
-        check_parameters(type(self).__name__, values, IMPUTER_RULES)
-        return resolve_device(self.device)
-
     def _read_table(self, X, reset=False) -> Table:
         """Check names and shape of what is given."""
         if find_library(X):
@@ -308,7 +297,8 @@ class UHopImputer(
     def _codes(self, X):
         """Table, coding, codes and what is missing in queries, and the device."""
         check_is_fitted(self)
-        device = self._check()
+        self._check_parameters()
+        device = resolve_device(self.device)
         table = self._read_table(X)
         coding = Coding(self.is_categorical_, self.categories_, self.missing_values)
         return table, coding, encode(table, coding), device

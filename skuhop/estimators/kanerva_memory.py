@@ -12,13 +12,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skuhop.answering import validate_numbers
+from skuhop.estimators.base import EstimatorMixin
 from skuhop.estimators.parameters import (
     KANERVA_EFFECTS,
     KANERVA_RULES,
     parameters_of_fit,
 )
+from skuhop.estimators.questions import minus_error
 from skuhop.estimators.rows import check_same_columns
-from skuhop.estimators.scoring import minus_error
 from skuhop.exceptions import InvalidParameterError
 from skuhop.kanerva import (
     Addressing,
@@ -37,12 +38,9 @@ from skuhop.kanerva import (
 from skuhop.retrieval import row_chunks
 from skuhop.support import (
     DTYPES,
-    VersionedStateMixin,
     all_or_nothing,
     cast,
     check_draws,
-    check_parameters,
-    check_settled,
     check_weights,
     copy_parameters,
     in_few_threads,
@@ -54,11 +52,9 @@ from skuhop.support import (
     working_memory,
 )
 
-_FIXED = parameters_of_fit(KANERVA_EFFECTS)
-
 
 class KanervaMemory(
-    OneToOneFeatureMixin, TransformerMixin, VersionedStateMixin, BaseEstimator
+    EstimatorMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
 ):
     """Compact associative memory: any number of rows in a fixed number of slots.
 
@@ -182,6 +178,9 @@ class KanervaMemory(
     (3, 64)
     """
 
+    _rules = KANERVA_RULES
+    _parameters_of_fit = parameters_of_fit(KANERVA_EFFECTS)
+
     def __init__(
         self,
         n_slots: int = 100,
@@ -200,12 +199,6 @@ class KanervaMemory(
         self.corruption = corruption
         self.device = device
         self.random_state = random_state
-
-    def __sklearn_tags__(self):
-        """Tags of scikit-learn."""
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
     @all_or_nothing
     @in_few_threads
@@ -319,7 +312,7 @@ class KanervaMemory(
         written = absorb(written, X, weights, fixed, device, *step)
         self._set_written(fixed, written)
         if first:
-            self._settled = copy_parameters(self, _FIXED)
+            self._settled = copy_parameters(self, self._parameters_of_fit)
         return self
 
     @all_or_nothing
@@ -379,16 +372,6 @@ class KanervaMemory(
         self.n_slots_ = len(after.slots)
         self.n_samples_seen_ = count
         self.written_ = kept
-
-    def _check_parameters(self):
-        """Check all parameters against their rules."""
-        values = {name: getattr(self, name) for name in KANERVA_RULES}
-        check_parameters(type(self).__name__, values, KANERVA_RULES)
-
-    def _check_settled(self):
-        """Check all parameters, and that none is changed that `fit` has settled."""
-        check_settled(self, _FIXED)
-        self._check_parameters()
 
     def _find_device(self):
         """Find the device, which has to have float64."""

@@ -9,27 +9,16 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import BaseEstimator
 
 from skuhop.answering import (
     FittedPatterns,
     IndexChoice,
     RecallParameters,
-    ask,
     check_index,
-    check_null,
-    check_queries,
     describe_numbers,
-    draw,
-    find_nearest,
-    has_density,
-    has_energy,
     read_rows,
     validate_rows,
-    weigh_missing,
-    write_rows,
 )
 from skuhop.choices import (
     Index,
@@ -40,46 +29,37 @@ from skuhop.choices import (
     name_of,
     numbers_of,
 )
+from skuhop.estimators.base import EstimatorMixin
 from skuhop.estimators.parameters import (
     MEMORY_EFFECTS,
     MEMORY_RULES,
     choices_of,
     parameters_of_fit,
 )
-from skuhop.estimators.queries import StageTwoMixin
+from skuhop.estimators.questions import PatternQuestionsMixin
 from skuhop.estimators.rows import (
     check_row_ids,
     drop_weightless,
     join_row_ids,
 )
-from skuhop.estimators.scoring import minus_error
 from skuhop.fitting import (
     Coming,
     FitOfPatterns,
+    StageOne,
     check_given_rows,
     finish_fit,
     read_chosen_alpha,
     run_stage_one,
-    stage_one_of,
     store_fewer,
     store_others,
 )
-from skuhop.retrieval import (
-    Retrieval,
-    energies,
-    null_weights,
-    tail_std,
-)
+from skuhop.learning import Schedule
 from skuhop.support import (
-    DTYPES,
     CallbackSupportMixin,
     StageOneProgress,
-    VersionedStateMixin,
-    after_fit,
     all_or_nothing,
     cast,
     check_columns,
-    check_draws,
     check_weights,
     choose_device,
     copy_parameters,
@@ -93,12 +73,7 @@ from skuhop.support import (
 
 
 class UHopMemory(
-    CallbackSupportMixin,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    StageTwoMixin,
-    VersionedStateMixin,
-    BaseEstimator,
+    CallbackSupportMixin, EstimatorMixin, PatternQuestionsMixin, BaseEstimator
 ):
     """Associative memory: store patterns, get them back from damaged queries.
 
@@ -313,6 +288,9 @@ class UHopMemory(
     _rules = MEMORY_RULES
     _choices = choices_of(MEMORY_RULES)
     _parameters_of_fit = parameters_of_fit(MEMORY_EFFECTS)
+    # Nominal columns are taken, but the tag that says so stays off: without the one for
+    # NaN, checks of scikit-learn 1.6 take the mean off whole numbers in place.
+    _takes = ("string", "sparse")
 
     def __init__(
         self,
@@ -358,15 +336,10 @@ class UHopMemory(
     def __sklearn_tags__(self):
         """Tags of scikit-learn."""
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        # Nominal columns are taken, but the tag that says so stays off: without the one
-        # for NaN, checks of scikit-learn 1.6 take the mean off whole numbers in place.
-        tags.input_tags.string = True
-        tags.input_tags.sparse = True
         # scikit-learn has one NaN tag for fit and transform, and its checks want both
         # to accept NaN or both to refuse it. A memory completes NaN in queries and
         # refuses it in patterns, so the tag that says "no common NaN check" is set;
-        # tests/test_common.py runs every other check that it switches off.
+        # test_memory_checks.py runs every other check that it switches off.
         tags.no_validation = True
         return tags
 
@@ -418,10 +391,9 @@ class UHopMemory(
         self._check_parameters()
         device = choose_device(self.device, X)
         X, sample_weight, queries = map(on_host, (X, sample_weight, queries))
-        refuse_masked(X=X, queries=queries)
+        refuse_masked(queries=queries)
         check_columns(X, queries)
-        learn = {"reset": True, "sample_weight": sample_weight}
-        X = validate_rows(self, X, **learn, dtype=DTYPES, order="C")
+        X = validate_rows(self, X, reset=True, sample_weight=sample_weight)
         return self._learn(X, sample_weight, read_rows(self, queries), row_ids, device)
 
     def _learn(self, X, sample_weight, queries, row_ids, device) -> Self:
@@ -433,7 +405,7 @@ class UHopMemory(
         if ids is not None:
             rows = np.empty((len(ids), 1), given.X.dtype)
             ids = drop_weightless(ids, check_weights(sample_weight, rows))
-        settings = stage_one_of(self, given.unit)
+        settings = self._stage_one(given.unit)
         parameters = self._recall_parameters(super()._separation_params())
         finish = partial(finish_fit, parameters, given, settings, device)
         data = {"X": given.X, "y": given.X}
@@ -574,9 +546,7 @@ class UHopMemory(
 
     def _prepare_rows(self, X) -> np.ndarray:
         """Read rows as they are stored."""
-        X = on_host(X)
-        refuse_masked(X=X)
-        X = validate_rows(self, X, dtype=DTYPES, order="C", reset=False)
+        X = validate_rows(self, on_host(X), reset=False)
         return cast(X, self.patterns_.dtype, "X")
 
     def _fit_again(self) -> None:
@@ -587,251 +557,33 @@ class UHopMemory(
             X, weights, None, self.row_ids_, choose_device(self.device, self.patterns_)
         )
 
-    def transform(self, X: ArrayLike, where: ArrayLike | None = None) -> np.ndarray:
-        """Retrieve patterns (Stage II).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features)
-            Damaged patterns; NaN marks entries that are unknown.
-
-        where : array-like, default=None
-            Which stored rows may answer, as in `association`.
-
-        Returns
-        -------
-        X_retrieved : ndarray of shape (n_queries, n_features)
-            The retrieved patterns; observed entries of rows with NaN are kept. With
-            nominal columns an array or a frame like X, and of a nominal column the
-            value that has the most weight.
-        """
-        asked = self._choose_rows(where).estimator
-        found = ask(asked, check_queries(self, X), self._retrieval())
-        return write_rows(self, found, X)
-
-    def _retrieval(self) -> Retrieval:
-        """Make the question of `transform`."""
-        updates = Updates.of(self.update_steps)
-        return Retrieval(updates.steps, updates.tol, updates.answer)
-
-    @after_fit
-    def predict(
-        self,
-        X: ArrayLike,
-        return_null: bool = False,
-        where: ArrayLike | None = None,
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Index of the most associated stored pattern.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features)
-            Queries; NaN marks entries that are unknown.
-
-        return_null : bool, default=False
-            Whether to return the weight of "nothing stored" as well, which only
-            ``separation="softmax1"`` has: the higher, the more reason to reject a
-            query. Take the threshold from queries that are known; it is seldom 1/2.
-
-        where : array-like, default=None
-            Which stored rows may answer, as in `association`.
-
-        Returns
-        -------
-        indices : ndarray of shape (n_queries,)
-            Position in `patterns_` of the pattern with the highest score, the
-            logarithm of its weight included.
-
-        null : ndarray of shape (n_queries,)
-            What the weights of `association` lack to one; only if `return_null`.
-        """
-        X, asked = check_queries(self, X), self._choose_rows(where)
-        found = ask(asked.estimator, X, asked.number(find_nearest))
-        if not return_null:
-            return found
-        check_null(name_of(self.separation))
-        return found, ask(asked.estimator, X, null_weights)
-
     def _check_parameters(self):
         """Check all parameters, and those of the index against others."""
         super()._check_parameters()
-        check_index(self)
+        index = None if self.index is None else Index.of(self.index)
+        check_index(index, self.similarity, name_of(self.separation))
 
     def _separation_params(self):
         """Parameters of the separation in use."""
-        return read_chosen_alpha(super()._separation_params(), self)
+        has_chosen = bool(getattr(self, "separation_scores_", None))
+        chosen = self.separation_params_ if has_chosen else None
+        return read_chosen_alpha(super()._separation_params(), chosen)
 
-    def tail_std(self, X: ArrayLike, where: ArrayLike | None = None) -> np.ndarray:
-        """Say how far the answers of `transform` move with the draws of a sampled tail.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features)
-            Queries.
-
-        where : array-like, default=None
-            Which stored rows may answer, as in `association`.
-
-        Returns
-        -------
-        std : ndarray of shape (n_queries,)
-            Root of the summed variances of an answer's entries over the draws, for one
-            update, estimated from the draws; 0 for queries whose answer has no sampled
-            tail. Like every estimate from a sample it cannot know of a heavy pattern
-            that both the index and the draws have missed.
-        """
-        asked = self._choose_rows(where).estimator
-        return ask(asked, check_queries(self, X), tail_std)
-
-    def missing_weight(
-        self, X: ArrayLike, where: ArrayLike | None = None
-    ) -> np.ndarray:
-        """Estimate of the weight that an index keeps out of the answers of `transform`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features)
-            Queries.
-
-        where : array-like, default=None
-            Which stored rows may answer, as in `association`.
-
-        Returns
-        -------
-        weight : ndarray of shape (n_queries,)
-            From above, as far as can be known without looking at all patterns: what
-            those may have that score less than the k found, ``(M - k) exp(s_k - lse)``
-            for softmax; what lists of patterns of which nothing was found let expect;
-            and what the index lost where `fit` tried it. 0 for queries that are
-            answered from the whole memory. It is no bound: a single pattern that the
-            index lost may have more.
-        """
-        asked = self._choose_rows(where).estimator
-        return ask(asked, check_queries(self, X), weigh_missing)
-
-    @available_if(has_energy)
-    def energy(self, X: ArrayLike, where: ArrayLike | None = None) -> np.ndarray:
-        """Kernelised Hopfield energy ``s(x, x) / 2 - Psi*(beta s(Xi, x)) / beta``.
-
-        With a number for `beta`, a linear feature map that the posterior loss has not
-        aligned, or none, ``answer="plain"`` and queries without NaN, Stage II never
-        raises it for the similarity "euclidean", "softmax1" apart; nor, whatever
-        `beta`, for "dot". Elsewhere it may rise. With ``beta="auto"``, "dot" apart, it
-        is minus the log-likelihood of the query. The "polynomial" separation has no
-        energy, nor then this method.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features)
-            Queries; NaN marks entries that are unknown.
-
-        where : array-like, default=None
-            Which stored rows may answer, as in `association`.
-
-        Returns
-        -------
-        energy : ndarray of shape (n_queries,)
-            Energy of every query.
-
-        Raises
-        ------
-        ValueError
-            If energies, which grow like squares, have no place in the precision of X.
-        """
-        asked = self._choose_rows(where).estimator
-        return ask(asked, check_queries(self, X), energies)
-
-    @available_if(has_energy)
-    def score_samples(
-        self,
-        X: ArrayLike,
-        return_null: bool = False,
-        where: ArrayLike | None = None,
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """How well the memory knows each query: minus its energy.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features)
-            Queries; NaN marks entries that are unknown.
-
-        return_null : bool, default=False
-            Whether to return the weight of "nothing stored" as well, see `predict`.
-
-        where : array-like, default=None
-            Which stored rows may answer, as in `association`.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_queries,)
-            Log-density-like scores, higher for what is better known.
-
-        null : ndarray of shape (n_queries,)
-            Weight of "nothing stored"; only if `return_null`.
-        """
-        X, asked = check_queries(self, X), self._choose_rows(where).estimator
-        if not return_null:
-            return -ask(asked, X, energies)
-        check_null(name_of(self.separation))
-        return -ask(asked, X, energies), ask(asked, X, null_weights)
-
-    @available_if(has_density)
-    def sample(
-        self,
-        n_samples: int = 1,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> np.ndarray:
-        """Draw rows from the density ``exp(-beta E(x))`` that the energy E stands for.
-
-        It is a mixture of Gaussians of precision beta around the stored patterns, with
-        their weights, as in :class:`sklearn.neighbors.KernelDensity`, and exists with
-        ``similarity="euclidean"`` or "dot", which weighs long patterns more,
-        ``separation="softmax"`` and a number for `beta`. A learned linear map W makes
-        the precision ``beta W^T W``.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows to draw.
-
-        random_state : int, RandomState instance or None, default=None
-            Seed of the draws.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features)
-            The rows.
-
-        Raises
-        ------
-        ValueError
-            If the feature map is neither the identity nor an invertible matrix.
-        """
-        check_is_fitted(self)
-        self._check_settled()
-        rows = draw(self, n_samples, check_draws(n_samples, random_state))
-        return write_rows(self, rows, np.empty((n_samples, self.n_features_in_), "O"))
-
-    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
-        """Minus the mean over rows of the squared error of `transform`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features)
-            Queries.
-
-        y : array-like of shape (n_queries, n_features), default=None
-            What should be retrieved; None is X itself. A one-dimensional y, such as
-            the labels that a search hands on, is no target and counts as None.
-
-        Returns
-        -------
-        score : float
-            At most 0; higher is better. Entries where the target is NaN do not
-            count.
-        """
-        found = ask(self, check_queries(self, X), self._retrieval())
-        return minus_error(self, found, X, y)
+    def _stage_one(self, unit: float) -> StageOne:
+        """Give what Stage I needs to know, for rows that are divided by a unit."""
+        training = numbers_of(Training.of(self.training))
+        return StageOne(
+            feature_map=self.feature_map,
+            n_components=self.n_components,
+            loss=self.loss,
+            similarity=self.similarity,
+            beta=self.beta,
+            corruption=self.corruption,
+            schedule=Schedule(self.max_iter, **training),
+            start=vars(self).get("feature_map_state_") if self.warm_start else None,
+            random_state=self.random_state,
+            unit=unit,
+        )
 
     def _recall_parameters(self, separation_params) -> RecallParameters:
         """Give the parameters that Stage II is prepared with."""

@@ -15,12 +15,11 @@ from sklearn.utils import assert_all_finite, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skuhop.estimators.base import EstimatorMixin
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES, Separation
 from skuhop.support import (
     DTYPES,
-    VersionedStateMixin,
     all_or_nothing,
-    check_parameters,
     choose_device,
     on_host,
     to_tensor,
@@ -55,7 +54,6 @@ _RULES: rules.Rules = {
     ),
     "max_states": (rules.COUNT,),
     "device": (rules.DEVICE,),
-    "random_state": (rules.Kind(lambda value: True, "a seed"),),
 }
 
 
@@ -69,7 +67,7 @@ class _Bags(NamedTuple):
         return iter(np.split(self.rows, self.starts[1:]))
 
 
-class UHopMILClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
+class UHopMILClassifier(EstimatorMixin, ClassifierMixin, BaseEstimator):
     """Classifier of bags: many rows, one label.
 
     Hopfield pooling whose state patterns are the rows of all training bags. A bag is
@@ -162,6 +160,8 @@ class UHopMILClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
     np.int64(0)
     """
 
+    _rules = _RULES
+
     def __init__(
         self,
         betas: Sequence[float] = (2.0, 8.0),
@@ -217,7 +217,7 @@ class UHopMILClassifier(ClassifierMixin, VersionedStateMixin, BaseEstimator):
         ValueError
             If a parameter or an input is not allowed.
         """
-        check_parameters(type(self).__name__, self.get_params(deep=False), _RULES)
+        self._check_parameters()
         bags = self._check_bags(X, groups, mask, reset=True)
         y = column_or_1d(y, warn=True)
         if y.dtype.kind == "f":

@@ -26,7 +26,8 @@ from skuhop.answering import (
     validate_rows,
 )
 from skuhop.choices import name_of
-from skuhop.estimators.queries import StageTwoMixin
+from skuhop.estimators.base import EstimatorMixin
+from skuhop.estimators.questions import StageTwoMixin
 from skuhop.estimators.rows import (
     check_row_ids,
     drop_weightless,
@@ -42,23 +43,20 @@ from skuhop.fitting import (
 from skuhop.learning import Line, LineKind, Target
 from skuhop.retrieval import answers
 from skuhop.support import (
-    DTYPES,
     CallbackSupportMixin,
     StageOneProgress,
-    VersionedStateMixin,
     cast,
     check_weights,
     choose_device,
     fill_means,
     on_host,
     positive_rows,
-    refuse_masked,
     to_numpy,
     with_callbacks,
 )
 
 
-class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
+class HeteroMemory(CallbackSupportMixin, EstimatorMixin, StageTwoMixin):
     """Stage I and Stage II of an estimator whose stored patterns carry values.
 
     The estimator gives
@@ -88,15 +86,7 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     _belonging: str
     trend_coef_: np.ndarray | None = None
     _multi_output = False
-
-    def __sklearn_tags__(self):
-        """Tags of scikit-learn."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        tags.input_tags.sparse = True
-        return tags
+    _takes = ("allow_nan", "categorical", "string", "sparse")
 
     @with_callbacks
     def _fit(self, X, y, sample_weight, row_ids=None, is_stored=False, **more):
@@ -153,14 +143,11 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
     def _check_rows(self, X, y, sample_weight, reset):
         """Validate rows, values and weights."""
         X, y, sample_weight = map(on_host, (X, y, sample_weight))
-        refuse_masked(X=X)
         X, y = validate_rows(
             self,
             X,
             None if y is None else self._check_y(y),
             sample_weight=sample_weight,
-            dtype=DTYPES,
-            order="C",
             copy=True,
             reset=reset,
             ensure_all_finite="allow-nan",
@@ -205,16 +192,8 @@ class HeteroMemory(CallbackSupportMixin, StageTwoMixin, VersionedStateMixin):
 
     def _prepare_rows(self, X):
         """Read rows as they are stored."""
-        X = on_host(X)
-        refuse_masked(X=X)
-        X = validate_rows(
-            self,
-            X,
-            dtype=DTYPES,
-            order="C",
-            reset=False,
-            ensure_all_finite="allow-nan",
-        )
+        how = {"reset": False, "ensure_all_finite": "allow-nan"}
+        X = validate_rows(self, on_host(X), **how)
         return cast(fill_means(X, self.mean_), self.patterns_.dtype, "X")
 
     def _answers(self, memory, rows, budget, read=None):

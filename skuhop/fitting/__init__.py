@@ -1,6 +1,6 @@
 """Between the estimators and `learning`: rows in, fitted attributes out."""
 
-from skuhop.fitting.feature_map import run_stage_one, stage_one_of
+from skuhop.fitting.feature_map import StageOne, run_stage_one
 from skuhop.fitting.imputation import learn_imputation, mark_holes, merge_copies
 from skuhop.fitting.lessons import Lesson, weights_unless_one
 from skuhop.fitting.linear_models import LOGISTIC, RIDGE
@@ -22,6 +22,7 @@ __all__ = [
     "FitOfPatterns",
     "Keeping",
     "Lesson",
+    "StageOne",
     "Stream",
     "check_given_rows",
     "cross_fitted",
@@ -34,7 +35,6 @@ __all__ = [
     "n_steps",
     "read_chosen_alpha",
     "run_stage_one",
-    "stage_one_of",
     "store_fewer",
     "store_others",
     "weights_unless_one",

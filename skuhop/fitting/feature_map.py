@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skuhop.choices import Training, numbers_of
 from skuhop.learning import (
     Learned,
     Schedule,
@@ -44,22 +43,6 @@ class StageOne(NamedTuple):
     random_state: object
     unit: float = 1.0
     """What patterns are divided by before anything is learned from them."""
-
-
-def stage_one_of(memory, unit: float) -> StageOne:
-    """Collect what Stage I needs to know, for rows that are divided by a unit."""
-    return StageOne(
-        feature_map=memory.feature_map,
-        n_components=memory.n_components,
-        loss=memory.loss,
-        similarity=memory.similarity,
-        beta=memory.beta,
-        corruption=memory.corruption,
-        schedule=Schedule(memory.max_iter, **numbers_of(Training.of(memory.training))),
-        start=vars(memory).get("feature_map_state_") if memory.warm_start else None,
-        random_state=memory.random_state,
-        unit=unit,
-    )
 
 
 def run_stage_one(settings: StageOne, patterns, weights, device, report) -> Learned:

@@ -20,7 +20,6 @@ from skuhop.support import (
     distinct_rows,
     mean_row,
     positive_rows,
-    refuse_masked,
     unit_of,
 )
 
@@ -60,7 +59,6 @@ def check_given_rows(owner: str, X, sample_weight, queries, corruption) -> Given
     ValueError
         If it cannot be stored or learned from.
     """
-    refuse_masked(X=X, queries=queries)
     check_columns(X, queries)
     X = check_array(
         X, dtype=DTYPES, order="C", copy=True, estimator=owner, input_name="X"

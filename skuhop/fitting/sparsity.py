@@ -80,7 +80,7 @@ def _measure_errors(record, settings, distinct, device) -> list:
     return errors
 
 
-def read_chosen_alpha(params: dict, estimator) -> dict:
+def read_chosen_alpha(params: dict, chosen: dict | None) -> dict:
     """Parameters of the separation, with what `fit` chose for "auto".
 
     Raises
@@ -90,9 +90,9 @@ def read_chosen_alpha(params: dict, estimator) -> dict:
     """
     if params.get("alpha") != "auto":
         return params
-    if not getattr(estimator, "separation_scores_", None):
+    if chosen is None:
         raise ValueError(
             "separation__alpha='auto' needs what only fit can learn; call fit again "
             "after setting it."
         )
-    return {**params, "alpha": estimator.separation_params_["alpha"]}
+    return {**params, "alpha": chosen["alpha"]}

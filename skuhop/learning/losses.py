@@ -82,7 +82,8 @@ LOSSES = {
 """Separation losses by name.
 
 To add one: write it on features and multiplicities, as above. Add the row, and name it
-in the docstrings of the estimators and the grid of ``tests/test_common.py``.
+in the docstrings of the estimators and the grid of
+``tests/estimators/test_memory_checks.py``.
 """
 
 

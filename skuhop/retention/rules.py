@@ -36,6 +36,6 @@ RETENTION = {
 
 To add one: write its plan, or a linkage for `rule_of_linkage` if it joins pairs of
 rows. Add the row, and name it in `Retention`, the docstrings of the estimators and the
-grid of ``tests/test_common.py``. The tests over the table then ask that it keeps the
-budget and does not depend on how a stream is cut.
+grid of ``tests/estimators/test_memory_checks.py``. The tests over the table then ask
+that it keeps the budget and does not depend on how a stream is cut.
 """

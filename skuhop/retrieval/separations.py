@@ -229,8 +229,8 @@ To add a separation: write its weights, its conjugate where it has an energy, an
 gradients in ``optima.RULES`` and calls `weights_at_optimum`. Add the row. A rule with
 numbers gets a class in ``choices/question_choices.py``, named in the faces of `choices`
 and `skuhop` and in ``parameters._SHARED``. Name it in the docstrings of the estimators
-and in the grid of ``tests/test_common.py``, which a test compares with this table. The
-tests over the table then try the rule.
+and in the grid of ``tests/estimators/test_memory_checks.py``, which a test compares
+with this table. The tests over the table then try the rule.
 """
 
 

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skuhop.answering import ask, check_queries, coding_of, validate_rows
+from skuhop.estimators.base import EstimatorMixin
 from skuhop.estimators.parameters import MEMORY_RULES
 from skuhop.fitting import weights_unless_one
 from skuhop.retrieval import (
@@ -25,11 +26,8 @@ from skuhop.retrieval import (
     weigh,
 )
 from skuhop.support import (
-    DTYPES,
-    VersionedStateMixin,
     all_or_nothing,
     cast,
-    check_parameters,
     check_weights,
     choose_device,
     column_means,
@@ -40,7 +38,6 @@ from skuhop.support import (
     ones_unless,
     parameter_rules,
     positive_rows,
-    refuse_masked,
     standard,
     to_numpy,
     to_tensor,
@@ -63,7 +60,7 @@ _FENCE = 1.5
 fence of the box plot."""
 
 
-class UHopDetector(OutlierMixin, VersionedStateMixin, BaseEstimator):
+class UHopDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     """Memory that says which rows are unlike what it stores, and which features say so.
 
     A row is compared in its standardised features and in their conditional residuals,
@@ -147,6 +144,9 @@ class UHopDetector(OutlierMixin, VersionedStateMixin, BaseEstimator):
     array([ 1, -1])
     """
 
+    _rules = _RULES
+    _takes = ("allow_nan", "categorical", "string", "sparse")
+
     def __init__(
         self,
         n_neighbors: int = 5,
@@ -159,15 +159,6 @@ class UHopDetector(OutlierMixin, VersionedStateMixin, BaseEstimator):
         self.contamination = contamination
         self.categorical_features = categorical_features
         self.device = device
-
-    def __sklearn_tags__(self):
-        """Tags of scikit-learn."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        tags.input_tags.sparse = True
-        return tags
 
     @all_or_nothing
     @in_few_threads
@@ -200,17 +191,14 @@ class UHopDetector(OutlierMixin, VersionedStateMixin, BaseEstimator):
         ValueError
             If a parameter or an input is not allowed.
         """
-        self._check_settled()
+        self._check_parameters()
         device = choose_device(self.device, X)
         X, sample_weight = on_host(X), on_host(sample_weight)
-        refuse_masked(X=X)
         X = validate_rows(
             self,
             X,
             reset=True,
             sample_weight=sample_weight,
-            dtype=DTYPES,
-            order="C",
             copy=True,
             ensure_min_samples=2,
             ensure_all_finite="allow-nan",
@@ -298,11 +286,6 @@ class UHopDetector(OutlierMixin, VersionedStateMixin, BaseEstimator):
         columns = lay_out(coding_of(self)).columns
         question = partial(_add_up_inputs, columns=columns)
         return ask(self, X, question)
-
-    def _check_settled(self):
-        """Check all parameters against their rules."""
-        values = {name: getattr(self, name) for name in _RULES}
-        check_parameters(type(self).__name__, values, _RULES)
 
     def _record(self) -> FittedNovelty:
         """Give all that is read to judge rows."""

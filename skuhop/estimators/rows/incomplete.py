@@ -18,7 +18,7 @@ from skuhop.estimators.rows.merging import check_same_columns
 from skuhop.estimators.rows.naming import Request, name_rows, take_away
 from skuhop.estimators.rows.row_ids import join_row_ids
 from skuhop.fitting import mark_holes, merge_copies
-from skuhop.support import all_or_nothing, in_few_threads
+from skuhop.support import all_or_nothing, in_few_threads, resolve_device
 
 
 class IncompleteRowsMixin:
@@ -28,7 +28,7 @@ class IncompleteRowsMixin:
 
     - `_learn(codes, weights, device)`: learns anew from rows of numbers and codes;
     - `_codes(X)`: what is read of rows, the codes third;
-    - `_check()`: checks parameters and finds the device.
+    - `_check_parameters()`: checks the parameters.
     """
 
     rows_: np.ndarray
@@ -40,7 +40,8 @@ class IncompleteRowsMixin:
     n_features_in_: int
     _learn: Callable
     _codes: Callable[..., tuple]
-    _check: Callable
+    _check_parameters: Callable
+    device: str
 
     @all_or_nothing
     @in_few_threads
@@ -89,7 +90,9 @@ class IncompleteRowsMixin:
             nothing that knows a column; the estimator is then as it was.
         """
         check_is_fitted(self)
-        device, request = self._check(), Request(rows, row_ids, X, sample_weight)
+        self._check_parameters()
+        device = resolve_device(self.device)
+        request = Request(rows, row_ids, X, sample_weight)
         stored, ids, weights = self._read_codes(), _read_ids(self), self.sample_weight_
         named = name_rows(request, mark_holes(stored), ids, self._mark_rows)
         left = take_away(request, weights, *named)
@@ -128,7 +131,7 @@ class IncompleteRowsMixin:
             it was.
         """
         check_is_fitted(self)
-        self._check()
+        self._check_parameters()
         check_same_columns(self, other)
         ids = join_row_ids(_read_ids(self), _read_ids(other))
         both = self._read_codes(), other._read_codes()

@@ -222,6 +222,6 @@ SIMILARITIES = {
 To add one: write how it encodes, compares and compares what is observed, and its score
 of a row with itself; a `profile` if it stands for a model of noise. Add the row, and
 one to `REFERENCES` in ``tests/retrieval/test_similarities.py`` and to the grid of
-``tests/test_common.py``; tests say where they lack it. Name it in the docstrings of the
-estimators.
+``tests/estimators/test_memory_checks.py``; tests say where they lack it. Name it in
+the docstrings of the estimators.
 """

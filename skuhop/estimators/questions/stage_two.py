@@ -1,13 +1,11 @@
-"""Questions that every estimator with a memory answers, and their checks."""
+"""Questions that every estimator with a memory answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from types import MappingProxyType
 
 from skuhop.answering import ask, check_queries, check_top
-from skuhop.choices import TakesChoices, name_of, numbers_inside, numbers_of
+from skuhop.choices import TakesChoices, name_of, numbers_of
 from skuhop.estimators.rows import (
     ForgettingMixin,
     KNeighborsMixin,
@@ -15,7 +13,6 @@ from skuhop.estimators.rows import (
     RadiusNeighborsMixin,
 )
 from skuhop.retrieval import SEPARATIONS, Memory, associations, heaviest
-from skuhop.support import check_parameters, check_settled
 
 
 class StageTwoMixin(
@@ -25,15 +22,11 @@ class StageTwoMixin(
     RadiusNeighborsMixin,
     TakesChoices,
 ):
-    """What every estimator with a memory shares: its checks and its questions.
+    """What every estimator with a memory shares: rows one by one, and who weighs what.
 
-    An estimator gives `_rules`, the table of its parameters, and `_choices`, those of
-    them that may be objects; `_record()`, all that is read of it to prepare its memory;
-    and `_parameters_of_fit`, the parameters that `fit` settles for Stage II.
+    An estimator gives `_choices`, those of its parameters that may be objects; and
+    `_record()`, all that is read of it to prepare its memory.
     """
-
-    _rules: Mapping = MappingProxyType({})
-    _parameters_of_fit: tuple = ()
 
     def association(self, X, top=None, where=None):
         """Compute retrieval weights: how much each stored pattern has in the answer.
@@ -63,18 +56,6 @@ class StageTwoMixin(
             return ask(asked.estimator, X, asked.spread(associations))
         top = check_top(top, len(asked.estimator.patterns_))
         return ask(asked.estimator, X, asked.number(partial(heaviest, top=top)))
-
-    def _check_parameters(self):
-        """Check all parameters against their rules."""
-        # Not get_params: it reads the signature anew, a third of a small call's time.
-        values = {n: getattr(self, n) for n in self._rules if "__" not in n}
-        check_parameters(type(self).__name__, values, self._rules)
-        check_parameters(type(self).__name__, numbers_inside(values), self._rules)
-
-    def _check_settled(self):
-        """Check all parameters of a fitted estimator, which `fit` may have settled."""
-        self._check_parameters()
-        check_settled(self, self._parameters_of_fit)
 
     def _separation_params(self):
         """Numbers of the separation, the defaults of shorthand included."""

@@ -52,14 +52,17 @@ QUICK = {"max_iter": 3, "training": CrossFitting(n_folds=2)}
     [
         estimator
         for kind in ESTIMATORS
-        for estimator in (
-            kind(**QUICK),  # The first gets all checks in the fast suite.
-            kind(),
-            *(kind(**QUICK, **params) for params in grid()),
-        )
+        # The first gets all checks in the fast suite.
+        for estimator in (kind(**QUICK, **params) for params in ({}, *grid()))
     ]
 )
 def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([kind() for kind in ESTIMATORS])
+def test_estimator_checks_of_the_defaults(estimator, check):
     check(estimator)
 
 

@@ -84,7 +84,7 @@ def test_small_questions_have_one_thread_and_large_ones_all(two_threads, monkeyp
         seen.append(torch.get_num_threads())
         return rows
 
-    monkeypatch.setattr("skuhop.estimators.queries.associations", look)
+    monkeypatch.setattr("skuhop.estimators.questions.stage_two.associations", look)
     memory = UHopMemory("identity", similarity="dot", beta=1.0)
     X = RNG.normal(size=(1100, 4))
     for rows in (X[:50], X):
