@@ -49,7 +49,7 @@ ESTIMATORS = {
     "regressor": UHopRegressor(**FEW),
     "kanerva": KanervaMemory(4, random_state=0),
 }
-N_SITES = 12
+N_SITES = 6
 """Calls that are interrupted in each of the methods, spread over all there are."""
 
 

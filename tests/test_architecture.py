@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,15 @@ def name(path):
     return str(path.relative_to(ROOT))
 
 
+@cache
+def nodes(path):
+    """All nodes of a file's syntax tree."""
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def imports(path):
     """Full names of all that a file imports, wherever in the file."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -65,7 +72,7 @@ def test_retrieval_does_not_know_learning(path):
 
 @pytest.mark.parametrize("path", STAGES, ids=name)
 def test_stages_do_not_choose_devices(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Attribute):
             assert ast.unparse(node) not in (
                 "torch.device",
@@ -81,7 +88,7 @@ FACTORIES |= {"rand", "randint", "randn", "randperm"}
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_new_tensors_say_where_they_live(path):
     """Else they are on the CPU, and nobody without a GPU sees it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {
             f"torch.{factory}" for factory in FACTORIES
         }:
@@ -92,7 +99,7 @@ def test_new_tensors_say_where_they_live(path):
 
 def moves(path):
     """Calls that move a tensor to a device that the caller names."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         if node.func.attr in ("cuda", "mps"):
@@ -117,7 +124,7 @@ def test_only_one_file_moves_tensors():
 def test_threads_and_global_seeds_are_left_alone():
     forbidden = ("torch.manual_seed", "torch.set_num_threads", "np.random.seed")
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Call):
                 assert ast.unparse(node.func) not in forbidden, f"{name(path)}"
 

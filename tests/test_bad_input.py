@@ -347,6 +347,7 @@ def fit(similarity, separation, X, **params):
     return small(similarity=similarity, separation=separation, **params).fit(X)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("beta", ["auto", 1.0])
 @pytest.mark.parametrize("similarity, separation", ALL)
 def test_one_pattern(similarity, separation, beta):
@@ -356,6 +357,7 @@ def test_one_pattern(similarity, separation, beta):
         np.testing.assert_allclose(out, np.repeat(X[:1], 8, axis=0), rtol=1e-12)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("similarity, separation", ALL)
 def test_duplicates(similarity, separation):
     doubled = np.concatenate([X, X[:3], X[:1]])
@@ -367,6 +369,7 @@ def test_duplicates(similarity, separation):
     assert_finite(fit(similarity, separation, np.repeat(X[:1], 4, axis=0)), X)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("similarity, separation", ALL)
 def test_zero_patterns_and_zero_queries(similarity, separation):
     patterns = np.concatenate([X, np.zeros((2, 5))])
@@ -375,6 +378,7 @@ def test_zero_patterns_and_zero_queries(similarity, separation):
     assert_finite(fit(similarity, separation, np.zeros((3, 5))), queries)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("similarity, separation", ALL)
 def test_constant_features_and_constant_rows(similarity, separation):
     patterns = X.copy()
@@ -383,6 +387,7 @@ def test_constant_features_and_constant_rows(similarity, separation):
     assert_finite(fit(similarity, separation, patterns), patterns)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("similarity, separation", ALL)
 def test_one_feature(similarity, separation):
     memory = fit(similarity, separation, X[:, :1])
@@ -390,7 +395,7 @@ def test_one_feature(similarity, separation):
     assert_finite(memory, np.array([[np.nan], [0.0]]))
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("beta", [1e8, 1e300])
 @pytest.mark.parametrize("similarity, separation", ALL)
@@ -407,6 +412,7 @@ def test_extreme_beta(similarity, separation, beta, dtype):
         np.testing.assert_allclose(memory.transform(X), X, rtol=1e-5)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("similarity, separation", ALL)
 def test_tiny_beta(similarity, separation):
     """The energy, of the order of 1 / beta, is beyond all numbers; the rest is not."""
@@ -415,12 +421,14 @@ def test_tiny_beta(similarity, separation):
     assert np.isfinite(memory.association(X.astype(np.float32))).all()
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("similarity, separation", ALL)
 def test_extreme_scales(similarity, separation):
     for scale in (1e-12, 1e12):
         assert_finite(fit(similarity, separation, scale * X), scale * X)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("similarity, separation", ALL)
 def test_incomplete_queries(similarity, separation):
     queries = X.copy()

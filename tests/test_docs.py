@@ -26,13 +26,22 @@ NEEDS = {
     "sharding.md": ["distributed"],
 }
 """Optional packages that the blocks of a page need."""
+LONG = ("tutorial.md", "user_guide.md")
+"""Pages that fit digits several times."""
 
 
 def python_blocks(page):
     return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page.name in LONG else [])
+        for page in PAGES
+    ],
+    ids=lambda page: page.name,
+)
 def test_blocks_run_in_order(page):
     for module in NEEDS.get(page.name, []):
         pytest.importorskip(module)

@@ -42,12 +42,19 @@ VARIANTS = {
 }
 
 
-def fitted(variant, **params):
-    memory = UHopMemory(max_iter=10, random_state=0, **VARIANTS[variant], **params)
-    weights = np.arange(12.0) if variant == "weighted" else None
-    return memory.fit(
-        X.astype("f4" if variant == "float32" else "f8"), sample_weight=weights
-    )
+_FITTED: dict = {}
+
+
+def fitted(variant):
+    """A fitted memory of one's own, as a fit has made it: only its state is shared."""
+    if variant not in _FITTED:
+        memory = UHopMemory(max_iter=10, random_state=0, **VARIANTS[variant])
+        weights = np.arange(12.0) if variant == "weighted" else None
+        rows = X.astype("f4" if variant == "float32" else "f8")
+        _FITTED[variant] = dict(vars(memory.fit(rows, sample_weight=weights)))
+    memory = UHopMemory()
+    vars(memory).update(_FITTED[variant])
+    return memory
 
 
 def by_pickle(memory):

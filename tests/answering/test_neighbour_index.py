@@ -155,6 +155,7 @@ class TestFaiss:
     def needs_faiss(self):
         pytest.importorskip("faiss")
 
+    @pytest.mark.thin(2)
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     @pytest.mark.parametrize("feature_map", ["identity", "linear"])
     @pytest.mark.parametrize("similarity", INDEXED)
@@ -187,7 +188,7 @@ class TestFaiss:
     def test_most_rows_are_answered_from_the_index(self, kind, similarity):
         """What the tests above hold is not held by asking the whole memory."""
         rng = np.random.default_rng(3)
-        X = rng.normal(size=(6000, 9))
+        X = rng.normal(size=(3000, 9))
         X /= np.linalg.norm(X, axis=1, keepdims=True)
         memory = UHopMemory("identity", similarity=similarity, index=kind, beta=1e3)
         memory.fit(X)

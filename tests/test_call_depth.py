@@ -46,15 +46,16 @@ def deepest_stack(call):
         if event == "return":
             stack.pop()
             return
-        stack.append(f"{Path(code.co_filename).stem}.{code.co_name}")
-        deepest = max(deepest, list(stack), key=len)
+        stack.append(code)
+        if len(stack) > len(deepest):
+            deepest = list(stack)
 
     sys.setprofile(watch)
     try:
         call()
     finally:
         sys.setprofile(None)
-    return deepest
+    return [f"{Path(code.co_filename).stem}.{code.co_name}" for code in deepest]
 
 
 def network(n_features):
