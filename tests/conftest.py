@@ -45,8 +45,13 @@ collect_ignore_glob = [
 
 _EACH = 8
 """Of so many checks the fast suite takes one, of a class's first estimator all."""
-_LONG = "check_class_weight_classifiers"
-"""Sets max_iter to 1,000: the fast suite has it for what learns nothing."""
+_LONG = {
+    "check_class_weight_classifiers",
+    "check_estimator_sparse_array",
+    "check_estimator_sparse_matrix",
+}
+"""They fit ten times, or set max_iter to 1,000: the fast suite has them for what learns
+no feature map."""
 
 
 def _name(check):
@@ -67,25 +72,27 @@ def _diagonal(met, test, params):
     return sum(_position(met[test, name], id(value)) for name, value in params.items())
 
 
+def _leave_out_check(rows, columns, test, estimator, check):
+    """Whether the fast suite does without a check of one of a grid's estimators."""
+    name = _name(check)
+    # All checks of one estimator are of the same object.
+    row = _position(rows[test, type(estimator)], id(estimator))
+    column = _position(columns[test, type(estimator)], name)
+    if name in _LONG:
+        return getattr(estimator, "feature_map", "identity") != "identity"
+    return row and (row + column) % _EACH
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Leave most of what is marked thin, and of checks times grids, to slow tests."""
-    estimators, checks, met = (defaultdict(dict) for _ in range(3))
+    rows, columns, values = (defaultdict(dict) for _ in range(3))
     for item in items:
-        thin, test = item.get_closest_marker("thin"), item.nodeid.split("[")[0]
-        if thin and _diagonal(met, test, item.callspec.params) % thin.args[0]:
-            item.add_marker(pytest.mark.slow)
+        test, thin = item.nodeid.split("[")[0], item.get_closest_marker("thin")
         given = item.callspec.params if hasattr(item, "callspec") else {}
-        if not {"estimator", "check"} <= set(given):
-            continue
-        test = item.nodeid.split("[")[0], type(given["estimator"])
-        # All checks of one estimator are of the same object.
-        row = _position(estimators[test], id(given["estimator"]))
-        column = _position(checks[test], _name(given["check"]))
-        if _name(given["check"]) == _LONG:
-            learns = getattr(given["estimator"], "feature_map", "identity")
-            is_slow = learns != "identity"
-        else:
-            is_slow = row and (row + column) % _EACH
+        is_slow = thin and _diagonal(values, test, given) % thin.args[0]
+        if {"estimator", "check"} <= set(given):
+            pair = given["estimator"], given["check"]
+            is_slow = is_slow or _leave_out_check(rows, columns, test, *pair)
         if is_slow:
             item.add_marker(pytest.mark.slow)

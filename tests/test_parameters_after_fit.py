@@ -204,6 +204,7 @@ def name_case(part):
     return getattr(part, "__name__", str(part))
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("name, parameter, value", CASES, ids=name_case)
 def test_an_object_answers_as_its_unpickled_copy(name, parameter, value):
     estimator = fitted(name)
