@@ -33,6 +33,7 @@ def log_loss(proba, labels):
     return -np.log(np.where(labels, proba, 1 - proba)).mean()
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("rates", RATES.values(), ids=RATES)
 @pytest.mark.parametrize("n_rows", [120, 400])
 def test_cells_are_answered_as_by_their_frequencies(rates, n_rows):
@@ -94,9 +95,10 @@ def spelt(cell, y, n_labels, factor=1.0):
 def test_weights_are_copies(model, factor):
     cell, y = table(RATES["parity"], 300)
     order = np.random.RandomState(0).permutation(300)
-    copies = model(**QUICK).fit(CELLS[cell[order]], y[order])
+    few = {**QUICK, "max_iter": 5}
+    copies = model(**few).fit(CELLS[cell[order]], y[order])
     X, labels, counts = spelt(cell, y, 2, factor)
-    weighted = model(**QUICK).fit(X, labels, sample_weight=counts)
+    weighted = model(**few).fit(X, labels, sample_weight=counts)
     ask = "predict_proba" if model is UHopClassifier else "predict"
     found, expected = (getattr(m, ask)(CELLS) for m in (weighted, copies))
     # Counts to the last bit of what is learned; a common factor moves their rounding,

@@ -68,6 +68,7 @@ MODELS = {
 }
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("gaps", [False, True])
 @pytest.mark.parametrize("data", [normal, binary, counts])
 @pytest.mark.parametrize("name", MODELS)

@@ -91,6 +91,7 @@ def assert_same(found, expected, dtype):
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("dtype", POWERS)
 @pytest.mark.parametrize("name", MEMORIES)
 def test_memories(name, dtype):
@@ -115,6 +116,7 @@ ESTIMATORS = {
 }
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("dtype", POWERS)
 @pytest.mark.parametrize("name", ESTIMATORS)
 @pytest.mark.parametrize("kind", [UHopClassifier, UHopRegressor])
@@ -223,6 +225,7 @@ def test_values_that_the_queries_precision_has_not():
             model.predict(QUERIES.astype("f4"))
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("missing", [False, True])
 @pytest.mark.parametrize("beta", ["auto", 0.5, 1e30])
 @pytest.mark.parametrize("similarity", [*SIMILARITIES, "auto"])
