@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from skuhop.choices import numbers_inside
-from skuhop.support import (
-    VersionedStateMixin,
-    check_parameters,
-    check_settled,
-)
+from skuhop.support import VersionedStateMixin, check_parameters, check_settled
 
 
 class EstimatorMixin(VersionedStateMixin):
@@ -30,6 +26,7 @@ class EstimatorMixin(VersionedStateMixin):
         tags = super().__sklearn_tags__()
         for kind in self._takes:
             setattr(tags.input_tags, kind, True)
+        # TransformerMixin makes them, and is asked first only where it stands behind.
         if tags.transformer_tags is not None:
             tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

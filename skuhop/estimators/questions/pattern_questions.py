@@ -26,6 +26,8 @@ from skuhop.retrieval import Retrieval, energies, null_weights, tail_std
 from skuhop.support import after_fit, check_draws
 
 
+# TransformerMixin stands here, not at the estimator: `set_output` reaches a `transform`
+# of the class alone that names it as a base.
 class PatternQuestionsMixin(OneToOneFeatureMixin, TransformerMixin, StageTwoMixin):
     """What a memory is asked whose answers are rows like those that it stores."""
 
