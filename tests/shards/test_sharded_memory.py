@@ -183,6 +183,7 @@ def test_shards_without_weight(client):
         ShardedMemory(whole).fit(X, sample_weight=np.zeros(300))
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     "params",
     [
@@ -208,6 +209,7 @@ def test_classifier(client, params, weights):
     assert sharded.score(X, Y) == whole.score(X, Y)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     "params",
     [
