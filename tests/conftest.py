@@ -43,7 +43,7 @@ collect_ignore_glob = [
     for file in files
 ]
 
-_EACH = 8
+_EACH = 16
 """Of so many checks the fast suite takes one, of a class's first estimator all."""
 _LONG = {
     "check_class_weight_classifiers",

@@ -39,9 +39,10 @@ def deepest_stack(call):
 
     def watch(frame, event, _):
         nonlocal deepest
+        if event not in ("call", "return"):
+            return
         code = frame.f_code
-        ours = code.co_filename.startswith(PACKAGE) and code.co_filename != ARITHMETIC
-        if event not in ("call", "return") or not ours:
+        if not code.co_filename.startswith(PACKAGE) or code.co_filename == ARITHMETIC:
             return
         if event == "return":
             stack.pop()
