@@ -109,16 +109,18 @@ def test_foreign_arrays_in_parts(model, kind):
 
 
 @pytest.mark.skipif(can_dispatch, reason="this is a run with SCIPY_ARRAY_API=1")
-def test_this_file_with_dispatch():
+@pytest.mark.parametrize(
+    "part", ["not slow", pytest.param("slow", marks=pytest.mark.slow)]
+)
+def test_this_file_with_dispatch(part):
     environment = {
         **os.environ,
         "SCIPY_ARRAY_API": "1",
         "PYTHONPATH": str(Path(skuhop.__file__).parents[1]),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*command, __file__], env=environment, capture_output=True, text=True
-    )
+    command += ["-m", part, __file__]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:]
     assert "passed" in done.stdout
 
@@ -127,6 +129,7 @@ def test_this_file_with_dispatch():
 
 
 @needs_dispatch
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("gaps", [False, True])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("kind", KINDS)
@@ -191,6 +194,7 @@ PARTS = {
 
 
 @needs_dispatch
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("retention", [None, "merge", "reservoir"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", PARTS)

@@ -141,7 +141,7 @@ class Interruption:
 @pytest.mark.parametrize("calls", [0, 1, 4])
 def test_an_interrupted_fit_leaves_the_memory_as_it_was(calls, warm_start):
     params = {"loss": "posterior", "warm_start": warm_start, "max_iter": 10}
-    memory = UHopMemory(corruption=Interruption(10**6), **params).fit(X)
+    memory = UHopMemory(corruption=Interruption(10**6), **params).fit(X[:40])
     before, answer = dict(memory.__dict__), memory.transform(QUERIES)
     memory.set_params(corruption=Interruption(calls))
     with pytest.raises(KeyboardInterrupt):
