@@ -361,7 +361,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         ----------
         rows : array-like of int or of bool, default=None
             Positions among the patterns of all shards, or a mask of shape
-            (n_patterns_,).
+            ``(n_patterns_,)``.
 
         X : array-like of shape (n_rows, n_features), default=None
             Patterns themselves, in this process: of each one copy, which may be a part
@@ -571,7 +571,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         X : array-like of shape (n_queries, n_features)
             Damaged patterns, in this process; NaN marks entries that are unknown.
 
-        where : array-like of bool of shape (n_patterns_,), default=None
+        where : array-like of bool of shape ``(n_patterns_,)``, default=None
             Which stored patterns may answer.
 
         Returns
@@ -595,7 +595,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         X : array-like of shape (n_queries, n_features)
             Queries; NaN marks entries that are unknown.
 
-        where : array-like of bool of shape (n_patterns_,), default=None
+        where : array-like of bool of shape ``(n_patterns_,)``, default=None
             Which stored patterns may answer.
 
         Returns
@@ -623,7 +623,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             Whether to return the weight of "nothing stored" as well, as
             `UHopMemory.score_samples` does.
 
-        where : array-like of bool of shape (n_patterns_,), default=None
+        where : array-like of bool of shape ``(n_patterns_,)``, default=None
             Which stored patterns may answer.
 
         Returns
@@ -658,7 +658,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         top : int
             How many. All weights of all patterns would not fit in one process.
 
-        where : array-like of bool of shape (n_patterns_,), default=None
+        where : array-like of bool of shape ``(n_patterns_,)``, default=None
             Which stored patterns may answer.
 
         Returns
@@ -696,7 +696,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
             Whether to return the weight of "nothing stored" as well, as
             `UHopMemory.predict` does; for a memory only.
 
-        where : array-like of bool of shape (n_patterns_,), default=None
+        where : array-like of bool of shape ``(n_patterns_,)``, default=None
             Which stored patterns may answer.
 
         Returns
@@ -732,7 +732,7 @@ class ShardedMemory(VersionedStateMixin, BaseEstimator):
         X : array-like of shape (n_queries, n_features)
             Queries; NaN marks entries that are unknown.
 
-        where : array-like of bool of shape (n_patterns_,), default=None
+        where : array-like of bool of shape ``(n_patterns_,)``, default=None
             Which stored patterns may answer.
 
         Returns
