@@ -32,6 +32,7 @@ from skuhop.support import (
     check_total,
     count_copies,
     ones_unless,
+    run_side_by_side,
     to_numpy,
     to_tensor,
     unit_of,
@@ -91,7 +92,7 @@ def cross_fitted(estimator, lesson, device, progress):
 
         return progress(step, loss, state)
 
-    settings = settings._replace(report=report)
+    settings = settings._replace(report=report if progress.is_heard else None)
     fitted = cross_fit(kernels, problem, taught.division, settings)
     # Rows come sorted, and of many only the first are looked at.
     order = np.random.RandomState(settings.seed).permutation(len(taught.rows))
@@ -307,4 +308,5 @@ def settings_of(estimator, kernel, n):
         early_stopping=training.early_stopping,
         linear_share=_linear_share(estimator.feature_map, training.linear_share),
         seed=int(check_random_state(estimator.random_state).randint(2**31 - 4)),
+        run=run_side_by_side,
     )

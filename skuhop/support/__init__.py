@@ -63,7 +63,7 @@ from skuhop.support.rows import (
     unit_of,
 )
 from skuhop.support.sklearn_versions import CallbackSupportMixin, with_callbacks
-from skuhop.support.threads import FewThreads, in_few_threads
+from skuhop.support.threads import FewThreads, in_few_threads, run_side_by_side
 
 __all__ = [
     "BEFORE_TF32",
@@ -113,6 +113,7 @@ __all__ = [
     "reuse_derived",
     "reuse_record",
     "reuse_view",
+    "run_side_by_side",
     "send_pieces",
     "shrinking_budgets",
     "standard",

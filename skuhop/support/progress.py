@@ -32,6 +32,12 @@ class StageOneProgress:
         self.context = estimator._init_callback_context(max_subtasks=max_steps)
         self.context.call_on_fit_task_begin(estimator=estimator, **self.data)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody wants to hear of steps."""
+        callbacks = getattr(self.estimator, "_skl_callbacks", ())
+        return bool(self.estimator.verbose or callbacks)
+
     def __call__(self, step: int, loss: float, state: Callable) -> bool:
         """Tell of a step that is done; ``state()`` is what has been learned so far.
 

@@ -15,7 +15,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import cache, wraps
+from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -25,6 +30,8 @@ WORTH = 2**20
 _BATCH = 512
 """Rows that a step of a fit compares each of its rows with, as far as there are any."""
 _PROCESS = os.getpid()
+_OUTSIDE = threading.local()
+"""How many threads the caller has, while a call is kept to one."""
 
 
 @cache
@@ -32,6 +39,53 @@ def _libraries(_loaded) -> list:
     """OpenMP libraries of this process; of several, each counts its own threads."""
     openmp = ThreadpoolController().select(user_api="openmp")
     return [one.dynlib for one in openmp.lib_controllers]
+
+
+@contextmanager
+def _limit(number: int):
+    """Let OpenMP have so many threads for what the calling thread does."""
+    torch.get_num_threads()  # sets OpenMP's number when a thread calls it first
+    before = []
+    for library in _libraries("faiss" in sys.modules):
+        before.append((library, library.omp_get_max_threads()))
+        library.omp_set_num_threads(number)
+    try:
+        yield
+    finally:
+        for library, earlier in before:
+            library.omp_set_num_threads(earlier)
+
+
+def run_side_by_side(tasks: Sequence[Callable[[Callable[[], bool]], Any]]) -> None:
+    """Call functions that need nothing of each other, in as many threads as there are.
+
+    Parameters
+    ----------
+    tasks : sequence of callable
+        ``task(is_wanted)``, the heaviest first; what it returns is not kept. Where one
+        fails or the call is interrupted, `is_wanted` says False and the others end.
+    """
+    allowed = getattr(_OUTSIDE, "allowed", None) or torch.get_num_threads()
+    n_threads = min(len(tasks), allowed)
+    if n_threads < 2:
+        for task in tasks:
+            task(lambda: True)
+        return
+    given_up = threading.Event()
+
+    def work(task):
+        if given_up.is_set():
+            return
+        with _limit(max(1, allowed // n_threads)):
+            task(lambda: not given_up.is_set())
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        try:
+            for done in [pool.submit(work, task) for task in tasks]:
+                done.result()
+        except BaseException:
+            given_up.set()
+            raise
 
 
 class FewThreads:
@@ -45,18 +99,17 @@ class FewThreads:
 
     def __enter__(self) -> None:
         """Keep OpenMP to one thread, if more would wait for each other."""
-        self.before: list = []
+        self.open = ExitStack()
         if self.size >= WORTH and os.getpid() == _PROCESS:
             return
-        torch.get_num_threads()  # sets OpenMP's number when a thread calls it first
-        for library in _libraries("faiss" in sys.modules):
-            self.before.append((library, library.omp_get_max_threads()))
-            library.omp_set_num_threads(1)
+        if not hasattr(_OUTSIDE, "allowed"):
+            _OUTSIDE.allowed = torch.get_num_threads()
+            self.open.callback(delattr, _OUTSIDE, "allowed")
+        self.open.enter_context(_limit(1))
 
     def __exit__(self, *_) -> None:
         """Put back what was changed."""
-        for library, number in self.before:
-            library.omp_set_num_threads(number)
+        self.open.close()
 
 
 def in_few_threads(method):

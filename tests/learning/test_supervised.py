@@ -34,6 +34,7 @@ from skuhop.learning.supervised.member_scores import (
 from skuhop.learning.supervised.spans import find_span
 from skuhop.learning.supervised.targets import log_loss, squared_error
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES
+from skuhop.support import run_side_by_side
 
 DOUBLE = torch.float64
 TARGETS = pytest.mark.parametrize(
@@ -43,6 +44,10 @@ TARGETS = pytest.mark.parametrize(
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def generators():
+    return [generator(0), generator(1)]
 
 
 def normal(*shape, seed=0):
@@ -66,7 +71,7 @@ def settings(**changes):
         early_stopping=True,
         linear_share=0.0,
         seed=0,
-        report=None,
+        run=run_side_by_side,
     )
     return plain._replace(**changes)
 
@@ -433,7 +438,7 @@ def test_large_sets_are_looked_at_in_random_order():
 
 def test_small_sets_are_taken_whole():
     parts = [torch.arange(5), torch.arange(3) + 10]
-    index, valid, n_queries = next(batches(parts, 2, generator()))
+    index, valid, n_queries = next(batches(parts, 2, generators()))
     assert n_queries == 5
     for rows, there, part in zip(index, valid, parts, strict=True):
         assert rows[there].tolist() == part.tolist()
@@ -442,7 +447,7 @@ def test_small_sets_are_taken_whole():
 def test_large_sets_come_in_batches():
     n = FULL_BATCH + 100
     parts = [torch.arange(n), torch.arange(n) + n]
-    draw = batches(parts, 100, generator())
+    draw = batches(parts, 100, generators())
     (index, valid, n_queries), (other, _, _) = next(draw), next(draw)
     assert n_queries == 100
     assert index.shape == (2, 100 + int(0.2 * (n - 100)))
@@ -462,13 +467,14 @@ def test_columns_of_few_values():
 
 def test_entries_are_dropped_from_the_columns_named_for_every_other_member():
     Z, columns = 1 + normal(4, 500, 3).abs(), torch.tensor([True, False, True])
-    seen = drop_entries(Z, columns, 0.3, generator())
+    draws = [None, generator(), None, generator()]
+    seen = drop_entries(Z, columns, 0.3, draws)
     assert torch.equal(seen[::2], Z[::2])
     assert torch.equal(seen[..., 1], Z[..., 1])
     some, of = seen[1::2][..., columns], Z[1::2][..., columns]
     assert torch.equal(some[some != 0], of[some != 0])
     assert abs((some == 0).double().mean() - 0.3) < 0.06
-    assert drop_entries(Z, ~columns & columns, 0.3, generator()) is Z
+    assert drop_entries(Z, ~columns & columns, 0.3, draws) is Z
 
 
 # --- calibration and the whole -------------------------------------------------------

@@ -49,11 +49,14 @@ class MemberMap(NamedTuple):
     multiply : tuple of str
         Tensors (K, d, m) that rows are multiplied by, if nothing else is done with
         rows: then they may be given as coordinates, see `spans`.
+    together : bool
+        Whether members cannot be learned apart from each other: they share a module.
     """
 
     begin: Callable[..., dict[str, Tensor]]
     features: Callable[[Tensors, Tensor, bool], Tensor]
     multiply: tuple[str, ...] = ()
+    together: bool = False
 
 
 def _normal(generator, like, *shape):
@@ -200,7 +203,7 @@ def custom_members(factory: Factory) -> MemberMap:
             call_apart(module, states, Z, training, draws if training else Draws(0))
         )
 
-    return MemberMap(begin, features)
+    return MemberMap(begin, features, together=True)
 
 
 MEMBER_MAPS = {

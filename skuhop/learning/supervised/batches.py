@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -25,11 +27,13 @@ def _pad(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
     return index, torch.arange(longest, device=index.device) < lengths[:, None]
 
 
-def batches(parts: list[Tensor], batch_size: int, generator: torch.Generator):
+def batches(
+    parts: list[Tensor], batch_size: int, generators: Sequence[torch.Generator]
+):
     """Endless ``(indices, valid, n_queries)``; queries come first.
 
     Small sets are taken whole. Of larger ones a batch is compared with itself and
-    with a random share of the rest, as in ModernNCA.
+    with a random share of the rest, as in ModernNCA. Every member has a generator.
     """
     shortest = min(map(len, parts))
     if shortest <= max(FULL_BATCH, batch_size):
@@ -42,8 +46,8 @@ def batches(parts: list[Tensor], batch_size: int, generator: torch.Generator):
     )
     while True:
         drawn = [
-            part[torch.randperm(len(part), generator=generator)[: batch_size + extra]]
-            for part in parts
+            part[torch.randperm(len(part), generator=draws)[: batch_size + extra]]
+            for part, draws in zip(parts, generators, strict=True)
         ]
         yield torch.stack(drawn), valid, batch_size
 
@@ -77,9 +81,13 @@ def few_valued(Z: Tensor) -> Tensor:
 
 
 def drop_entries(
-    Z: Tensor, columns: Tensor, share: float, generator, source: Tensor | None = None
+    Z: Tensor,
+    columns: Tensor,
+    share: float,
+    generators: Sequence[torch.Generator | None],
+    source: Tensor | None = None,
 ) -> Tensor:
-    """Set a random share of the entries of some columns to 0, for every other member.
+    """Set a random share of the entries of some columns to 0, for some members.
 
     Members learn the levels of nominal columns by heart, unless entries are missing
     now and then; where levels follow a rule, every one of them counts. So there are
@@ -91,16 +99,18 @@ def drop_entries(
     Z : Tensor of shape (K, n, d)
     columns : Tensor of shape (d,)
     share : float
-    generator : torch.Generator
-        On the CPU, so that every device draws the same.
+    generators : sequence of torch.Generator or None
+        Of every member, None where nothing is dropped. On the CPU, so that every device
+        draws the same.
     source : Tensor of shape (d,), default=None
         Number of the table's column that each is an indicator of: what is missing is
         missing in all of its indicators. None is a column of its own for each.
     """
     if not columns.any():
         return Z
-    n_rows, d = Z.shape[1:]
-    kept = torch.ones(Z.shape, dtype=torch.bool, device=generator.device)
-    drawn = torch.rand((n_rows, d), generator=generator) >= share
-    kept[1::2] = drawn if source is None else drawn[:, source.to(drawn.device)]
+    kept = torch.ones(Z.shape, dtype=torch.bool, device="cpu")
+    for stays, draws in zip(kept, generators, strict=True):
+        if draws is not None:
+            drawn = torch.rand(stays.shape, generator=draws, device="cpu") >= share
+            stays[:] = drawn if source is None else drawn[:, source.cpu()]
     return Z * (kept.to(Z.device) | ~columns)

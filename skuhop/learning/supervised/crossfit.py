@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from skuhop.learning.members import Kernel
+from skuhop.learning.members import Kernel, member_map
 from skuhop.learning.supervised.calibration import (
     FINE,
     PRIOR_WEIGHTS,
@@ -25,7 +26,11 @@ from skuhop.learning.supervised.folds import Division
 from skuhop.learning.supervised.line_beside import lines_left_out
 from skuhop.learning.supervised.member_scores import member_scores
 from skuhop.learning.supervised.problem import CrossFitted, Problem, Settings
-from skuhop.learning.supervised.training import train
+from skuhop.learning.supervised.training import (
+    MembersInTraining,
+    divide_members,
+    join_states,
+)
 
 SHARES = (0.3, 0.5, 0.7, 1.0)
 """Shares of a further kernel in the scores that the rows left out choose from, or 0."""
@@ -127,16 +132,7 @@ def cross_fit(
 
     if first.feature_map == "identity":
         return keep_untrained([], "as asked", {})
-    learned: list[_Learned] = []
-    curve: list[float] = []
-    for kernel in kernels:
-        own = settings.of(kernel, len(curve))
-        if kernel is not first:
-            _, beta = calibrate_untrained(own, problem, parts)
-        learned.append(_learn(kernel, own, problem, parts, beta, division.generator))
-        curve += learned[-1].curve
-        if len(learned[-1].curve) < settings.max_iter:
-            break  # A callback has stopped Stage I.
+    learned, curve = _learn(kernels, settings, problem, division, beta)
     factors, best, blended = _blend(settings, problem, learned)
     seen = {
         "learned_loss": best.loss,
@@ -184,16 +180,60 @@ def _with_line(settings, problem, blocks, fitted: CrossFitted) -> CrossFitted:
     )
 
 
-def _learn(kernel, settings, problem, parts, beta, generator) -> _Learned:
-    """Learn the members of a kernel, and score the rows that each has left out."""
-    watch, curve = train(kernel, settings, problem, parts, beta, generator)
-    betas = watch.best.pop("log_betas").exp()
-    scored = blocks_of(settings.similarity, watch.features(watch.best), parts)
-    blocks = [
-        (beta * scores, out, kept)
-        for beta, (scores, out, kept) in zip(betas, scored, strict=True)
+def _learn(kernels, settings, problem, division, beta):
+    """Learn the members of every kernel, and score the rows that each has left out."""
+    in_training = []
+    for place, kernel in enumerate(kernels):
+        own = settings.of(kernel)
+        if place > 0:
+            _, beta = calibrate_untrained(own, problem, division.parts)
+        in_training.append(_enrol(kernel, own, problem, division, beta, place))
+    if settings.report is None:
+        settings.run([group.learn for groups in in_training for group in groups])
+    else:
+        in_training = _learn_in_step(in_training, settings.report)
+    learned = [_gather(groups) for groups in in_training]
+    return learned, [loss for one in learned for loss in one.curve]
+
+
+def _enrol(kernel, settings, problem, division, beta, place):
+    """Make the members of a kernel, those together that are learned at once."""
+    kind, parts = member_map(kernel.feature_map), division.parts
+    draws = np.random.RandomState(settings.seed + place)
+    seeds = draws.randint(2**31, size=len(parts)).tolist()
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    n_rows = min(len(kept) for _, kept in parts)
+    return [
+        MembersInTraining(kernel, settings, problem, parts, group, beta, generators)
+        for group in divide_members(kind, len(parts), n_rows, problem.Z.device)
     ]
-    return _Learned(watch.export(watch.best), betas, blocks, curve, watch.steps)
+
+
+def _learn_in_step(in_training, report):
+    """Learn one kernel after the other, its members in step, until told to stop."""
+    done = 0
+    for place, groups in enumerate(in_training):
+        stopped = False
+        while not stopped and (going := [g for g in groups if g.goes_on]):
+            losses = torch.cat([group.move() for group in going])
+            done += 1
+            stopped = report(done, losses.mean().item(), groups[0].so_far)
+        for group in groups:
+            group.end()
+        if stopped:
+            return in_training[: place + 1]
+    return in_training
+
+
+def _gather(groups) -> _Learned:
+    """Put the members of a kernel together again."""
+    betas = torch.cat([group.best["log_betas"].exp() for group in groups])
+    blocks = [block for group in groups for block in group.score()]
+    # Members that have ended have no loss any more.
+    by_step = zip_longest(*(group.curve for group in groups), fillvalue=betas[:0])
+    curve = [torch.cat(losses).mean().item() for losses in by_step]
+    steps = [step for group in groups for step in group.steps]
+    return _Learned(join_states([g.state for g in groups]), betas, blocks, curve, steps)
 
 
 def _blend(settings, problem, learned) -> tuple[list[float], Calibration, list]:

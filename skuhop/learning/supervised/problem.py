@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -65,7 +65,12 @@ class Problem(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """How to learn; the names are those of the estimator."""
+    """How to learn; the names are those of the estimator.
+
+    Two are none of its parameters: `run` calls functions ``task(is_wanted)`` that need
+    nothing of each other, and `report` hears of every step, in order; where it is None
+    nobody wants to hear.
+    """
 
     loss: str
     similarity: Similarity
@@ -82,19 +87,12 @@ class Settings(NamedTuple):
     early_stopping: bool
     linear_share: float | None
     seed: int
+    run: Callable[[Sequence[Callable]], None]
     report: Callable[[int, float, Callable], bool] | None = None
 
-    def of(self, kernel: Kernel, done: int) -> Settings:
-        """Make settings for one of several kernels, after so many steps for others."""
-        report = self.report
-
-        def further(step, loss, so_far):
-            return report(done + step, loss, so_far)
-
-        return self._replace(
-            similarity=SIMILARITIES[kernel.similarity],
-            report=None if report is None else further,
-        )
+    def of(self, kernel: Kernel) -> Settings:
+        """Make settings for one of several kernels."""
+        return self._replace(similarity=SIMILARITIES[kernel.similarity])
 
 
 class CrossFitted(NamedTuple):
