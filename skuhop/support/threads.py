@@ -66,7 +66,7 @@ def run_side_by_side(tasks: Sequence[Callable[[Callable[[], bool]], Any]]) -> No
         fails or the call is interrupted, `is_wanted` says False and the others end.
     """
     allowed = getattr(_OUTSIDE, "allowed", None) or torch.get_num_threads()
-    n_threads = min(len(tasks), allowed)
+    n_threads = min(len(tasks), allowed) if os.getpid() == _PROCESS else 1
     if n_threads < 2:
         for task in tasks:
             task(lambda: True)

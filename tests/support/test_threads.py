@@ -17,7 +17,7 @@ from skuhop import (
     UHopMemory,
     UHopRegressor,
 )
-from skuhop.support.threads import WORTH, FewThreads
+from skuhop.support.threads import WORTH, FewThreads, run_side_by_side
 
 RNG = np.random.RandomState(0)
 
@@ -106,10 +106,63 @@ def test_the_number_comes_back_after_an_error(two_threads):
             assert torch.get_num_threads() == expected
 
 
+def test_tasks_side_by_side_share_the_threads(two_threads):
+    def task(is_wanted):
+        seen.append((threading.current_thread().name, torch.get_num_threads()))
+        meet.wait(20)
+        assert is_wanted()
+
+    # As many as there are threads, whatever a call is kept to itself; both at once.
+    for size in (0, WORTH):
+        seen, meet = [], threading.Barrier(2)
+        with FewThreads(size):
+            run_side_by_side([task] * 2)
+        assert len(set(seen)) == 2
+        assert {number for _, number in seen} == {1}
+        assert torch.get_num_threads() == 2
+    with threadpool_limits(limits=1, user_api="openmp"):
+        seen, meet = [], threading.Barrier(1)
+        run_side_by_side([task] * 2)
+    assert seen == [(threading.current_thread().name, 1)] * 2
+
+
+def test_one_that_fails_ends_the_others(two_threads):
+    began, ended = threading.Event(), []
+
+    def fail(is_wanted):
+        began.wait(20)
+        raise KeyError
+
+    def go_on(is_wanted):
+        began.set()
+        while is_wanted():
+            ended[:] = [threading.current_thread()]
+        ended.append("done")
+
+    late = []
+    with pytest.raises(KeyError):
+        run_side_by_side([fail, go_on, late.append, late.append])
+    assert ended[-1] == "done"
+    assert not ended[0].is_alive()
+
+
+@pytest.mark.parametrize("kind", [UHopClassifier, UHopRegressor])
+def test_members_are_the_same_in_one_thread_and_in_two(kind, two_threads):
+    X = RNG.normal(size=(260, 4))
+    y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    model = kind(max_iter=12, random_state=0)
+    both = model.fit(X, y).predict(X)
+    curve = model.loss_curve_
+    with threadpool_limits(limits=1, user_api="openmp"):
+        alone = model.fit(X, y).predict(X)
+    np.testing.assert_allclose(both, alone, rtol=1e-4)
+    np.testing.assert_allclose(curve, model.loss_curve_, rtol=1e-4)
+
+
 FORKED = """
 import os, signal, numpy as np, torch
 from sklearn.datasets import load_digits
-from skuhop import KanervaMemory, UHopMemory
+from skuhop import KanervaMemory, UHopClassifier, UHopMemory
 X = load_digits().data / 16
 memory = UHopMemory("identity", similarity="euclidean").fit(X)
 before = memory.predict(X)
@@ -120,6 +173,7 @@ if child == 0:
     assert (memory.predict(X) == before).all()
     UHopMemory(max_iter=1, random_state=0).fit(X[:200]).transform(X)
     KanervaMemory(10, beta=1.0, random_state=0).fit(X).transform(X)
+    UHopClassifier(max_iter=1, random_state=0).fit(X[:200], X[:200, 2] > 0).predict(X)
     os._exit(0)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
