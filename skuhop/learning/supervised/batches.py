@@ -27,29 +27,40 @@ def _pad(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
     return index, torch.arange(longest, device=index.device) < lengths[:, None]
 
 
+def size_of_batch(shortest: int, batch_size: int) -> tuple[int, int]:
+    """How many queries are compared with how many candidates, themselves among them.
+
+    Small sets are taken whole. Of larger ones a batch is compared with itself and
+    with a random share of the rest, as in ModernNCA.
+    """
+    if shortest <= max(FULL_BATCH, batch_size):
+        return shortest, shortest
+    extra = min(int(CANDIDATE_SHARE * (shortest - batch_size)), MAX_CANDIDATES)
+    return batch_size, batch_size + extra
+
+
 def batches(
     parts: list[Tensor], batch_size: int, generators: Sequence[torch.Generator]
 ):
     """Endless ``(indices, valid, n_queries)``; queries come first.
 
-    Small sets are taken whole. Of larger ones a batch is compared with itself and
-    with a random share of the rest, as in ModernNCA. Every member has a generator.
+    Every member has a generator.
     """
     shortest = min(map(len, parts))
-    if shortest <= max(FULL_BATCH, batch_size):
+    n_queries, n_candidates = size_of_batch(shortest, batch_size)
+    if n_queries == shortest:
         index, valid = _pad(parts)
         while True:
             yield index, valid, index.shape[1]
-    extra = min(int(CANDIDATE_SHARE * (shortest - batch_size)), MAX_CANDIDATES)
     valid = torch.ones(
-        (len(parts), batch_size + extra), dtype=torch.bool, device=parts[0].device
+        (len(parts), n_candidates), dtype=torch.bool, device=parts[0].device
     )
     while True:
         drawn = [
-            part[torch.randperm(len(part), generator=draws)[: batch_size + extra]]
+            part[torch.randperm(len(part), generator=draws)[:n_candidates]]
             for part, draws in zip(parts, generators, strict=True)
         ]
-        yield torch.stack(drawn), valid, batch_size
+        yield torch.stack(drawn), valid, n_queries
 
 
 def without_repeats(

@@ -202,10 +202,9 @@ def _enrol(kernel, settings, problem, division, beta, place):
     draws = np.random.RandomState(settings.seed + place)
     seeds = draws.randint(2**31, size=len(parts)).tolist()
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    n_rows = min(len(kept) for _, kept in parts)
     return [
         MembersInTraining(kernel, settings, problem, parts, group, beta, generators)
-        for group in divide_members(kind, len(parts), n_rows, problem.Z.device)
+        for group in divide_members(kind, parts, settings.batch_size)
     ]
 
 

@@ -19,10 +19,10 @@ from skuhop.learning.members import MemberMap, is_learned, member_map
 from skuhop.learning.optimiser import Adam, Schedule
 from skuhop.learning.saved_state import numpy_state
 from skuhop.learning.supervised.batches import (
-    FULL_BATCH,
     batches,
     drop_entries,
     few_valued,
+    size_of_batch,
     without_repeats,
 )
 from skuhop.learning.supervised.calibration import (
@@ -50,9 +50,9 @@ _LAST = 20
 """Steps in which the learning rate falls. On 21 tables log-loss was .985 times that of
 a rate which falls from the first of 100 steps on, at half of the steps. With 30 or 50
 steps for all it was 20 and 10 times as high where a rule is to be found."""
-_AT_ONCE = 2
+_AT_ONCE = 4
 """Members of a group."""
-_WORTH_DIVIDING = 2**15
+_WORTH_DIVIDING = 2**17
 """Scores of a member in a step from which groups are worth their calls."""
 
 
@@ -87,14 +87,16 @@ def _losses(settings, problem, features, log_betas, n_queries, groups, batch):
     return problem.target.teach(answers, *batch, settings.label_smoothing)
 
 
-def divide_members(kind: MemberMap, n_members: int, n_rows: int, device) -> list[range]:
+def divide_members(kind: MemberMap, parts, batch_size: int) -> list[range]:
     """Members that are learned at once: all of them where a step is mostly calls."""
-    small = n_rows * min(n_rows, FULL_BATCH) < _WORTH_DIVIDING
-    whole = kind.together or small or device.type != "cpu"
-    size = n_members if whole else _AT_ONCE
+    shortest = min(len(kept) for _, kept in parts)
+    n_queries, n_candidates = size_of_batch(shortest, batch_size)
+    small = n_queries * n_candidates < _WORTH_DIVIDING
+    whole = kind.together or small or parts[0][1].device.type != "cpu"
+    size = len(parts) if whole else _AT_ONCE
     return [
-        range(first, min(first + size, n_members))
-        for first in range(0, n_members, size)
+        range(first, min(first + size, len(parts)))
+        for first in range(0, len(parts), size)
     ]
 
 
