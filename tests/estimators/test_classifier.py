@@ -86,7 +86,7 @@ def test_spread_is_kept_where_it_tells():
     assert np.ptp(quick().fit(data * np.geomspace(1, 1e6, 30), labels).scale_) > 0
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("separation", SEPARATIONS)
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_probabilities(separation, similarity):

@@ -52,8 +52,11 @@ QUICK = {"max_iter": 3, "training": CrossFitting(n_folds=2)}
     [
         estimator
         for kind in ESTIMATORS
-        # The first gets all checks in the fast suite.
-        for estimator in (kind(**QUICK, **params) for params in ({}, *grid()))
+        # The first, which is quick to learn, gets all checks in the fast suite.
+        for estimator in (
+            kind(**QUICK, **params)
+            for params in ({"feature_map": "linear"}, {}, *grid())
+        )
     ]
 )
 def test_estimator_checks(estimator, check):

@@ -50,6 +50,7 @@ def test_the_gradient_is_unbiased_given_the_normaliser(name, weighted, size):
     torch.testing.assert_close(total / len(every), expected)
 
 
+@pytest.mark.thin(2)
 @log_means
 @weighting
 def test_bias_is_less_than_that_of_batches_alone(name, weighted):
