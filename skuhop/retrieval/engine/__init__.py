@@ -10,7 +10,7 @@ from skuhop.retrieval.engine.answers_and_energies import (
 )
 from skuhop.retrieval.engine.memory_record import Memory, origin_of
 from skuhop.retrieval.engine.neighbourhoods import patterns_within
-from skuhop.retrieval.engine.neighbours import nearest_patterns
+from skuhop.retrieval.engine.neighbours import highest_patterns, nearest_patterns
 from skuhop.retrieval.engine.partial_results import Sums, finalise, lift_scores, merge
 from skuhop.retrieval.engine.ranking import (
     associations,
@@ -36,6 +36,7 @@ __all__ = [
     "finalise_heaviest",
     "heaviest",
     "heaviest_partial",
+    "highest_patterns",
     "lift_scores",
     "merge",
     "merge_best",

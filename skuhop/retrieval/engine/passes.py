@@ -25,6 +25,8 @@ _BLOCK_ALONE = (2**22, 512)
 # fewer than some starve the matrix product.
 DENSE_BLOCK = {"cpu": 2**21, "cuda": 2**25, "mps": 2**22}
 FEWEST_ROWS = 64
+# Of wide blocks, for those who look for the best of each.
+_WIDE_ROWS = 128
 # Bytes per candidate at its peak, and the most that are kept.
 _CANDIDATE = 64
 _MOST_CANDIDATES = 2**21
@@ -59,8 +61,10 @@ def _block(memory: Memory, X: Tensor) -> tuple[int, int]:
     return _BLOCK[X.device.type]
 
 
-def plan_pass(memory: Memory, X: Tensor, budget: int, read: bool = False) -> _Plan:
-    """Keep to the budget, with blocks as large as pay."""
+def plan_pass(
+    memory: Memory, X: Tensor, budget: int, read: bool = False, wide: bool = False
+) -> _Plan:
+    """Keep to the budget, with blocks as large as pay, and wide ones of few rows."""
     scorer, device = memory.scorer, X.device.type
     n_values = 2 * memory.patterns.shape[1] if read else 0
     row = X.element_size() * (scorer.row_width + scorer.width + n_values)
@@ -68,6 +72,7 @@ def plan_pass(memory: Memory, X: Tensor, budget: int, read: bool = False) -> _Pl
     cells = budget // (2 * X.element_size() * (scorer.width + 1))
     if scorer.streams:
         block, fewest = _block(memory, X)
+        fewest = _WIDE_ROWS if wide and device == "cpu" else fewest
         cells = min(block, cells)
         rows = max(fewest, -(-block // scorer.n_patterns))
     else:
@@ -109,12 +114,15 @@ class Pass:
         return block_ranges(memory.scorer.n_patterns, self.width)
 
 
-def passes(memory: Memory, X: Tensor, budget: int) -> Iterator[Pass]:
+def passes(
+    memory: Memory, X: Tensor, budget: int, wide: bool = False
+) -> Iterator[Pass]:
     """Yield passes until all queries have been answered.
 
-    ``for one in passes(...):`` is to have a body of ``with one:``.
+    ``for one in passes(...):`` is to have a body of ``with one:``. Wide blocks, of many
+    patterns for few queries, suit those who look for the best of a block.
     """
-    plan = plan_pass(memory, X, budget, read=True)
+    plan = plan_pass(memory, X, budget, read=True, wide=wide)
     start, step = 0, plan.rows
     while start < len(X):
         rows = slice(start, min(start + step, len(X)))

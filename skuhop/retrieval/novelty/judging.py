@@ -22,9 +22,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from skuhop.retrieval.chunks import row_chunks
-from skuhop.retrieval.engine import Memory, nearest_patterns
+from skuhop.retrieval.engine import Memory, highest_patterns
 from skuhop.retrieval.novelty.column_densities import (
     ColumnDensities,
     fit_densities,
@@ -42,6 +43,10 @@ _CANDIDATES = 16
 """Nearest rows by Euclidean distance, which is one matrix product, among which those by
 city-block distance are looked for. Over the tables of the benchmark looking at all rows
 is no better, and takes several times as long."""
+
+
+_AT_ONCE = 256
+"""Rows that are compared with their candidates at once: what stays in the cache."""
 
 
 class Novelty(NamedTuple):
@@ -89,8 +94,8 @@ def build_novelty(
     """Put together what `judge` needs; rows that lack entries have mean ones."""
     rows = rows.where(~rows.isnan(), mean)
     columns = _expand(rows, mean, scale, residual_map)
-    centre = columns.mean(0)
-    scorer = KernelScorer(SIMILARITIES["euclidean"], columns, centre, None, 1.0)
+    keys = _shorten(columns)
+    scorer = KernelScorer(SIMILARITIES["euclidean"], keys, keys.mean(0), None, 1.0)
     memory = Memory(scorer, SEPARATIONS["softmax"], {}, columns, None)
     learned = rows, weights, mean, scale, residual_map
     densities = fit_densities(columns, weights)
@@ -108,6 +113,12 @@ def _expand(rows: Tensor, mean: Tensor, scale: Tensor, residual_map: Tensor) -> 
     most = torch.finfo(rows.dtype).max ** 0.25
     Z = ((rows - mean) / scale).clamp_(-most, most)
     return torch.cat([Z, Z @ residual_map], 1)
+
+
+def _shorten(columns: Tensor) -> Tensor:
+    """Columns in single precision, which is enough to look for candidates."""
+    most = torch.finfo(torch.float32).max ** 0.25
+    return columns.clamp(-most, most).float()
 
 
 def measure(novelty: Novelty, X: Tensor, budget: int) -> tuple[Tensor, Tensor]:
@@ -151,12 +162,19 @@ def _count_candidates(novelty: Novelty) -> int:
 
 def _compare(novelty: Novelty, rows: Tensor, columns: Tensor, budget: int):
     """Mean distance (m, 2 d) from neighbours by column, and copies (m,) left out."""
-    at, _ = nearest_patterns(
-        novelty.memory, columns, budget, _count_candidates(novelty)
-    )
-    copies, own = _leave_out(novelty, rows, at)
-    apart = novelty.memory.patterns[at].sub_(columns[:, None]).abs_()
-    order = apart.sum(2).argsort(dim=1)
+    most = _count_candidates(novelty)
+    at = highest_patterns(novelty.memory, _shorten(columns), budget, most)
+    parts = zip(*(part.split(_AT_ONCE) for part in (rows, columns, at)), strict=True)
+    far, own = zip(*(_weigh_nearest(novelty, *part) for part in parts), strict=True)
+    return torch.cat(far), torch.cat(own)
+
+
+def _weigh_nearest(novelty: Novelty, rows: Tensor, columns: Tensor, at: Tensor):
+    """Do the same for few rows, with the candidates (m, c) at hand."""
+    apart = embedding(at, novelty.memory.patterns).sub_(columns[:, None]).abs_()
+    distances = apart.sum(2)
+    copies, own = _leave_out(novelty, rows, at, distances)
+    order = distances.argsort(dim=1)
     near = copies.gather(1, order)
     # The nearest give all of their copies, until there are enough.
     share = (novelty.n_neighbours - near.cumsum(1) + near).clamp_min(0).minimum(near)
@@ -167,12 +185,16 @@ def _compare(novelty: Novelty, rows: Tensor, columns: Tensor, budget: int):
     return torch.einsum("mc,mcd->md", share, apart), own
 
 
-def _leave_out(novelty: Novelty, rows: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+def _leave_out(novelty: Novelty, rows: Tensor, at: Tensor, distances: Tensor):
     """Count copies (m, c) of candidates but the row itself, and of it (m,), if any."""
-    same = (novelty.rows[at] == rows[:, None]).all(2)
-    copies, place = novelty.weights[at], same.to(torch.uint8).argmax(1, keepdim=True)
-    own = copies.gather(1, place).clamp_max(1).where(same.any(1, keepdim=True), 0)
-    return copies.scatter_add(1, place, -own), own[:, 0]
+    copies, own = novelty.weights[at], rows.new_zeros(len(rows))
+    maybe = (distances == 0).any(1).nonzero()[:, 0]
+    same = (novelty.rows[at[maybe]] == rows[maybe, None]).all(2)
+    there = same.any(1)
+    stored, place = maybe[there], same[there].to(torch.uint8).argmax(1)
+    own[stored] = copies[stored, place].clamp_max(1)
+    copies[stored, place] -= own[stored]
+    return copies, own
 
 
 def usual_distance(apart: Tensor, weights: Tensor) -> float:
