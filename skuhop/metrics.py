@@ -302,6 +302,7 @@ def _check_stored(memory, right):
     stored = getattr(memory, "patterns_", None)
     if stored is None:
         return
+    stored = stored[~np.isnan(stored).any(axis=1)]
     right, stored = right.astype(np.float64), stored.astype(np.float64)
     nearest = stored[nearest_rows(right, stored)]
     gap = np.linalg.norm(nearest - right, axis=1)

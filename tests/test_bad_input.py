@@ -220,9 +220,9 @@ def test_queries_refused(case, method):
         getattr(memory, method)(REFUSED[case])
 
 
-def test_fit_refuses_nan():
-    with pytest.raises(ValueError, match="NaN"):
-        small().fit(with_value(np.nan))
+def test_fit_refuses_infinity():
+    with pytest.raises(ValueError, match="infinity"):
+        small().fit(with_value(np.inf))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -292,7 +292,8 @@ def test_a_corruption_that_returns_nonsense(corruption):
 
 
 FAILURES = {
-    "nan": ({}, {"X": with_value(np.nan)}),
+    "infinity": ({}, {"X": with_value(np.inf)}),
+    "holes": ({"similarity": "cosine"}, {"X": with_value(np.nan)}),
     "parameter": ({"beta": -1}, {"X": X}),
     "weights": ({}, {"X": X, "sample_weight": np.zeros(8)}),
     "device": ({"device": "banana"}, {"X": X}),

@@ -26,6 +26,7 @@ from skuhop.answering.imputation import (
     view_rows,
     weigh_donors,
 )
+from skuhop.answering.incomplete_patterns import check_incomplete
 from skuhop.answering.memory_of_patterns import (
     FittedPatterns,
     RecallParameters,
@@ -78,6 +79,7 @@ __all__ = [
     "answer_column",
     "ask",
     "build_index",
+    "check_incomplete",
     "check_index",
     "check_null",
     "check_queries",

@@ -11,6 +11,11 @@ import torch
 from torch import Tensor
 
 from skuhop.answering.damage_scorer import damage_scorer, linear_matrix
+from skuhop.answering.incomplete_patterns import (
+    check_incomplete,
+    measure_variance,
+    refuse_incomplete,
+)
 from skuhop.answering.neighbour_index import IndexChoice, open_fitted_index
 from skuhop.answering.precision import choose_product
 from skuhop.learning import choose_kind, restore
@@ -21,12 +26,15 @@ from skuhop.retrieval import (
     Scorer,
     best_from_index,
     best_partial,
+    build_incomplete_scorer,
     build_observed_scorer,
     build_scorer,
+    exact,
+    lay_out_known,
     missing_weight,
     separation_rule,
 )
-from skuhop.support import cast, to_tensor, unit_of
+from skuhop.support import cast, fill_means, has_nan, to_tensor, unit_of
 
 DISTANCES = {"auto": "euclidean", "dot": "euclidean"}
 """Similarities that have no distance of their own, and whose they take: the distance
@@ -55,7 +63,7 @@ class FittedPatterns(NamedTuple):
     ----------
     parameters : RecallParameters
     patterns, weights, mean
-        What is stored, in the user's units.
+        What is stored, in the user's units; patterns may have holes, as NaN.
     unit : float
         Power of two of its size.
     feature_map_state, alignment, selection, damage_model
@@ -92,6 +100,8 @@ class FittedPatterns(NamedTuple):
             Whether distances are asked for, not scores.
         """
         if by_distance:
+            if has_nan(self.patterns):
+                refuse_incomplete("kneighbors")
             return self._compare_by_distance().prepare(complete, dtype, device)
         _check_range(self.unit, dtype)
         parameters, unit = self.parameters, self.unit
@@ -100,16 +110,12 @@ class FittedPatterns(NamedTuple):
         scaled = patterns if unit == 1 else tensor(self.patterns / unit)
         weights = None if self.weights is None else tensor(self.weights)
         product = choose_product(parameters.precision, dtype, device)
-        rule, beta = parameters.similarity, parameters.beta
-        if not complete:
-            scorer = build_observed_scorer(rule, beta, scaled, mean, weights, unit)
-        else:
-            feature_map = _restore_feature_map(self, patterns, unit)
-            if rule in SIMILARITIES:
-                parts = scaled, mean, weights, feature_map
-                scorer = build_scorer(rule, beta, *parts, product, unit, patterns)
-            else:
-                scorer = _build_damage_scorer(self, scaled, mean, feature_map)
+        scorer = self._build_scorer(complete, scaled, mean, weights, product, patterns)
+        holes = None
+        if has_nan(self.patterns):
+            patterns, holes = lay_out_known(patterns, tensor(self.mean))
+            # A quotient of rounded sums would not be a mean.
+            product = exact
         separation, params = separation_rule(
             parameters.separation, parameters.separation_params
         )
@@ -122,7 +128,30 @@ class FittedPatterns(NamedTuple):
             complete,
             _open_index(self, weights, patterns) if complete else None,
             product,
+            holes,
         )
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether something is known of damage, from a corruption or from queries."""
+        return "trust" in self.damage_model or bool(self.damage_model.get("learned"))
+
+    def _build_scorer(
+        self, complete: bool, patterns, mean, weights, product, source
+    ) -> Scorer:
+        """Make what gives scores, of patterns and their mean in the unit."""
+        rule, beta, unit = self.parameters.similarity, self.parameters.beta, self.unit
+        if has_nan(self.patterns):
+            check_incomplete(self.parameters, self.is_taught)
+            variance = measure_variance(patterns, mean, weights)
+            return build_incomplete_scorer(rule, beta, patterns, mean, variance, unit)
+        parts = patterns, mean, weights
+        if not complete:
+            return build_observed_scorer(rule, beta, *parts, unit)
+        feature_map = _restore_feature_map(self, patterns, unit)
+        if rule not in SIMILARITIES:
+            return _build_damage_scorer(self, patterns, mean, feature_map)
+        return build_scorer(rule, beta, *parts, feature_map, product, unit, source)
 
     def _compare_by_distance(self) -> FittedPatterns:
         """Make a record of a memory whose scores are minus distances, or angles."""
@@ -144,7 +173,7 @@ class FittedPatterns(NamedTuple):
         "auto", which compares in several ways, stands for the distance of the features.
         """
         unit = unit_of(patterns)
-        rows = to_tensor(patterns / unit, device)
+        rows = to_tensor(fill_means(patterns, self.mean) / unit, device)
         feature_map = _restore_feature_map(self, rows, unit)
         features = rows if feature_map is None else feature_map.patterns(rows)
         name = self.parameters.similarity

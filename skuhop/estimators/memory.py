@@ -228,7 +228,7 @@ class UHopMemory(
         `bytes`; or which kind was `refused`, because it loses neighbours.
 
     mean_ : ndarray of shape (n_inputs,)
-        Weighted mean of the patterns.
+        Weighted mean of the patterns, of what is known of them.
 
     unit_ : float
         Power of two near the largest entry of the patterns, in which rows are compared,
@@ -262,8 +262,15 @@ class UHopMemory(
     -----
     A query may hold NaN for entries that are unknown: it is compared on the others,
     without the feature map, which are kept as they are, and the unknown ones are
-    filled from the retrieved pattern. Patterns may not hold NaN. Features of
-    different units belong on one scale first, as for any distance.
+    filled from the retrieved pattern. Features of different units belong on one scale
+    first, as for any distance.
+
+    Patterns may hold NaN as well, with the similarities "auto" and "euclidean" and
+    without an index. All queries are then compared with them as they are, without the
+    feature map, by the expected Gaussian kernel: what a pattern has in a hole is a draw
+    from its column. "auto" is plain noise then, and must not be taught damage. Answers
+    are weighted means of what is known, entry by entry; where no pattern that has
+    weight has the entry, the mean of the column, and 0 where nothing is known of it.
 
     Weight k is the same as k copies of a pattern, and weight 0 the same as leaving
     it out; zero-weight rows are not stored and are not counted by `predict`.
@@ -288,9 +295,7 @@ class UHopMemory(
     _rules = MEMORY_RULES
     _choices = choices_of(MEMORY_RULES)
     _parameters_of_fit = parameters_of_fit(MEMORY_EFFECTS)
-    # Nominal columns are taken, but the tag that says so stays off: without the one for
-    # NaN, checks of scikit-learn 1.6 take the mean off whole numbers in place.
-    _takes = ("string", "sparse")
+    _takes = ("allow_nan", "categorical", "string", "sparse")
 
     def __init__(
         self,
@@ -333,16 +338,6 @@ class UHopMemory(
         self.device = device
         self.random_state = random_state
 
-    def __sklearn_tags__(self):
-        """Tags of scikit-learn."""
-        tags = super().__sklearn_tags__()
-        # scikit-learn has one NaN tag for fit and transform, and its checks want both
-        # to accept NaN or both to refuse it. A memory completes NaN in queries and
-        # refuses it in patterns, so the tag that says "no common NaN check" is set;
-        # test_memory_checks.py runs every other check that it switches off.
-        tags.no_validation = True
-        return tags
-
     @all_or_nothing
     @in_few_threads
     @with_callbacks
@@ -360,7 +355,7 @@ class UHopMemory(
         Parameters
         ----------
         X : array-like of shape (n_patterns, n_features)
-            Patterns to store, finite. They are copied.
+            Patterns to store; NaN marks entries that are unknown. They are copied.
 
         y : None
             Ignored.
@@ -393,7 +388,8 @@ class UHopMemory(
         X, sample_weight, queries = map(on_host, (X, sample_weight, queries))
         refuse_masked(queries=queries)
         check_columns(X, queries)
-        X = validate_rows(self, X, reset=True, sample_weight=sample_weight)
+        learn = {"reset": True, "sample_weight": sample_weight}
+        X = validate_rows(self, X, **learn, ensure_all_finite="allow-nan")
         return self._learn(X, sample_weight, read_rows(self, queries), row_ids, device)
 
     def _learn(self, X, sample_weight, queries, row_ids, device) -> Self:
@@ -475,7 +471,8 @@ class UHopMemory(
         Parameters
         ----------
         X : array-like of shape (n_patterns, n_features)
-            Patterns to store, finite, in the order of the stream. They are copied.
+            Patterns to store, in the order of the stream; NaN marks entries that are
+            unknown. They are copied.
 
         y : None
             Ignored.
@@ -546,7 +543,8 @@ class UHopMemory(
 
     def _prepare_rows(self, X) -> np.ndarray:
         """Read rows as they are stored."""
-        X = validate_rows(self, on_host(X), reset=False)
+        how = {"reset": False, "ensure_all_finite": "allow-nan"}
+        X = validate_rows(self, on_host(X), **how)
         return cast(X, self.patterns_.dtype, "X")
 
     def _fit_again(self) -> None:

@@ -7,7 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from skuhop.answering import FittedPatterns, RecallParameters, thin_index
+from skuhop.answering import (
+    FittedPatterns,
+    RecallParameters,
+    check_incomplete,
+    thin_index,
+)
 from skuhop.fitting.damage_model import learn_damage_model
 from skuhop.fitting.feature_map import StageOne
 from skuhop.fitting.index_of_keys import fit_index
@@ -18,6 +23,8 @@ from skuhop.support import (
     check_columns,
     check_weights,
     distinct_rows,
+    fill_means,
+    has_nan,
     mean_row,
     positive_rows,
     unit_of,
@@ -30,13 +37,14 @@ class GivenRows(NamedTuple):
     Attributes
     ----------
     X : ndarray of shape (M, d)
-        Rows to store: those of positive weight.
+        Rows to store: those of positive weight; NaN where unknown.
     weights : ndarray of shape (M,) or None
         Their weights; None if all are one.
     queries : ndarray of shape (n, d) or None
         Damaged rows without NaN, to learn from.
     distinct : ndarray of shape (m, d)
-        The distinct ones of X, divided by the unit: on these Stage I works.
+        The distinct ones of X, with means for NaN, divided by the unit: on these Stage
+        I works.
     totals : ndarray of shape (m,) or None
         Weights of these.
     unit : float
@@ -61,11 +69,18 @@ def check_given_rows(owner: str, X, sample_weight, queries, corruption) -> Given
     """
     check_columns(X, queries)
     X = check_array(
-        X, dtype=DTYPES, order="C", copy=True, estimator=owner, input_name="X"
+        X,
+        dtype=DTYPES,
+        order="C",
+        copy=True,
+        ensure_all_finite="allow-nan",
+        estimator=owner,
+        input_name="X",
     )
     X, _, weights = positive_rows(X, X, check_weights(sample_weight, X))
     queries = _check_shown_queries(owner, queries, X, corruption)
-    distinct, totals, _ = distinct_rows(X, weights)
+    completed = fill_means(X, mean_row(X, weights)) if has_nan(X) else X
+    distinct, totals, _ = distinct_rows(completed, weights)
     unit = unit_of(X)
     return GivenRows(X, weights, queries, distinct / unit, totals, unit)
 
@@ -119,9 +134,16 @@ def finish_fit(
     learned: Learned,
 ) -> FitOfPatterns:
     """Learn all that hangs on the feature map: damage, an index, how sparse."""
-    damage_model = learn_damage_model(
-        settings, learned, given.distinct, given.totals, given.queries, device
-    )
+    is_auto = settings.similarity == "auto"
+    if has_nan(given.X):
+        lessons = settings.corruption, given.queries
+        taught = any(lesson is not None for lesson in lessons)
+        check_incomplete(parameters, is_auto and taught)
+        damage_model = {"rule": "euclidean"} if is_auto else {}
+    else:
+        damage_model = learn_damage_model(
+            settings, learned, given.distinct, given.totals, given.queries, device
+        )
     record = FittedPatterns(
         parameters,
         given.X,
@@ -146,6 +168,8 @@ def store_others(
 ) -> FittedPatterns:
     """Record of a memory that stores other rows under what it has learned."""
     weights = None if (weights == 1).all() else weights
+    if has_nan(patterns):
+        check_incomplete(record.parameters, record.is_taught)
     record = record._replace(
         patterns=patterns,
         weights=weights,

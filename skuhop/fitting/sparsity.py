@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from skuhop.answering import FittedPatterns
 from skuhop.fitting.feature_map import N_WATCHED, StageOne
 from skuhop.learning import draw_copies, limit_rows, resolve_corruption
-from skuhop.retrieval import answers, separation_rule
+from skuhop.retrieval import separation_rule, update_of
 from skuhop.support import to_tensor
 
 ALPHAS = (1.0, 1.25, 1.5, 1.75, 2.0)
@@ -75,7 +75,8 @@ def _measure_errors(record, settings, distinct, device) -> list:
     for alpha in ALPHAS:
         separation, params = separation_rule("entmax", {"alpha": alpha})
         tried = memory._replace(separation=separation, params=params)
-        gap = answers(tried, queries, _BUDGET) / record.unit - target
+        found = update_of(tried)(tried, queries, _BUDGET)
+        gap = found / record.unit - target
         errors.append(gap.square().sum(1).mean().item())
     return errors
 

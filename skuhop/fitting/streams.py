@@ -195,13 +195,20 @@ def _fill_slots(stock, plan) -> Stock:
     several = np.diff(starts, append=len(used)) > 1
 
     def means(column, single):
-        """Weighted means of the slots of several rows; others stay to the last bit."""
+        """Weighted means of the slots of several rows; others stay to the last bit.
+
+        Of what is known in a slot, and NaN where nothing is.
+        """
         if column.dtype.kind != "f":
             return single
         mass = stock.weights[used].reshape(-1, *(1,) * (column.ndim - 1))
-        total = weights.reshape(mass[: len(weights)].shape)
-        found = np.add.reduceat(column[used] * (mass / total[slots[used]]), starts)
-        some = several.reshape(total.shape)
+        known = ~np.isnan(column[used])
+        total = np.add.reduceat(mass * known, starts)
+        total = np.where(total > 0, total, np.nan)
+        share = (mass / total[slots[used]]) * known
+        found = np.add.reduceat(np.where(known, column[used] * share, 0), starts)
+        found = np.where(np.isnan(total), np.nan, found)
+        some = several.reshape(-1, *(1,) * (column.ndim - 1))
         return np.where(some, found, single).astype(column.dtype)
 
     return heads._replace(

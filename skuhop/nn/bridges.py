@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from skuhop.choices import Updates, name_of
 from skuhop.exceptions import InvalidParameterError
 from skuhop.retrieval import SEPARATIONS, SIMILARITIES, tensor_of
-from skuhop.support import mean_row, unit_of
+from skuhop.support import has_nan, mean_row, unit_of
 
 _NAMES = {"components": "linear.weight", "out": "out.weight"}
 """Of the state of a memory's feature map, under the names of `RowMLP`."""
@@ -88,6 +88,10 @@ def _check_memory(memory) -> None:
                 f"A layer answers as a memory whose {name!r} parameter is one of "
                 f"{values}. Got {value!r}."
             )
+    if has_nan(memory.patterns_):
+        raise InvalidParameterError(
+            "A layer's patterns have all entries; patterns of this memory contain NaN."
+        )
     if memory.alignment_:
         raise InvalidParameterError(
             "A layer has one feature map for stored and state patterns; this memory, "

@@ -160,6 +160,8 @@ class EnergyDisplay:
                 f"{estimator.n_features_in_}."
             )
         patterns = estimator.patterns_
+        # A pattern that lacks an entry has no place.
+        patterns = patterns[~np.isnan(patterns).any(axis=1)]
         shown = patterns
         if queries is not None:
             check_columns(estimator, queries)

@@ -23,7 +23,8 @@ def number_rows(rows: np.ndarray, names: np.ndarray) -> np.ndarray:
 
 def _as_keys(rows: np.ndarray) -> np.ndarray:
     """Rows as single things that compare equal where all entries do."""
-    rows = np.ascontiguousarray(rows + 0.0)  # -0.0 becomes 0.0: equal bits.
+    # Equal bits: -0.0 becomes 0.0, and NaN of any kind the same.
+    rows = np.ascontiguousarray(np.where(np.isnan(rows), np.nan, rows) + 0.0)
     return rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
 
 

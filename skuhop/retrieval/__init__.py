@@ -26,6 +26,7 @@ from skuhop.retrieval.engine import (
     finalise_heaviest,
     heaviest,
     heaviest_partial,
+    lay_out_known,
     merge,
     merge_best,
     merge_heaviest,
@@ -79,17 +80,19 @@ from skuhop.retrieval.products import bf16, exact
 from skuhop.retrieval.read_outs import READ_OUTS
 from skuhop.retrieval.scores import (
     SIMILARITIES,
+    WITH_HOLES,
     FeatureMap,
     ScaledScorer,
     Scorer,
     Similarity,
+    build_incomplete_scorer,
     build_observed_scorer,
     build_scorer,
     largest_beta,
 )
 from skuhop.retrieval.separations import SEPARATIONS, Separation, separation_rule
 from skuhop.retrieval.units import divide, enter, power_of_two, powers_of_two
-from skuhop.retrieval.updates import Retrieval
+from skuhop.retrieval.updates import Retrieval, update_of
 
 __all__ = [
     "NUMBERS_AT_ONCE",
@@ -97,6 +100,7 @@ __all__ = [
     "READ_OUTS",
     "SEPARATIONS",
     "SIMILARITIES",
+    "WITH_HOLES",
     "AutoScorer",
     "CompletingScorer",
     "Donors",
@@ -123,6 +127,7 @@ __all__ = [
     "bf16",
     "blend",
     "build_auto_scorer",
+    "build_incomplete_scorer",
     "build_novelty",
     "build_observed_scorer",
     "build_scorer",
@@ -147,6 +152,7 @@ __all__ = [
     "heaviest_partial",
     "judge",
     "largest_beta",
+    "lay_out_known",
     "lines_of_hidden",
     "map_residuals",
     "measure",
@@ -171,6 +177,7 @@ __all__ = [
     "solve_masks",
     "tail_std",
     "tensor_of",
+    "update_of",
     "usual_distance",
     "weigh",
     "weigh_distances",

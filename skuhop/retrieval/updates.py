@@ -16,10 +16,18 @@ from skuhop.retrieval.units import largest
 
 def update_of(memory: Memory) -> Callable[[Memory, Tensor, int], Tensor]:
     """Update of Stage II for a memory: of all patterns, of an index, with a tail."""
+    if memory.holes is not None:
+        return answer_what_is_known
     if memory.nearest is None:
         return answers
     tail = memory.nearest.tail  # type: ignore[attr-defined]
     return answer_from_index if tail is None else answer_with_tail_alone
+
+
+def answer_what_is_known(memory: Memory, X: Tensor, budget: int) -> Tensor:
+    """Answers of patterns with holes: means over those that have an entry."""
+    assert memory.holes is not None  # `update_of` has looked.
+    return memory.holes.read(answers(memory, X, budget))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,10 @@ from skuhop.retrieval import power_of_two
 
 def unit_of(X: np.ndarray) -> float:
     """Power of two near the largest entry, in which rows are compared."""
-    size = max(float(X.max(initial=0)), -float(X.min(initial=0)))
+    # Of two numbers one of which is NaN these give the other.
+    largest = np.fmax.reduce(X, axis=None, initial=0)
+    least = np.fmin.reduce(X, axis=None, initial=0)
+    size = max(float(largest), -float(least))
     return power_of_two(size, float(np.finfo(X.dtype).tiny))
 
 
@@ -22,9 +25,19 @@ def column_units(X: np.ndarray) -> np.ndarray:
     return np.ldexp(X.dtype.type(1), (exponent - (mantissa == 0.5)).clip(-most, most))
 
 
+def has_nan(X: np.ndarray) -> bool:
+    """Whether an entry is NaN, without a mask of them all."""
+    return bool(np.isnan(X.min(initial=0)))
+
+
 def mean_row(X: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Weighted mean of rows, of any size; that of a constant column to the last bit."""
+    """Weighted mean of rows, of any size; that of a constant column to the last bit.
+
+    Of what is known where rows have NaN, and 0 where nothing is.
+    """
     unit = unit_of(X)
+    if has_nan(X):
+        return (column_means(X / unit, weights) * unit).astype(X.dtype)
     mean = (np.average(X / unit, axis=0, weights=weights) * unit).astype(X.dtype)
     return np.where((X == X[0]).all(axis=0), X[0], mean)
 

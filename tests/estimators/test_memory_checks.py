@@ -1,13 +1,8 @@
 """scikit-learn's estimator checks over a grid of parameters; none may fail."""
 
-from functools import partial
-
 import pytest
 import torch
-from sklearn.utils.estimator_checks import (
-    estimator_checks_generator,
-    parametrize_with_checks,
-)
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skuhop import Entmax, Retention, UHopMemory, Updates
 from skuhop.answering.precision import PRODUCTS
@@ -23,15 +18,6 @@ class SmallModule(torch.nn.Sequential):
 
     def __init__(self, n_features):
         super().__init__(torch.nn.Linear(n_features, 3), torch.nn.Tanh())
-
-
-class StrictMemory(UHopMemory):
-    """UHopMemory with the tag off that hides scikit-learn's NaN check, and more."""
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.no_validation = False
-        return tags
 
 
 def grid():
@@ -69,34 +55,6 @@ def instances(cls):
     return list({repr(instance): instance for instance in made}.values())
 
 
-def check_name(check):
-    return check.func.__name__ if isinstance(check, partial) else check.__name__
-
-
-def checks_of(estimator):
-    """Pairs of estimator and check, as scikit-learn makes them."""
-    return list(estimator_checks_generator(estimator))
-
-
-ORDINARY = {check_name(check) for _, check in checks_of(UHopMemory())}
-REFUSED = "check_estimators_nan_inf"
-
-
-def hidden_checks():
-    """The checks that the tag switches off, for every estimator of the grid.
-
-    Some checks run with the tag but return early, so the defaults get all of them.
-    """
-    default = repr(StrictMemory(max_iter=3))
-    for instance in instances(StrictMemory):
-        for estimator, check in checks_of(instance):
-            hidden = check_name(check) not in ORDINARY or repr(instance) == default
-            if hidden and check_name(check) != REFUSED:
-                yield pytest.param(
-                    estimator, check, id=f"{instance!r}-{check_name(check)}"
-                )
-
-
 # scikit-learn 1.6 hands over a generator, of which pytest 9 warns.
 _CHECKS = parametrize_with_checks(instances(UHopMemory))
 
@@ -106,18 +64,6 @@ _CHECKS = parametrize_with_checks(instances(UHopMemory))
 )
 def test_estimator_checks(estimator, check):
     check(estimator)
-
-
-@pytest.mark.parametrize("estimator, check", list(hidden_checks()))
-def test_hidden_estimator_checks(estimator, check):
-    check(estimator)
-
-
-def test_only_the_nan_check_is_left_out():
-    strict = {check_name(check) for _, check in checks_of(StrictMemory())}
-    run = ORDINARY | {check_name(parameter.values[1]) for parameter in hidden_checks()}
-    assert strict - run == {REFUSED}
-    assert strict > ORDINARY
 
 
 def test_grid_covers_the_tables():

@@ -29,7 +29,8 @@ class KNeighborsMixin(StoresRows):
 
         Distances are those of the features in which the estimator compares: Euclidean
         for the similarities "euclidean", "dot" and "auto", of directions for "cosine"
-        and "correlation", and city-block for "manhattan". Weights do not count.
+        and "correlation", and city-block for "manhattan". Weights do not count. What
+        lacks entries has no distance: stored rows may not hold NaN here.
 
         Parameters
         ----------

@@ -8,6 +8,7 @@ from skuhop.retrieval.engine.answers_and_energies import (
     null_weights,
     partial,
 )
+from skuhop.retrieval.engine.holes import Holes, lay_out_known
 from skuhop.retrieval.engine.memory_record import Memory, origin_of
 from skuhop.retrieval.engine.neighbourhoods import patterns_within
 from skuhop.retrieval.engine.neighbours import highest_patterns, nearest_patterns
@@ -24,6 +25,7 @@ from skuhop.retrieval.engine.ranking import (
 )
 
 __all__ = [
+    "Holes",
     "Memory",
     "Sums",
     "answers",
@@ -37,6 +39,7 @@ __all__ = [
     "heaviest",
     "heaviest_partial",
     "highest_patterns",
+    "lay_out_known",
     "lift_scores",
     "merge",
     "merge_best",

@@ -247,6 +247,8 @@ def _rows_to_look_at(memory: Memory, X: Tensor, budget: int) -> int:
     if (
         not _is_plain(memory, X)
         or memory.weights is not None
+        # What is left out may be all that has an entry.
+        or memory.holes is not None
         or not memory.scorer.streams
         or memory.patterns.shape[1] < _LONG
         or len(X) * memory.patterns.numel() < _MANY

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from skuhop.retrieval.engine.holes import Holes
 from skuhop.retrieval.products import exact
 from skuhop.retrieval.scores import Query, Scorer
 from skuhop.retrieval.separations import Separation
@@ -33,6 +34,8 @@ class Memory(NamedTuple):
         An index that finds good patterns without looking at all; see `candidates`.
     product : callable
         How weights and values are multiplied; see `products`.
+    holes : Holes or None
+        Where patterns lack entries, and so how answers are to be read; see `holes`.
     """
 
     scorer: Scorer
@@ -43,6 +46,7 @@ class Memory(NamedTuple):
     complete: bool = True
     nearest: NamedTuple | None = None
     product: Callable = exact
+    holes: Holes | None = None
 
     @property
     def rule(self) -> tuple[Separation, Mapping]:

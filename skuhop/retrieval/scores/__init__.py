@@ -1,5 +1,6 @@
 """Scores: how alike a query and every stored pattern are."""
 
+from skuhop.retrieval.scores.incomplete import WITH_HOLES, build_incomplete_scorer
 from skuhop.retrieval.scores.kernel import KernelScorer, build_scorer
 from skuhop.retrieval.scores.observed import build_observed_scorer
 from skuhop.retrieval.scores.scorer import (
@@ -19,6 +20,7 @@ from skuhop.retrieval.scores.similarities import (
 
 __all__ = [
     "SIMILARITIES",
+    "WITH_HOLES",
     "FeatureMap",
     "KernelScorer",
     "Linear",
@@ -26,6 +28,7 @@ __all__ = [
     "ScaledScorer",
     "Scorer",
     "Similarity",
+    "build_incomplete_scorer",
     "build_observed_scorer",
     "build_scorer",
     "direction",
