@@ -150,7 +150,8 @@ def complete_by_memory(cell, seed):
     completed = imputer.fit(cell.train).transform(cell.queries)
     seconds = time.perf_counter() - start
     draws = np.stack(imputer.sample(cell.queries, N_DRAWS, random_state=seed))
-    low, high = np.quantile(draws, INTERVAL, axis=0)
+    # Of one more draw, these quantiles have 90 % between them; numpy's own have 88 %.
+    low, high = np.quantile(draws, INTERVAL, axis=0, method="weibull")
     hidden = cell.hidden & (cell.levels == 0)
     inside = ((cell.truth >= low) & (cell.truth <= high))[hidden]
     return completed, seconds, float(inside.mean()) if hidden.any() else np.nan
