@@ -95,6 +95,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("."))
     parser.add_argument("--tables", nargs="*")
+    parser.add_argument("--hidden", nargs="*", type=float, default=HIDDEN)
     parser.add_argument("--out", default="benchmark_results/frames.csv")
     args = parser.parse_args()
     print(machine(), end="\n\n")
@@ -104,7 +105,7 @@ def main():
         if name not in RULE_GENERATED and _load(name, args.data)[2].any()
     ]
     rows = []
-    for hidden in HIDDEN:
+    for hidden in args.hidden:
         for name in names:
             found = measure(name, args.data, hidden)
             row = {"hidden": f"{hidden:.0%}", "table": name}
