@@ -543,8 +543,8 @@ class UHopMemory(
 
     def _prepare_rows(self, X) -> np.ndarray:
         """Read rows as they are stored."""
-        how = {"reset": False, "ensure_all_finite": "allow-nan"}
-        X = validate_rows(self, on_host(X), **how)
+        X = on_host(X)
+        X = validate_rows(self, X, reset=False, ensure_all_finite="allow-nan")
         return cast(X, self.patterns_.dtype, "X")
 
     def _fit_again(self) -> None:

@@ -1,6 +1,6 @@
 """Scores: how alike a query and every stored pattern are."""
 
-from skuhop.retrieval.scores.incomplete import WITH_HOLES, build_incomplete_scorer
+from skuhop.retrieval.scores.expected_kernel import WITH_HOLES, build_incomplete_scorer
 from skuhop.retrieval.scores.kernel import KernelScorer, build_scorer
 from skuhop.retrieval.scores.observed import build_observed_scorer
 from skuhop.retrieval.scores.scorer import (
