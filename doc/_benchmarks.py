@@ -71,6 +71,7 @@ SOURCES = (
     Source("retrieval", "--data FOLDER"),
     Source("classification", "--data FOLDER", _folds),
     Source("regression", "--data FOLDER"),
+    Source("frames", "--data FOLDER --hidden 0"),
     Source("repeated_rows", "--tables 10"),
     Source("forecasting", "--data FOLDER"),
     Source("detection", "--data FOLDER --seed 1"),
