@@ -93,8 +93,10 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
         Weights of the classes, which multiply `sample_weight`.
 
     max_iter : int or "auto", default="auto"
-        Number of steps of Stage I, for each of the maps of "auto". "auto" is 100, and
-        from 5,000 distinct patterns on one for every 50 of them, at most 600.
+        Most steps of Stage I, for each of the maps of "auto"; with
+        ``training__early_stopping`` it ends 20 steps after a look at the rows left out
+        that finds no gain. "auto" is 100, and from 5,000 distinct patterns on one for
+        every 50 of them, at most 600.
 
     training : CrossFitting, default=None
         How Stage I learns: number of members, steps and batches, and what a linear

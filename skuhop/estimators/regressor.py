@@ -89,7 +89,7 @@ class UHopRegressor(RegressorMixin, HeteroMemory, BaseEstimator):
         Inverse temperature, as in `UHopClassifier`.
 
     max_iter : int or "auto", default="auto"
-        Number of steps of Stage I, as in `UHopClassifier`.
+        Most steps of Stage I, as in `UHopClassifier`.
 
     training : CrossFitting, default=None
         How Stage I learns, as in `UHopClassifier`.

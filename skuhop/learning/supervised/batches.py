@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skuhop.learning.supervised.problem import Problem
 
-FULL_BATCH = 512
+FULL_BATCH = 256
 """Up to so many patterns every one is a query and a memory in every step."""
 CANDIDATE_SHARE = 0.2
 """Share of the other patterns that a batch of a larger set is compared with."""

@@ -52,7 +52,7 @@ a rate which falls from the first of 100 steps on, at half of the steps. With 30
 steps for all it was 20 and 10 times as high where a rule is to be found."""
 _AT_ONCE = 4
 """Members of a group."""
-_WORTH_DIVIDING = 2**17
+_WORTH_DIVIDING = 2**15
 """Scores of a member in a step from which groups are worth their calls."""
 
 
