@@ -14,7 +14,9 @@ cuda`` runs all on a GPU, ``--smaller 10`` on a tenth of the patterns. Numbers g
 to ``benchmark_results/fit_speed.csv``, the scaling plot beside it. ``--busy 1`` instead
 prints seconds of fits and of questions beside so many processes that do nothing but
 count; ``taskset -c 0,1`` before it keeps them all to the same cores. ``--shapes``
-prints seconds of classifiers on wide rows and on many classes.
+prints seconds of classifiers on wide rows and on many classes, ``--peers`` those of
+tables of 150 to 1,850 rows, from FOLDER/tabular as classification.py wants them, beside
+a forest and a searched SVC, each on all cores, with the log-loss that they bought.
 """
 
 from __future__ import annotations
@@ -28,14 +30,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _classifiers import TunedSVC
 from _report import machine, markdown_rows, write_tables
+from _tables import BUNDLED, folds, table_names
+from joblib import parallel_config
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
 from skuhop import Training, UHopClassifier, UHopMemory
 from skuhop.learning import LOSSES
 
+PEER_TABLES = (
+    *("iris", "wine", "breast_cancer", "vehicle", "credit_g", "cmc", "yeast"),
+    "segment",
+)
 PUBLISHED_STEPS = 100
 PUBLISHED_RATE = 10.0
 
@@ -220,6 +230,33 @@ def unusual_shapes(smaller):
         yield row
 
 
+def beside_peers(folder):
+    """Seconds of `fit` and log-loss of classifiers, table by table, and mean ratios."""
+    models = {
+        "UHopClassifier": lambda: UHopClassifier(random_state=0),
+        "forest of 300": lambda: RandomForestClassifier(300, n_jobs=-1, random_state=0),
+        "searched SVC": lambda: TunedSVC(0),
+    }
+    at_hand = table_names(Path(folder)) if folder else list(BUNDLED)
+    ratios = []
+    for name in (name for name in PEER_TABLES if name in at_hand):
+        part = next(folds(name, Path(folder or "."), 5, 0))
+        row, seconds = {"table": name, "rows": str(len(part.y))}, []
+        for model_name, make in models.items():
+            start = time.perf_counter()
+            with parallel_config(n_jobs=-1):
+                model = make().fit(part.X, part.y)
+            seconds.append(time.perf_counter() - start)
+            answers = model.predict_proba(part.X_test)
+            loss = log_loss(part.y_test, answers, labels=model.classes_)
+            row[model_name] = f"{seconds[-1]:.2f} s, {loss:.3f}"
+        ratios.append([seconds[0] / each for each in seconds])
+        yield row
+    means = np.exp(np.log(ratios).mean(axis=0))
+    found = [f"{mean:.2f} ×" for mean in means]
+    yield dict(zip(row, ["our time by theirs", "", *found], strict=True))
+
+
 def plot(rows, path):
     """Draw seconds of `fit` against M and against d."""
     import matplotlib.pyplot as plt
@@ -252,7 +289,12 @@ def main():
     parser.add_argument("--out", default="benchmark_results/fit_speed.csv")
     parser.add_argument("--busy", type=int, metavar="PROCESSES")
     parser.add_argument("--shapes", action="store_true")
+    parser.add_argument("--peers", action="store_true")
     args = parser.parse_args()
+    if args.peers:
+        print(machine(), end="\n\n")
+        print(markdown_rows(list(beside_peers(args.data))))
+        return
     if args.shapes:
         print(machine(), end="\n\n")
         print(markdown_rows(list(unusual_shapes(args.smaller))))

@@ -59,9 +59,9 @@ class CrossFitting(Choice):
         Number of members. "auto" is 8, and 4 from 2,000 distinct patterns on.
 
     learning_rate : float, default=1e-2
-        Step size of AdamW. It stays until a look at the rows left out, one in ten
-        steps, finds no gain, and falls to zero along a cosine in the 20 steps after it;
-        without `early_stopping` in all steps.
+        Step size of AdamW. It stays until a look at the rows left out, after every
+        tenth of `max_iter`, finds no gain, and falls to zero along a cosine within a
+        fifth of it; without `early_stopping` in all steps.
 
     weight_decay : float, default=1e-2
         Weight decay of AdamW.

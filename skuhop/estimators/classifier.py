@@ -94,8 +94,8 @@ class UHopClassifier(ClassifierMixin, HeteroMemory, BaseEstimator):
 
     max_iter : int or "auto", default="auto"
         Most steps of Stage I, for each of the maps of "auto"; with
-        ``training__early_stopping`` it ends 20 steps after a look at the rows left out
-        that finds no gain. "auto" is 100, and from 5,000 distinct patterns on one for
+        ``training__early_stopping`` it ends before where rows left out gain nothing
+        more. "auto" is 100, and from 5,000 distinct patterns on one for
         every 50 of them, at most 600.
 
     training : CrossFitting, default=None

@@ -666,12 +666,15 @@ def test_fixed_beta_stays():
     np.testing.assert_allclose(fitted.kernels[0].betas, 3.0, rtol=1e-6)
 
 
+@pytest.mark.parametrize("n_classes", [3, 40])
 @TARGETS
-def test_judgements_are_those_of_the_answers(target):
-    task = problem()
+def test_judgements_are_those_of_the_answers(target, n_classes):
+    task = problem(60, 5, n_classes)
     stored, values = task.values[:40], task.values[40:]
     weights = torch.rand(len(values), 40, generator=generator(), dtype=DOUBLE) / 30
-    residue, unspent = target.judge(stored, values)(weights)
+    judge = target.judge(stored, values)
+    parts = [judge(weights[rows], rows) for rows in (slice(0, 3), slice(3, None))]
+    residue, unspent = (torch.cat(part) for part in zip(*parts, strict=True))
     answers = weights @ stored
     torch.testing.assert_close(residue, target.residue(answers, values))
     left = 1 - answers.sum(1, keepdim=True) if target is LABELS else 0 * answers[:, :1]

@@ -20,6 +20,8 @@ FIRST_BETA = 5.0
 """Where the learning of beta starts, in standard deviations of the scores."""
 PRIOR_WEIGHTS = (0.001, 0.003, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.5, 0.75, 0.95)
 LINEAR_SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+_CACHED = 2**17
+"""Scores that are judged at a time."""
 _ROUNDING = 1e-5
 """Loss that is none: where all rows are right, rounding may have one sign in all."""
 COARSE = tuple(2.0**k for k in range(-3, 10))
@@ -61,13 +63,24 @@ def clearly_better(one: Calibration, other: Calibration) -> bool:
     return bool(mean > error + _ROUNDING)
 
 
-def weigh(settings, scores, beta, problem, memory):
-    """Weights (n, m) of the rows `memory`, copies and all."""
+def judge_rows(settings, problem, block, judge, beta) -> tuple[Tensor, Tensor]:
+    """Residue of what a block's scores retrieve at a beta, and the weight unspent.
+
+    A few rows at a time, whose scores stay in the cache from one step to the next.
+    """
+    scores, _, memory = block
     copies = problem.weights[memory]
     copies = None if (copies == 1).all() else copies
-    return settings.separation.weights(
-        beta * scores, copies, **settings.separation_params
-    )
+    n_rows = max(1, _CACHED // scores.shape[1]) if scores.device.type == "cpu" else None
+    found = []
+    for start in range(0, len(scores), n_rows or len(scores)):
+        rows = slice(start, start + n_rows if n_rows else None)
+        weights = settings.separation.weights(
+            beta * scores[rows], copies, **settings.separation_params
+        )
+        found.append(judge(weights, rows))
+    residue, unspent = zip(*found, strict=True)
+    return torch.cat(residue), torch.cat(unspent)
 
 
 def judges_of(problem, blocks):
@@ -116,8 +129,8 @@ def _targets_left_out(problem, blocks):
 def _residue(settings, problem, blocks, judges, beta, of_prior):
     """Say what retrieval is off by for the rows left out."""
     judged = [
-        judge(weigh(settings, scores, beta, problem, memory))
-        for judge, (scores, _, memory) in zip(judges, blocks, strict=True)
+        judge_rows(settings, problem, block, judge, beta)
+        for judge, block in zip(judges, blocks, strict=True)
     ]
     residue, unspent = (torch.cat(parts) for parts in zip(*judged, strict=True))
     return residue + unspent * of_prior

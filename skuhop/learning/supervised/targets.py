@@ -20,6 +20,8 @@ from skuhop.retrieval import exact
 
 _FLOOR = 1e-8
 """Least probability whose logarithm enters the loss."""
+_FEW_CLASSES = 32
+"""Up to so many classes a product takes less time than to look for the right one."""
 _DOUBT = 0.02
 """Share of a uniform in the watched probabilities, which bounds what one miss costs."""
 
@@ -39,9 +41,10 @@ class Target(NamedTuple):
         ``(answers (n, v), values (n, v)) -> (n, u)``: what the loss depends on, an
         affine function of the answers.
     judge : callable
-        ``(stored (m, v), values (n, v)) -> judgement``, a function of weights (n, m) of
-        the stored rows: the residue of their answers, and the weight (n, 1) that went
-        to "nothing stored" and is to go to the prior.
+        ``(stored (m, v), values (n, v)) -> judgement``, a function of weights (a, m) of
+        the stored rows, and of which of the n they are for: the residue of their
+        answers, and the weight (a, 1) that went to "nothing stored" and is to go to the
+        prior.
     cost : callable
         ``residue -> (n,)``: loss of every row.
     doubt : callable
@@ -54,7 +57,7 @@ class Target(NamedTuple):
     order: Callable[[Tensor], Tensor]
     teach: Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
     residue: Callable[[Tensor, Tensor], Tensor]
-    judge: Callable[[Tensor, Tensor], Callable[[Tensor], tuple[Tensor, Tensor]]]
+    judge: Callable[[Tensor, Tensor], Callable[[Tensor, slice], tuple[Tensor, Tensor]]]
     cost: Callable[[Tensor], Tensor]
     doubt: Callable[[float], float]
     watched: Callable[[Tensor, int], Tensor]
@@ -115,12 +118,19 @@ def _right(answers: Tensor, values: Tensor) -> Tensor:
 
 
 def _judge_labels(stored: Tensor, values: Tensor):
-    """Only rows of the right class are counted: no answer has to be made."""
-    same = classes_of(stored) == classes_of(values)[:, None]
+    """Of many classes only rows of the right one are counted: no answer is made."""
+    classes, right_classes = classes_of(stored), classes_of(values)[:, None]
+    few = stored.shape[1] <= _FEW_CLASSES
 
-    def judge(weights):
-        right = weights.where(same, 0).sum(1, keepdim=True)
-        return right, (1 - weights.sum(1, keepdim=True)).clamp_min_(0)
+    def judge(weights, rows):
+        if few:
+            answers = exact(weights, stored)
+            right = answers.gather(1, right_classes[rows])
+            spent = answers.sum(1, keepdim=True)
+        else:
+            right = weights.where(classes == right_classes[rows], 0).sum(1, True)
+            spent = weights.sum(1, keepdim=True)
+        return right, (1 - spent).clamp_min_(0)
 
     return judge
 
@@ -128,8 +138,8 @@ def _judge_labels(stored: Tensor, values: Tensor):
 def _judge_numbers(stored: Tensor, values: Tensor):
     """Numbers are centred: what no row gets is at their mean by itself."""
 
-    def judge(weights):
-        return exact(weights, stored) - values, weights.new_zeros(len(weights), 1)
+    def judge(weights, rows):
+        return exact(weights, stored) - values[rows], weights.new_zeros(len(weights), 1)
 
     return judge
 
