@@ -60,7 +60,7 @@ class StoresRows:
 
         def build():
             view, weights = object.__new__(type(self)), self.sample_weight_
-            # Not copy, which asks for versions and defaults: a third of the work.
+            # Not copy, which asks for versions and defaults: a third of making a view.
             vars(view).update(vars(self))
             view._keep_rows(rows, None if weights is None else weights[rows])
             return view
