@@ -101,7 +101,7 @@ class FittedPatterns(NamedTuple):
         """
         if by_distance:
             if has_nan(self.patterns):
-                refuse_incomplete("kneighbors")
+                refuse_incomplete("The distance of neighbors")
             return self._compare_by_distance().prepare(complete, dtype, device)
         _check_range(self.unit, dtype)
         parameters, unit = self.parameters, self.unit

@@ -202,8 +202,9 @@ def test_holes_are_refused_by_what_has_been_fitted_without():
 
 
 def test_questions_that_need_all_entries_are_refused():
-    with pytest.raises(ValueError, match="kneighbors needs"):
-        fitted().kneighbors(X)
+    for ask in (fitted().kneighbors, fitted().radius_neighbors):
+        with pytest.raises(ValueError, match="distance of neighbors needs"):
+            ask(X)
     with pytest.raises(ValueError, match="similarity"):
         fitted().set_params(similarity="cosine", beta=1.0).transform(X)
 
