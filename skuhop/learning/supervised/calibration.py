@@ -71,10 +71,11 @@ def judge_rows(settings, problem, block, judge, beta) -> tuple[Tensor, Tensor]:
     scores, _, memory = block
     copies = problem.weights[memory]
     copies = None if (copies == 1).all() else copies
-    n_rows = max(1, _CACHED // scores.shape[1]) if scores.device.type == "cpu" else None
+    on_host = scores.device.type == "cpu"
+    n_rows = max(1, _CACHED // len(memory)) if on_host else len(scores)
     found = []
-    for start in range(0, len(scores), n_rows or len(scores)):
-        rows = slice(start, start + n_rows if n_rows else None)
+    for start in range(0, len(scores), n_rows):
+        rows = slice(start, start + n_rows)
         weights = settings.separation.weights(
             beta * scores[rows], copies, **settings.separation_params
         )
