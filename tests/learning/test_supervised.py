@@ -622,8 +622,8 @@ def test_the_rows_left_out_share_the_scores_between_kernels():
     """Some to the linear one where a plane cuts the classes, none where waves do."""
     plain = problem(150, 6, 1)
     line = plain.Z.sum(1) > 0
-    wave = (6 * plain.Z[:, 0]).sin() > 0
-    tasks = {"line": (plain, line), "wave": (plain._replace(Z=plain.Z[:, :1]), wave)}
+    wave = (3 * plain.Z[:, 0]).sin() > 0
+    tasks = {"line": (plain, line), "wave": (plain._replace(Z=plain.Z[:, :2]), wave)}
     taken = {}
     for name, (task, labels) in tasks.items():
         task = task._replace(values=one_hot(labels.long(), 2))
