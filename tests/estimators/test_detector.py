@@ -53,6 +53,18 @@ def test_scores_are_those_of_the_definition():
     np.testing.assert_allclose(detector.score_samples(NEW), -expected.sum(1))
 
 
+@pytest.mark.parametrize("apart", [1e2, 1e4, 1e6])
+def test_clusters_that_are_far_apart_are_no_one_heap(apart):
+    """Candidates are looked for in single precision: inside a cluster it is none."""
+    rng = np.random.RandomState(0)
+    middles = apart * rng.normal(size=(4, 3))
+    rows = middles[rng.randint(4, size=400)] + rng.normal(size=(400, 3))
+    asked = np.concatenate([middles + 0.5, middles + 4])
+    detector = UHopDetector(n_neighbors=3).fit(rows)
+    expected = np.array([judge_plainly(rows, row, detector) for row in asked])
+    np.testing.assert_allclose(detector.explain(asked), expected, rtol=1e-5, atol=1e-8)
+
+
 def test_stored_rows_are_judged_by_the_others():
     detector = UHopDetector().fit(X)
     np.testing.assert_allclose(detector.score_samples(X), detector.scores_)

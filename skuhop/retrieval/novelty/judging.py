@@ -45,6 +45,8 @@ city-block distance are looked for. Over the tables of the benchmark looking at 
 is no better, and takes several times as long."""
 
 
+_UNSURE = 1000
+"""Squared distances so many times as large as what is rounded are told apart."""
 _AT_ONCE = 256
 """Rows that are compared with their candidates at once: what stays in the cache."""
 
@@ -62,8 +64,13 @@ class Novelty(NamedTuple):
         How features are standardised.
     residual_map : Tensor of shape (d, d)
         What makes residuals of standardised features.
-    memory : Memory
-        Finds candidates among features and residuals, (n, 2 d).
+    memory, exact : Memory
+        Find candidates among features and residuals, (n, 2 d); the first in single
+        precision.
+    centre : Tensor of shape (2 d,)
+        Their mean.
+    reach : Tensor of shape ()
+        The largest of their squared distances from it.
     densities : ColumnDensities
         Of features and residuals one by one.
     n_neighbours : int
@@ -77,6 +84,9 @@ class Novelty(NamedTuple):
     scale: Tensor
     residual_map: Tensor
     memory: Memory
+    exact: Memory
+    centre: Tensor
+    reach: Tensor
     densities: ColumnDensities
     n_neighbours: int
     unit: float
@@ -94,12 +104,19 @@ def build_novelty(
     """Put together what `judge` needs; rows that lack entries have mean ones."""
     rows = rows.where(~rows.isnan(), mean)
     columns = _expand(rows, mean, scale, residual_map)
-    keys = _shorten(columns)
-    scorer = KernelScorer(SIMILARITIES["euclidean"], keys, keys.mean(0), None, 1.0)
-    memory = Memory(scorer, SEPARATIONS["softmax"], {}, columns, None)
+    memories = _search_by(_shorten(columns), columns), _search_by(columns, columns)
     learned = rows, weights, mean, scale, residual_map
     densities = fit_densities(columns, weights)
-    return Novelty(*learned, memory, densities, n_neighbours, unit)
+    centre = columns.mean(0)
+    reach = (columns - centre).square().sum(1).amax()
+    where = *memories, centre, reach
+    return Novelty(*learned, *where, densities, n_neighbours, unit)
+
+
+def _search_by(keys: Tensor, columns: Tensor) -> Memory:
+    """Memory of columns that finds the nearest keys."""
+    scorer = KernelScorer(SIMILARITIES["euclidean"], keys, keys.mean(0), None, 1.0)
+    return Memory(scorer, SEPARATIONS["softmax"], {}, columns, None)
 
 
 def map_residuals(precision: Tensor) -> Tensor:
@@ -164,9 +181,24 @@ def _compare(novelty: Novelty, rows: Tensor, columns: Tensor, budget: int):
     """Mean distance (m, 2 d) from neighbours by column, and copies (m,) left out."""
     most = _count_candidates(novelty)
     at = highest_patterns(novelty.memory, _shorten(columns), budget, most)
+    unsure = _tell_unsure(novelty, columns, at)
+    if unsure.any():
+        at[unsure] = highest_patterns(novelty.exact, columns[unsure], budget, most)
     parts = zip(*(part.split(_AT_ONCE) for part in (rows, columns, at)), strict=True)
     far, own = zip(*(_weigh_nearest(novelty, *part) for part in parts), strict=True)
     return torch.cat(far), torch.cat(own)
+
+
+def _tell_unsure(novelty: Novelty, columns: Tensor, at: Tensor) -> Tensor:
+    """Tell for which rows single precision may have missed a candidate, shape (m,).
+
+    Scores are rounded as squared norms are, which between clusters that are far apart
+    is more than the distances inside of them.
+    """
+    rounding = _UNSURE * torch.finfo(torch.float32).eps
+    size = (columns - novelty.centre).square().sum(1) + novelty.reach
+    farthest = (novelty.memory.patterns[at[:, -1]] - columns).square().sum(1)
+    return farthest < rounding * size
 
 
 def _weigh_nearest(novelty: Novelty, rows: Tensor, columns: Tensor, at: Tensor):
