@@ -66,8 +66,9 @@ class CrossFitting(Choice):
     weight_decay : float, default=1e-2
         Weight decay of AdamW.
 
-    batch_size : int, default=128
-        Patterns in a batch of a large set; up to 256 are taken whole.
+    batch_size : int or "auto", default="auto"
+        Patterns in a batch of a large set; up to 256 are taken whole. "auto" is 128,
+        and 256 from more than 5,000 distinct patterns on.
 
     early_stopping : bool, default=True
         Whether learning ends when looks find no gain, and each member is kept as it was
@@ -95,7 +96,7 @@ class CrossFitting(Choice):
         n_folds: int | str = "auto",
         learning_rate: float = 1e-2,
         weight_decay: float = 1e-2,
-        batch_size: int = 128,
+        batch_size: int | str = "auto",
         early_stopping: bool = True,
         linear_share: str | float = "auto",
     ) -> None:

@@ -101,7 +101,7 @@ _HETERO_RULES = {
     "training": (rules.ObjectOf(CrossFitting), rules.NONE),
     "training__n_folds": (_AUTO, rules.Number(Integral, 2)),
     "training__weight_decay": (rules.NON_NEGATIVE,),
-    "training__batch_size": (rules.Number(Integral, 2),),
+    "training__batch_size": (_AUTO, rules.Number(Integral, 2)),
     "training__linear_share": (_AUTO, rules.Number(low=0, high=1)),
 }
 CLASSIFIER_RULES: rules.Rules = {

@@ -41,6 +41,10 @@ from skuhop.tables import lay_out
 
 _SMALL = 2000
 """Fewer patterns than this are learned with 8 folds, others with 4."""
+_BATCHES = 128, 256
+"""Patterns in a batch, of up to 5,000 and of more: 128 cost banking77 (10,003 rows of
+77 classes) 3 % of log-loss, and smaller tables nothing, in .7 of the time."""
+_LARGE = 5000
 _STEPS = 100
 """Steps of Stage I for up to 5,000 patterns."""
 _SURPRISES = 1.0
@@ -275,6 +279,11 @@ def n_steps(estimator, n):
     return automatic if estimator.max_iter == "auto" else estimator.max_iter
 
 
+def _batch_size(size, n):
+    """Patterns in a batch, of n distinct rows."""
+    return _BATCHES[n > _LARGE] if size == "auto" else size
+
+
 def _linear_share(feature_map, share):
     """Share of a line that is asked for; None is to be found out."""
     if share != "auto":
@@ -303,7 +312,7 @@ def settings_of(estimator, kernel, n):
         max_iter=n_steps(estimator, n),
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
-        batch_size=training.batch_size,
+        batch_size=_batch_size(training.batch_size, n),
         label_smoothing=_label_smoothing(estimator.loss),
         early_stopping=training.early_stopping,
         linear_share=_linear_share(estimator.feature_map, training.linear_share),
