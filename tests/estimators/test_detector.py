@@ -53,6 +53,20 @@ def test_scores_are_those_of_the_definition():
     np.testing.assert_allclose(detector.score_samples(NEW), -expected.sum(1))
 
 
+@pytest.mark.parametrize("n, d", [(480, 9), (117, 60), (230, 18)])
+def test_a_row_is_known_again_whatever_it_is_asked_with(n, d):
+    """Rounding differs from product to product, and with it what residuals are."""
+    rng = np.random.RandomState(0)
+    rows = rng.randint(1, 11, size=(n, d)) + rng.normal(size=n)[:, None].round()
+    detector = UHopDetector().fit(rows)
+    one_by_one = [detector.score_samples(row[None])[0] for row in rows[:40]]
+    np.testing.assert_allclose(one_by_one, detector.scores_[:40])
+    np.testing.assert_allclose(detector.score_samples(rows), detector.scores_)
+    # It is none of its own neighbours: a row beside it has one more, and near.
+    beside = rows[:40] + 1e-3 * rows.std(0)
+    assert (detector.score_samples(beside) > detector.scores_[:40]).all()
+
+
 @pytest.mark.parametrize("apart", [1e2, 1e4, 1e6])
 def test_clusters_that_are_far_apart_are_no_one_heap(apart):
     """Candidates are looked for in single precision: inside a cluster it is none."""

@@ -205,7 +205,7 @@ def _weigh_nearest(novelty: Novelty, rows: Tensor, columns: Tensor, at: Tensor):
     """Do the same for few rows, with the candidates (m, c) at hand."""
     apart = embedding(at, novelty.memory.patterns).sub_(columns[:, None]).abs_()
     distances = apart.sum(2)
-    copies, own = _leave_out(novelty, rows, at, distances)
+    copies, own = _leave_out(novelty, rows, columns, at, distances)
     order = distances.argsort(dim=1)
     near = copies.gather(1, order)
     # The nearest give all of their copies, until there are enough.
@@ -217,10 +217,12 @@ def _weigh_nearest(novelty: Novelty, rows: Tensor, columns: Tensor, at: Tensor):
     return torch.einsum("mc,mcd->md", share, apart), own
 
 
-def _leave_out(novelty: Novelty, rows: Tensor, at: Tensor, distances: Tensor):
+def _leave_out(novelty: Novelty, rows, columns, at, distances):
     """Count copies (m, c) of candidates but the row itself, and of it (m,), if any."""
     copies, own = novelty.weights[at], rows.new_zeros(len(rows))
-    maybe = (distances == 0).any(1).nonzero()[:, 0]
+    # Residuals of the same row are rounded differently in products of other sizes.
+    rounding = torch.finfo(rows.dtype).eps ** 0.5 * columns.abs().sum(1)
+    maybe = (distances.amin(1) <= rounding).nonzero()[:, 0]
     same = (novelty.rows[at[maybe]] == rows[maybe, None]).all(2)
     there = same.any(1)
     stored, place = maybe[there], same[there].to(torch.uint8).argmax(1)
