@@ -43,7 +43,7 @@ class Adam:
             parameter.addcdiv_(mean, scale, value=-rate)
 
 
-class Schedule:
+class Pace:
     """Learning rate that stays while looks find gains, and then falls to zero.
 
     It falls along half a cosine. Where a few steps are all that there is to gain, few

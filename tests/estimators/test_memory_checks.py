@@ -1,8 +1,15 @@
 """scikit-learn's estimator checks over a grid of parameters; none may fail."""
 
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import (
+    estimator_checks_generator,
+    parametrize_with_checks,
+)
 
 from skuhop import Entmax, Retention, UHopMemory, Updates
 from skuhop.answering.precision import PRODUCTS
@@ -18,6 +25,19 @@ class SmallModule(torch.nn.Sequential):
 
     def __init__(self, n_features):
         super().__init__(torch.nn.Linear(n_features, 3), torch.nn.Tanh())
+
+
+class StrictMemory(UHopMemory):
+    """UHopMemory without the tag that hides checks where holes are refused."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.no_validation = False
+        return tags
+
+
+REFUSED = "check_estimators_nan_inf"
+"""It wants NaN refused in queries as well."""
 
 
 def grid():
@@ -64,6 +84,48 @@ _CHECKS = parametrize_with_checks(instances(UHopMemory))
 )
 def test_estimator_checks(estimator, check):
     check(estimator)
+
+
+def names_of(checks):
+    """Names of the checks among pairs of estimator and check, and the checks."""
+    found = {}
+    for estimator, check in checks:
+        plain = check.func if isinstance(check, partial) else check
+        found.setdefault(plain.__name__, []).append((estimator, check))
+    return found
+
+
+def hidden_checks():
+    """Checks that the tag switches off, of every estimator of the grid that has it."""
+    for strict in instances(StrictMemory):
+        hiding = UHopMemory(**strict.get_params(deep=False))
+        if not get_tags(hiding).no_validation:
+            continue
+        shown = names_of(estimator_checks_generator(hiding))
+        for name, pairs in names_of(estimator_checks_generator(strict)).items():
+            # Some run with the tag, but return early: all of them for one estimator.
+            if name != REFUSED and (name not in shown or repr(strict) in ALL_FOR):
+                for estimator, check in pairs:
+                    yield pytest.param(estimator, check, id=f"{strict!r}-{name}")
+
+
+ALL_FOR = {repr(StrictMemory(max_iter=3, similarity="dot", beta=2.0))}
+
+
+@pytest.mark.parametrize("estimator, check", list(hidden_checks()))
+def test_hidden_estimator_checks(estimator, check):
+    check(estimator)
+
+
+def test_holes_are_taken_where_the_tag_says_so():
+    X = np.random.RandomState(0).normal(size=(20, 4))
+    X[3, 1] = np.nan
+    for memory in instances(UHopMemory):
+        if get_tags(memory).input_tags.allow_nan:
+            memory.set_params(max_iter=1).fit(X).transform(X)
+        else:
+            with pytest.raises(ValueError, match="NaN"):
+                memory.fit(X)
 
 
 def test_grid_covers_the_tables():

@@ -14,7 +14,7 @@ from skuhop.learning.members.member_maps import (
     _Waves,
     member_map,
 )
-from skuhop.learning.optimiser import Schedule
+from skuhop.learning.optimiser import Pace
 from skuhop.learning.supervised import LABELS, NUMBERS, Problem, Settings, cross_fit
 from skuhop.learning.supervised.batches import (
     FEW,
@@ -484,7 +484,7 @@ def test_entries_are_dropped_from_the_columns_named_for_every_other_member():
 
 
 def test_the_rate_stays_while_looks_find_gains_and_then_falls_to_zero():
-    plan = Schedule(0.1, 100, 20)
+    plan = Pace(0.1, 100, 20)
     for step, loss in ((0, 3.0), (10, 2.0), (20, 1.0)):
         plan.look(step, loss)
     assert plan.n_steps == 100
@@ -501,7 +501,7 @@ def test_the_rate_stays_while_looks_find_gains_and_then_falls_to_zero():
 
 @pytest.mark.parametrize("n_steps", [1, 7, 20])
 def test_a_few_steps_are_all_last_ones(n_steps):
-    plan = Schedule(0.1, n_steps, 20)
+    plan = Pace(0.1, n_steps, 20)
     plan.look(0, 1.0)
     plan.look(10, 2.0)
     assert plan.n_steps == n_steps

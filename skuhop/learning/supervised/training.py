@@ -16,7 +16,7 @@ from torch import Tensor
 
 from skuhop.learning.losses import LOSSES
 from skuhop.learning.members import MemberMap, is_learned, member_map
-from skuhop.learning.optimiser import Adam, Schedule
+from skuhop.learning.optimiser import Adam, Pace
 from skuhop.learning.saved_state import numpy_state
 from skuhop.learning.supervised.batches import (
     batches,
@@ -163,7 +163,7 @@ class MembersInTraining:
         self.optimiser = Adam(self.moving, settings.learning_rate)
         share = _LAST if settings.early_stopping else 1
         n_last = max(1, int(share * settings.max_iter))
-        self.schedule = Schedule(settings.learning_rate, settings.max_iter, n_last)
+        self.pace = Pace(settings.learning_rate, settings.max_iter, n_last)
         self.look_every = max(1, settings.max_iter // _LOOKS)
         self.current = {**tensors, "log_betas": log_betas}
         self.best = {k: t.detach().clone() for k, t in self.current.items()}
@@ -175,7 +175,7 @@ class MembersInTraining:
     @property
     def goes_on(self) -> bool:
         """Whether there are steps left to take."""
-        return bool(self.moving) and len(self.curve) < self.schedule.n_steps
+        return bool(self.moving) and len(self.curve) < self.pace.n_steps
 
     def learn(self, is_wanted: Callable[[], bool]) -> None:
         """Take all steps, as long as they are wanted."""
@@ -189,7 +189,7 @@ class MembersInTraining:
         if settings.early_stopping and step % self.look_every == 0:
             loss = self.look(step)
             if step > 0:  # A random start may be better than what first comes of it.
-                self.schedule.look(step, loss)
+                self.pace.look(step, loss)
         index, valid, n_queries = next(self.batches)
         rows = drop_entries(
             problem.Z[index], self.levels, DROPPED, self.droppers, problem.source
@@ -201,7 +201,7 @@ class MembersInTraining:
         scores_of = (features, self.current["log_betas"], n_queries, groups)
         losses = _losses(settings, problem, *scores_of, batch)
         gradients = torch.autograd.grad(losses.sum(), self.moving, allow_unused=True)
-        self.optimiser.learning_rate = self.schedule.rate_at(step)
+        self.optimiser.learning_rate = self.pace.rate_at(step)
         with torch.no_grad():
             for tensor in self.learned:
                 tensor.mul_(1 - self.optimiser.learning_rate * settings.weight_decay)
