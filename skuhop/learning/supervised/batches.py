@@ -91,6 +91,12 @@ def few_valued(Z: Tensor) -> Tensor:
     return (further > 0) & (further < FEW)
 
 
+def find_levels(problem: Problem) -> Tensor:
+    """Columns (d,) of levels: indicators, and others of few values."""
+    levels = few_valued(problem.Z)
+    return levels if problem.indicators is None else levels | problem.indicators
+
+
 def drop_entries(
     Z: Tensor,
     columns: Tensor,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from skuhop.learning.members import Kernel, member_map
+from skuhop.learning.supervised.batches import find_levels
 from skuhop.learning.supervised.calibration import (
     FINE,
     PRIOR_WEIGHTS,
@@ -182,12 +183,13 @@ def _with_line(settings, problem, blocks, fitted: CrossFitted) -> CrossFitted:
 
 def _learn(kernels, settings, problem, division, beta):
     """Learn the members of every kernel, and score the rows that each has left out."""
-    in_training = []
+    in_training, levels = [], find_levels(problem)
     for place, kernel in enumerate(kernels):
         own = settings.of(kernel)
         if place > 0:
             _, beta = calibrate_untrained(own, problem, division.parts)
-        in_training.append(_enrol(kernel, own, problem, division, beta, place))
+        taught = own, problem, division, beta, levels
+        in_training.append(_enrol(kernel, place, *taught))
     if settings.report is None:
         settings.run([group.learn for groups in in_training for group in groups])
     else:
@@ -196,14 +198,15 @@ def _learn(kernels, settings, problem, division, beta):
     return learned, [loss for one in learned for loss in one.curve]
 
 
-def _enrol(kernel, settings, problem, division, beta, place):
+def _enrol(kernel, place, settings, problem, division, beta, levels):
     """Make the members of a kernel, those together that are learned at once."""
     kind, parts = member_map(kernel.feature_map), division.parts
     draws = np.random.RandomState(settings.seed + place)
     seeds = draws.randint(2**31, size=len(parts)).tolist()
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    shared, how = (kernel, settings, problem, parts), (beta, generators, levels)
     return [
-        MembersInTraining(kernel, settings, problem, parts, group, beta, generators)
+        MembersInTraining(*shared, group, *how)
         for group in divide_members(kind, parts, settings.batch_size)
     ]
 

@@ -21,7 +21,6 @@ from skuhop.learning.saved_state import numpy_state
 from skuhop.learning.supervised.batches import (
     batches,
     drop_entries,
-    few_valued,
     size_of_batch,
     without_repeats,
 )
@@ -128,18 +127,19 @@ class MembersInTraining:
         Where the inverse temperatures start.
     generators : list of torch.Generator
         One for every member of the kernel.
+    levels : Tensor of shape (d,)
+        Columns of which entries are dropped, see `find_levels`.
     """
 
-    def __init__(self, kernel, settings, problem, parts, places, beta, generators):
-        kind = member_map(kernel.feature_map)
+    def __init__(
+        self, kernel, settings, problem, parts, places, beta, generators, levels
+    ):
+        kind, self.levels = member_map(kernel.feature_map), levels
         self.kernel, self.kind, self.settings = kernel, kind, settings
         self.parts = [parts[place] for place in places]
         tensors = _begin(kind, kernel.state, settings, problem, places)
-        self.levels = few_valued(problem.Z)
-        if problem.indicators is not None:
-            self.levels |= problem.indicators
         embeds = "embedded" in tensors
-        self.span = find_span(problem.Z, kind.multiply, embeds, self.levels)
+        self.span = find_span(problem.Z, kind.multiply, embeds, levels)
         if self.span is not None:
             problem = problem._replace(Z=self.span.enter(problem.Z))
             tensors = self.span.begin(tensors)
