@@ -41,6 +41,7 @@ from skuhop.estimators.rows import (
     check_row_ids,
     drop_weightless,
     join_row_ids,
+    read_row_ids,
 )
 from skuhop.fitting import (
     Coming,
@@ -519,7 +520,7 @@ class UHopMemory(
             weights = check_weights(sample_weight, X)
             new = Coming(*positive_rows(X, X[:, :0], weights))
             ids = drop_weightless(check_row_ids(row_ids, len(X)), weights)
-            ids = join_row_ids(getattr(self, "row_ids_", None), ids)
+            ids = join_row_ids(read_row_ids(self), ids)
         self._take_in(new, ids, device)
         return self
 

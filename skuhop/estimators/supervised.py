@@ -32,6 +32,7 @@ from skuhop.estimators.rows import (
     check_row_ids,
     drop_weightless,
     join_row_ids,
+    read_row_ids,
 )
 from skuhop.fitting import (
     Coming,
@@ -166,7 +167,7 @@ class HeteroMemory(CallbackSupportMixin, EstimatorMixin, StageTwoMixin):
             rows = self._check_rows(X, y, sample_weight, False)
             rows = self._joining(*rows, **more)
             ids = drop_weightless(check_row_ids(row_ids, len(rows[0])), rows[2])
-            ids = join_row_ids(getattr(self, "row_ids_", None), ids)
+            ids = join_row_ids(read_row_ids(self), ids)
             X, *rest = positive_rows(*rows)
             X = cast(fill_means(X, self.mean_), self.patterns_.dtype, "X")
             new = Coming(X, *rest)

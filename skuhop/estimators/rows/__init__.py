@@ -11,6 +11,7 @@ from skuhop.estimators.rows.row_ids import (
     check_row_ids,
     drop_weightless,
     join_row_ids,
+    read_row_ids,
 )
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "join_row_ids",
     "name_rows",
     "read_filter",
+    "read_row_ids",
     "take_away",
 ]

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skuhop.choices import Retention
 from skuhop.estimators.rows.naming import Request, name_rows, take_away
+from skuhop.estimators.rows.row_ids import read_row_ids
 from skuhop.estimators.rows.stored import StoresRows
 from skuhop.support import all_or_nothing, choose_device, in_few_threads, ones_unless
 
@@ -92,8 +93,8 @@ class ForgettingMixin(StoresRows):
     def _leave_weights(self, request: Request) -> np.ndarray:
         """Weights (n_patterns,) of what is stored after a request."""
         weights = ones_unless(self.sample_weight_, self.patterns_)
-        names = getattr(self, "row_ids_", None)
-        groups, wanted = name_rows(request, self.patterns_, names, self._prepare_rows)
+        named = self.patterns_, read_row_ids(self), self._prepare_rows
+        groups, wanted = name_rows(request, *named)
         unit = self._weigh_copies() * self._fade()
         arrivals = self.stream_.get("arrivals")
         return take_away(request, weights, groups, wanted, unit, arrivals)

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from skuhop.estimators.rows.filters import read_filter
 from skuhop.estimators.rows.merging import check_same_columns
 from skuhop.estimators.rows.naming import Request, name_rows, take_away
-from skuhop.estimators.rows.row_ids import join_row_ids
+from skuhop.estimators.rows.row_ids import join_row_ids, read_row_ids
 from skuhop.fitting import mark_holes, merge_copies
 from skuhop.support import all_or_nothing, in_few_threads, resolve_device
 
@@ -93,7 +93,11 @@ class IncompleteRowsMixin:
         self._check_parameters()
         device = resolve_device(self.device)
         request = Request(rows, row_ids, X, sample_weight)
-        stored, ids, weights = self._read_codes(), _read_ids(self), self.sample_weight_
+        stored, ids, weights = (
+            self._read_codes(),
+            read_row_ids(self),
+            self.sample_weight_,
+        )
         named = name_rows(request, mark_holes(stored), ids, self._mark_rows)
         left = take_away(request, weights, *named)
         kept = (left > 0) | (weights == 0)
@@ -133,7 +137,7 @@ class IncompleteRowsMixin:
         check_is_fitted(self)
         self._check_parameters()
         check_same_columns(self, other)
-        ids = join_row_ids(_read_ids(self), _read_ids(other))
+        ids = join_row_ids(read_row_ids(self), read_row_ids(other))
         both = self._read_codes(), other._read_codes()
         weights = self.sample_weight_, other.sample_weight_
         self._store(np.concatenate(both), np.concatenate(weights))
@@ -165,7 +169,7 @@ class IncompleteRowsMixin:
             return self
         check_is_fitted(self)
         weights = self.sample_weight_
-        mask = read_filter(where, _read_ids(self), len(weights))
+        mask = read_filter(where, read_row_ids(self), len(weights))
         codes, weights = self._read_codes(), np.where(mask, weights, 0)
         self._refuse_gaps(codes[weights > 0], "where must allow")
         view = copy(self)
@@ -184,8 +188,3 @@ class IncompleteRowsMixin:
                 f"{must} a row that knows each column. Without one would be "
                 f"{names[lost].tolist()}."
             )
-
-
-def _read_ids(estimator) -> np.ndarray | None:
-    """Names of rows, which files of earlier versions do not have."""
-    return getattr(estimator, "row_ids_", None)

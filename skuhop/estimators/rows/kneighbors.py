@@ -16,7 +16,8 @@ from skuhop.support import check_parameters, parameter_rules
 
 _NEIGHBOURS = 5
 """Neighbours by default, as in scikit-learn."""
-_MODES = ("connectivity", "distance")
+MODE = parameter_rules.Choice(("connectivity", "distance"))
+"""What the edges of a graph say."""
 
 
 class KNeighborsMixin(StoresRows):
@@ -88,13 +89,18 @@ class KNeighborsMixin(StoresRows):
         A : sparse matrix of shape (n_queries, n_patterns)
             In CSR format.
         """
-        rule = {"mode": (parameter_rules.Choice(_MODES),)}
-        check_parameters("kneighbors_graph", {"mode": mode}, rule)
+        check_parameters("kneighbors_graph", {"mode": mode}, {"mode": (MODE,)})
         apart, found = map(np.asarray, self.kneighbors(X, n_neighbors, where=where))
-        edges = apart if mode == "distance" else np.ones_like(apart)
-        starts = np.arange(0, found.size + 1, found.shape[1])
-        shape = len(found), len(self.patterns_)
-        return csr_matrix((edges.ravel(), found.ravel(), starts), shape)
+        return build_graph(mode, apart, found, len(self.patterns_))
+
+
+def build_graph(mode: str, apart, found, n_patterns: int) -> csr_matrix:
+    """Graph of neighbours, from distances and positions row by row."""
+    edges = np.concatenate(apart)
+    edges = edges if mode == "distance" else np.ones_like(edges)
+    starts = np.cumsum([0, *map(len, found)])
+    shape = len(found), n_patterns
+    return csr_matrix((edges, np.concatenate(found), starts), shape)
 
 
 def _find_neighbours(memory, rows, budget, k):

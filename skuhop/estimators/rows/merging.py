@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skuhop.choices import Retention
-from skuhop.estimators.rows.row_ids import follow_row_ids, join_row_ids
+from skuhop.estimators.rows.row_ids import follow_row_ids, join_row_ids, read_row_ids
 from skuhop.estimators.rows.stored import StoresRows
 from skuhop.exceptions import InvalidParameterError
 from skuhop.fitting import Coming, Keeping, Stream, follow_stream
@@ -62,7 +62,7 @@ class MergingMixin(StoresRows):
         self._check_settled()
         check_same_columns(self, other)
         device = choose_device(self.device, self.patterns_)
-        state, names = other.stream_, getattr(other, "row_ids_", None)
+        state, names = other.stream_, read_row_ids(other)
         X, values, weights = self._adopt(other)
         left = slice(None) if weights is None else weights > 0
         places, length = state.get("arrivals"), state.get("seen")
@@ -70,7 +70,7 @@ class MergingMixin(StoresRows):
         X = cast(X, self.patterns_.dtype, "What is stored")
         weights = None if weights is None else weights[left]
         new = Coming(X[left], values[left], weights, places, length)
-        ids = getattr(self, "row_ids_", None)
+        ids = read_row_ids(self)
         ids = join_row_ids(ids, None if names is None else names[left])
         self._take_in(new, ids, device)
         return self

@@ -10,19 +10,18 @@ from torch import Tensor
 
 from skuhop.answering import ask, check_queries
 from skuhop.estimators.rows.filters import Allowed
-from skuhop.estimators.rows.kneighbors import complete_first
+from skuhop.estimators.rows.kneighbors import MODE, build_graph, complete_first
 from skuhop.estimators.rows.stored import StoresRows
 from skuhop.retrieval import Memory, patterns_within
 from skuhop.support import check_parameters, on_host, parameter_rules, to_numpy
 
 _RADIUS = 1.0
 """Radius by default, as in scikit-learn."""
-_MODES = ("connectivity", "distance")
 _RULES = {
     "radius": (parameter_rules.NON_NEGATIVE,),
     "return_distance": (parameter_rules.FLAG,),
     "sort_results": (parameter_rules.FLAG,),
-    "mode": (parameter_rules.Choice(_MODES),),
+    "mode": (MODE,),
 }
 
 
@@ -119,12 +118,7 @@ class RadiusNeighborsMixin(StoresRows):
         check_parameters("radius_neighbors_graph", {"mode": mode}, _RULES)
         by_distance = mode == "distance" and sort_results
         apart, found = self.radius_neighbors(X, radius, True, by_distance, where)
-        edges = np.concatenate(apart)
-        if mode == "connectivity":
-            edges = np.ones_like(edges)
-        starts = np.cumsum([0, *map(len, found)])
-        shape = len(found), len(self.patterns_)
-        return csr_matrix((edges, np.concatenate(found), starts), shape)
+        return build_graph(mode, apart, found, len(self.patterns_))
 
 
 def _ask_within(asked: Allowed, queries, radius: float) -> list:

@@ -26,6 +26,11 @@ def check_row_ids(row_ids, n_rows: int) -> np.ndarray | None:
     return ids.copy()
 
 
+def read_row_ids(estimator) -> np.ndarray | None:
+    """Names of stored rows, which files of earlier versions do not have."""
+    return getattr(estimator, "row_ids_", None)
+
+
 def drop_weightless(
     ids: np.ndarray | None, weights: np.ndarray | None
 ) -> np.ndarray | None:

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skuhop.choices import Retention
 from skuhop.estimators.rows.filters import Allowed, read_filter
+from skuhop.estimators.rows.row_ids import read_row_ids
 from skuhop.support import reuse_record, reuse_view
 
 
@@ -41,7 +42,7 @@ class StoresRows:
 
     def _keep_rows(self, rows: np.ndarray, weights, device=None) -> None:
         """Store the rows at rising positions alone, with these weights."""
-        ids, state = getattr(self, "row_ids_", None), self.stream_
+        ids, state = read_row_ids(self), self.stream_
         self._store_fewer(rows, weights, device)
         self.row_ids_ = None if ids is None else ids[rows]
         if "arrivals" in state:
@@ -54,8 +55,8 @@ class StoresRows:
             return Allowed(self)
         check_is_fitted(self)
         record = reuse_record(self, self._check_settled, self._record)
-        names, n_patterns = getattr(self, "row_ids_", None), len(self.patterns_)
-        mask = read_filter(where, names, n_patterns)
+        n_patterns = len(self.patterns_)
+        mask = read_filter(where, read_row_ids(self), n_patterns)
         rows = np.flatnonzero(mask)
 
         def build():
